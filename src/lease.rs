@@ -1,0 +1,250 @@
+//! What a lease is, and the trait a store of leases implements.
+//!
+//! Owns the nouns and [`LeaseTable`], the raw store: one conditional request each, no retries, no
+//! decisions. [`held::Leases`] over it is the only thing that mints a [`held::HeldLease`].
+
+pub mod dynamodb;
+pub mod held;
+pub mod item;
+pub mod plan;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+use crate::stream::{SequenceNumber, ShardId, StreamArn, text_id};
+
+text_id!(
+    /// The primary key of a lease: `<pipeline>/<shardId>`.
+    LeaseKey
+);
+text_id!(
+    /// One life of one process. Unique, and never used again after a fence (protocol rule 5).
+    WorkerId
+);
+
+impl LeaseKey {
+    /// Pipelines may read the same stream, and different streams may have equal shard ids.
+    pub fn of(pipeline: &str, shard: &ShardId) -> Self {
+        Self::new(format!("{pipeline}/{shard}"))
+    }
+
+    /// The pipeline part; `None` for a key of another make.
+    pub fn pipeline(&self) -> Option<&str> {
+        self.as_str().split_once('/').map(|(p, _)| p)
+    }
+}
+
+/// How far a shard has been delivered. KCL's `ExtendedSequenceNumber`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checkpoint {
+    /// Nothing yet; start at the oldest record.
+    TrimHorizon,
+    /// Nothing yet; start at the tip. Written by KCL only: Weir resolves LATEST to a time.
+    Latest,
+    /// Nothing yet; start with the records at or after this time.
+    AtTimestamp(Timestamp),
+    /// Everything up to this record, and in an aggregated one up to this sub-record.
+    At(SequenceNumber, u64),
+    /// Everything; the shard has ended.
+    ShardEnd,
+}
+
+impl fmt::Display for Checkpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TrimHorizon => f.write_str("TRIM_HORIZON"),
+            Self::Latest => f.write_str("LATEST"),
+            Self::AtTimestamp(t) => write!(f, "AT_TIMESTAMP {t}"),
+            Self::At(s, 0) => write!(f, "{s}"),
+            Self::At(s, sub) => write!(f, "{s}:{sub}"),
+            Self::ShardEnd => f.write_str("SHARD_END"),
+        }
+    }
+}
+
+/// A row of the lease table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub key: LeaseKey,
+    pub owner: Option<WorkerId>,
+    /// The fencing token: grows by one at each take, checkpoint and release.
+    pub counter: u64,
+    pub checkpoint: Checkpoint,
+    /// KCL's `streamName`; Weir writes the stream's ARN. `None` on a row of a one-stream KCL application.
+    pub stream: Option<StreamArn>,
+    pub shard: ShardId,
+    pub parents: Vec<ShardId>,
+    pub children: Vec<ShardId>,
+    /// How often the lease changed hands without a checkpoint.
+    pub owner_switches: u64,
+}
+
+/// What a conditional write expects to find.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expected {
+    pub owner: Option<WorkerId>,
+    pub counter: u64,
+}
+
+/// The changes of a lease. Each adds one to the counter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaseChange {
+    /// Become the owner.
+    Take(WorkerId),
+    /// Move the checkpoint.
+    Checkpoint(Checkpoint),
+    /// Write `childShardIds` and SHARD_END in one. The children's leases must exist already (KCL rule 6).
+    End(Vec<ShardId>),
+    /// Remove the owner.
+    Release,
+}
+
+/// What became of a conditional write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written<T> {
+    Applied,
+    /// The condition failed; the row as it stands, or `None` if there is none.
+    Refused(Option<T>),
+}
+
+/// What a live worker says of itself. A row of the fleet table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerRow {
+    pub id: WorkerId,
+    /// Grows by one at each heartbeat.
+    pub heartbeat: u64,
+    /// Set by another worker, the certificate of rule 4. Never unset.
+    pub evicted: bool,
+    /// The worker gave this id up after a fence; the row stays for a while so that nobody re-creates it.
+    pub tombstone: bool,
+    /// It is handing its leases over.
+    pub draining: bool,
+    pub leases_held: u64,
+    pub pipelines: Vec<String>,
+    pub version: String,
+    /// When the process started. For people; no decision reads it.
+    pub started: Timestamp,
+}
+
+/// What the fleet knows of one stream of one pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StreamRow {
+    pub pipeline: String,
+    pub arn: StreamArn,
+    /// Where the stream's first leases start: resolved once, kept for ever.
+    pub start: ResolvedStart,
+    /// All of the first leases exist.
+    pub complete: bool,
+}
+
+/// A configured start after LATEST has become a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResolvedStart {
+    TrimHorizon,
+    At(Timestamp),
+}
+
+impl ResolvedStart {
+    pub fn checkpoint(self) -> Checkpoint {
+        match self {
+            Self::TrimHorizon => Checkpoint::TrimHorizon,
+            Self::At(t) => Checkpoint::AtTimestamp(t),
+        }
+    }
+}
+
+/// Records the service trimmed before they were read. Written down so that an auditor finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GapRow {
+    pub pipeline: String,
+    pub arn: StreamArn,
+    pub shard: ShardId,
+    /// The last position delivered before the gap, as a checkpoint prints.
+    pub after: String,
+    /// When it was noticed.
+    pub noticed: Timestamp,
+    /// In words: why.
+    pub reason: String,
+}
+
+/// Why a request to the table failed. One variant for each different action of the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum TableError {
+    /// Not applied. Slow down and repeat.
+    #[error("throttled: {0}")]
+    Throttled(String),
+    /// Perhaps applied: repeat with the same condition and look at what is there (rule 13).
+    #[error("no answer: {0}")]
+    Unanswered(String),
+    /// Not applied: a 5xx, a refused connection. Repeat.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+    /// Not applied. A person must act: a missing permission, a missing table, a wrong key.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// Why the state tables can't be used. The process must not start.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// Nothing was written.
+    #[error("{0}")]
+    Unusable(String),
+    /// Repeat.
+    #[error(transparent)]
+    Table(#[from] TableError),
+}
+
+/// The two tables of an application: leases, and the fleet's own rows.
+///
+/// Each method is one request (a scan: one request per page). Reads are strongly consistent. The
+/// callers bound each call by a time-out of one second (rule 1); a dropped call may have been applied.
+#[async_trait]
+pub trait LeaseTable: Send + Sync + 'static {
+    /// Creates the tables that are missing, and waits until they can be used. Refuses, before anything
+    /// is written, a table that is among `sources` or has another key schema.
+    async fn prepare(&self, sources: &[String]) -> Result<(), PrepareError>;
+
+    async fn leases(&self) -> Result<Vec<Lease>, TableError>;
+    /// Refused if the key exists.
+    async fn create_lease(&self, lease: &Lease) -> Result<Written<Lease>, TableError>;
+    async fn update_lease(
+        &self,
+        key: &LeaseKey,
+        expected: &Expected,
+        change: &LeaseChange,
+    ) -> Result<Written<Lease>, TableError>;
+    async fn delete_lease(&self, key: &LeaseKey, expected: &Expected) -> Result<Written<Lease>, TableError>;
+
+    async fn workers(&self) -> Result<Vec<WorkerRow>, TableError>;
+    /// Refused if the id exists, as a tombstone too.
+    async fn create_worker(&self, row: &WorkerRow) -> Result<Written<WorkerRow>, TableError>;
+    /// Writes `row` where its heartbeat is `row.heartbeat - 1` and it is neither evicted nor a tombstone.
+    /// Never creates a row.
+    async fn beat(&self, row: &WorkerRow) -> Result<Written<WorkerRow>, TableError>;
+    /// Sets `evicted` where the heartbeat is still `heartbeat` and `evicted` is not yet set.
+    async fn evict(&self, id: &WorkerId, heartbeat: u64) -> Result<Written<WorkerRow>, TableError>;
+    /// Turns an existing row into a tombstone, whatever it holds. Refused if there is no row.
+    async fn bury(&self, id: &WorkerId) -> Result<Written<WorkerRow>, TableError>;
+    /// Deletes a worker's row where its heartbeat is `heartbeat`.
+    async fn delete_worker(&self, id: &WorkerId, heartbeat: u64) -> Result<Written<WorkerRow>, TableError>;
+
+    async fn streams(&self) -> Result<Vec<StreamRow>, TableError>;
+    /// Refused if the stream has a row already.
+    async fn create_stream(&self, row: &StreamRow) -> Result<Written<StreamRow>, TableError>;
+    /// Marks the stream's first leases as all created.
+    async fn complete_stream(
+        &self,
+        pipeline: &str,
+        arn: &StreamArn,
+    ) -> Result<Written<StreamRow>, TableError>;
+
+    /// Writes a gap down, once: repeating it changes nothing.
+    async fn record_gap(&self, gap: &GapRow) -> Result<(), TableError>;
+}
+
+/// The store, as its users hold it.
+pub type SharedTable = Arc<dyn LeaseTable>;

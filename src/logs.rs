@@ -1,0 +1,107 @@
+//! What CloudWatch Logs is to Weir: destinations, events, and the trait a store of them implements.
+//!
+//! Owns the nouns and [`LogSink`], the raw store: one request each, no retries, no decisions.
+//! [`sink::Sink`] over it is the only thing that mints a [`sink::Delivered`].
+
+pub mod batch;
+pub mod cloudwatch;
+pub mod dead_letter;
+pub mod sink;
+pub mod template;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::clock::Timestamp;
+
+/// One log stream of one log group.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LogDestination {
+    pub group: String,
+    pub stream: String,
+}
+
+impl std::fmt::Display for LogDestination {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}:{}", self.group, self.stream)
+    }
+}
+
+/// One event, as PutLogEvents takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogEvent {
+    pub timestamp: Timestamp,
+    pub message: String,
+}
+
+/// An accepted put. Events outside these ranges are in the log; those inside were refused one by one.
+/// Indices count the events of the put in the order sent (`rejectedLogEventsInfo`, API reference of PutLogEvents).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Accepted {
+    /// `tooNewLogEventStartIndex`, inclusive: this event and all after it.
+    pub too_new_from: Option<usize>,
+    /// `tooOldLogEventEndIndex`, exclusive: all events before it.
+    pub too_old_until: Option<usize>,
+    /// `expiredLogEventEndIndex`, taken as exclusive: all events before it.
+    pub expired_until: Option<usize>,
+}
+
+/// Why a put or a creation failed. One variant for each different action of the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    /// The group or the stream does not exist: create them, then put again.
+    #[error("not found: {0}")]
+    Missing(String),
+    /// The batch as a whole was refused for what is in it: bisect.
+    #[error("refused: {0}")]
+    Invalid(String),
+    /// Not applied. Slow down and put again.
+    #[error("throttled: {0}")]
+    Throttled(String),
+    /// A person must act; keep retrying meanwhile, and say what to fix.
+    #[error("{0}")]
+    Denied(String),
+    /// Perhaps applied. Put again, and count a possible repeat.
+    #[error("no answer: {0}")]
+    Unanswered(String),
+    /// Not applied: a 5xx, a refused connection. Put again.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl SinkError {
+    /// The class, for a metric's label.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Missing(_) => "missing",
+            Self::Invalid(_) => "invalid",
+            Self::Throttled(_) => "throttled",
+            Self::Denied(_) => "denied",
+            Self::Unanswered(_) => "unanswered",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
+/// CloudWatch Logs, raw.
+#[async_trait]
+pub trait LogSink: Send + Sync + 'static {
+    /// One PutLogEvents of at least one event, sorted by timestamp, within the rules of [`batch`].
+    /// Gives up after `within`; a request on its way may still be applied then.
+    async fn put(
+        &self,
+        to: &LogDestination,
+        events: &[LogEvent],
+        within: Duration,
+    ) -> Result<Accepted, SinkError>;
+
+    /// Creates the group. `false` if it exists already.
+    async fn create_group(&self, group: &str) -> Result<bool, SinkError>;
+
+    /// Sets the group's retention.
+    async fn put_retention(&self, group: &str, days: u16) -> Result<(), SinkError>;
+
+    /// Creates the stream. A stream that exists is a success; a missing group is [`SinkError::Missing`].
+    async fn create_stream(&self, to: &LogDestination) -> Result<(), SinkError>;
+}

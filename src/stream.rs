@@ -1,0 +1,294 @@
+//! What a stream is: shards, positions, records, and the trait a source of them implements.
+//!
+//! Owns the nouns (AWS's words) and [`StreamSource`]. No I/O here. The adapters in `stream/` implement
+//! the trait; the coordinator lists shards through it, a consumer reads one shard through it.
+
+pub mod dynamodb;
+pub mod lineage;
+
+use std::cmp::Ordering;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use crate::clock::Timestamp;
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
+                Self(text.into())
+            }
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{:?}", &*self.0)
+            }
+        }
+    };
+}
+pub(crate) use text_id;
+
+text_id!(
+    /// The ARN of one stream. A stream that was disabled and enabled again has a new one.
+    StreamArn
+);
+text_id!(
+    /// A shard's id, unique within its stream only.
+    ShardId
+);
+text_id!(
+    /// A position the service handed out for one shard; it expires (15 min on DynamoDB Streams).
+    ShardIterator
+);
+
+impl StreamArn {
+    /// The table of a DynamoDB stream's ARN (`…:table/<table>/stream/<label>`).
+    pub fn table(&self) -> Option<&str> {
+        let (_, rest) = self.as_str().split_once(":table/")?;
+        rest.split('/').next().filter(|t| !t.is_empty())
+    }
+
+    /// The label of a DynamoDB stream's ARN: the time it was enabled, which orders the streams of a table.
+    pub fn label(&self) -> Option<&str> {
+        self.as_str().split_once("/stream/").map(|(_, l)| l)
+    }
+
+    /// The region field of the ARN.
+    pub fn region(&self) -> Option<&str> {
+        self.as_str().split(':').nth(3).filter(|r| !r.is_empty())
+    }
+
+    /// The account field of the ARN.
+    pub fn account(&self) -> Option<&str> {
+        self.as_str().split(':').nth(4).filter(|a| !a.is_empty())
+    }
+}
+
+/// A record's place in its shard: an opaque decimal string of any length, ordered as a number.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct SequenceNumber(Arc<str>);
+
+impl SequenceNumber {
+    /// `None` unless `text` is one or more decimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+        digits.then(|| Self(text.into()))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Ord for SequenceNumber {
+    fn cmp(&self, other: &Self) -> Ordering {
+        let a = self.0.trim_start_matches('0');
+        let b = other.0.trim_start_matches('0');
+        // Leading zeros carry no value; where only they differ the texts decide, so that Ord agrees with Eq.
+        (a.len(), a, &*self.0).cmp(&(b.len(), b, &*other.0))
+    }
+}
+
+impl PartialOrd for SequenceNumber {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl fmt::Display for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for SequenceNumber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One shard as a listing shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shard {
+    pub id: ShardId,
+    /// None for a first shard, one after a roll-over or split, two after a merge.
+    pub parents: Vec<ShardId>,
+    /// It takes no more records; those it has can still be read.
+    pub closed: bool,
+}
+
+/// Every page of a listing. An incomplete one is an error, never a shorter list.
+#[derive(Clone, Debug)]
+pub struct ShardListing {
+    pub shards: Vec<Shard>,
+    /// The stream takes no more records (a disabled DynamoDB stream): its shards end without children.
+    pub disabled: bool,
+}
+
+/// Where in a shard to start reading.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StartingPosition {
+    /// The oldest record the service still has.
+    TrimHorizon,
+    /// The first record at or after this time. A source without this (see
+    /// [`StreamSource::has_timestamps`]) is never asked for it.
+    AtTimestamp(Timestamp),
+    /// The record after this one.
+    After(SequenceNumber),
+}
+
+/// One record as it crosses from the source into the pipeline: its text, and the few facts Weir itself needs.
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub sequence_number: SequenceNumber,
+    /// When the change happened (DynamoDB: `ApproximateCreationDateTime`, exact to the millisecond).
+    /// `None` where the record holds no readable time; the decoder then says so.
+    pub time: Option<Timestamp>,
+    /// The record's JSON as it stood on the wire. Usually a slice of the whole answer, not a copy.
+    pub data: Bytes,
+}
+
+/// One answer to a read.
+#[derive(Clone, Debug)]
+pub struct RecordBatch {
+    /// In stream order.
+    pub records: Vec<Record>,
+    /// Where to read on; `None` is the shard's end.
+    pub next: Option<ShardIterator>,
+}
+
+/// Why a source could not answer. One variant for each different action of the caller.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Ask for a new iterator from the last position.
+    #[error("the shard iterator expired")]
+    IteratorExpired,
+    /// The position lies before the oldest record: a gap. Go to TRIM_HORIZON and write the gap down.
+    #[error("the stream trimmed the data at this position")]
+    DataTrimmed,
+    /// The stream, or the shard, does not exist (any more).
+    #[error("not found: {0}")]
+    NotFound(String),
+    /// The table exists and has no stream. Keep asking; a person must enable it.
+    #[error("{0}")]
+    NoStream(String),
+    /// Slow down.
+    #[error("throttled: {0}")]
+    Throttled(String),
+    /// A person must act; keep retrying meanwhile, and say what to fix.
+    #[error("access denied: {0}")]
+    AccessDenied(String),
+    /// Try again: a 5xx, a broken connection, a timeout, an answer that can't be read.
+    #[error("unavailable: {0}")]
+    Unavailable(String),
+}
+
+impl SourceError {
+    /// The class, for a metric's label.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::IteratorExpired => "iterator_expired",
+            Self::DataTrimmed => "data_trimmed",
+            Self::NotFound(_) => "not_found",
+            Self::NoStream(_) => "no_stream",
+            Self::Throttled(_) => "throttled",
+            Self::AccessDenied(_) => "access_denied",
+            Self::Unavailable(_) => "unavailable",
+        }
+    }
+}
+
+/// A table's or a stream's records. One per pipeline; it names the stream in each call, because a
+/// DynamoDB table whose stream was enabled anew has two for a day: the old one to finish, the new one after.
+///
+/// No method retries (the callers do, with the clock they were given), and none waits longer than its
+/// own request timeout, but for the pacing that [`Self::list_shards`] keeps.
+#[async_trait]
+pub trait StreamSource: Send + Sync + 'static {
+    /// The stream that takes new records now.
+    async fn current(&self) -> Result<StreamArn, SourceError>;
+
+    /// The service's own clock, from an answer's `Date` header (RFC 9110 6.6.1: whole seconds).
+    async fn service_time(&self, stream: &StreamArn) -> Result<Timestamp, SourceError>;
+
+    /// Every shard of the stream, through all pages, paced below the service's rate limit.
+    async fn list_shards(&self, stream: &StreamArn) -> Result<ShardListing, SourceError>;
+
+    /// The shards that name `parent` as a parent. Empty may mean "not listed yet".
+    async fn child_shards(&self, stream: &StreamArn, parent: &ShardId) -> Result<Vec<Shard>, SourceError>;
+
+    /// An iterator at `position`.
+    async fn iterator(
+        &self,
+        stream: &StreamArn,
+        shard: &ShardId,
+        position: &StartingPosition,
+    ) -> Result<ShardIterator, SourceError>;
+
+    /// The records at `iterator`, as many as the service gives in one answer.
+    async fn records(&self, stream: &StreamArn, iterator: &ShardIterator)
+    -> Result<RecordBatch, SourceError>;
+
+    /// Whether [`StartingPosition::AtTimestamp`] may be asked for. DynamoDB Streams has no such iterator.
+    fn has_timestamps(&self) -> bool;
+
+    /// The most bytes one answer of [`Self::records`] takes in memory, for the budget.
+    fn largest_answer(&self) -> usize;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sequence_numbers_order_as_numbers() {
+        let n = |s| SequenceNumber::parse(s).unwrap();
+        for (small, large) in [
+            ("9", "10"),
+            ("0099", "100"),
+            ("300000000000000499659", "1300000000000000499659"),
+            (
+                "49680440460702199733056989047503093420815795297967931426",
+                "49680440460702199733056989047503093420815795297967931427",
+            ),
+        ] {
+            assert!(n(small) < n(large), "{small} < {large}");
+        }
+        assert_eq!(n("7").cmp(&n("7")), Ordering::Equal);
+        assert_ne!(n("07").cmp(&n("7")), Ordering::Equal, "Ord must agree with Eq");
+    }
+
+    #[test]
+    fn sequence_numbers_are_digits_only() {
+        for bad in ["", "TRIM_HORIZON", "-1", "1.0", "1e3", " 1", "१"] {
+            assert!(SequenceNumber::parse(bad).is_none(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn an_arn_tells_table_label_region_and_account() {
+        let arn = StreamArn::new(
+            "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138",
+        );
+        assert_eq!(arn.table(), Some("orders"));
+        assert_eq!(arn.label(), Some("2024-11-09T08:12:19.138"));
+        assert_eq!(arn.region(), Some("eu-west-1"));
+        assert_eq!(arn.account(), Some("111122223333"));
+        assert_eq!(StreamArn::new("nonsense").table(), None);
+    }
+}
