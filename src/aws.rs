@@ -1,1 +1,5 @@
-//! To come.
+//! AWS clients.
+
+#[cfg(test)]
+pub(crate) mod canned;
+pub mod failure;
