@@ -32,6 +32,11 @@ pub fn ok(body: &str) -> Answer {
     answer(200, body)
 }
 
+/// No answer, ever.
+pub fn silence() -> Answer {
+    answer(0, "")
+}
+
 pub fn error(status: u16, code: &str) -> Answer {
     answer(
         status,
@@ -84,6 +89,9 @@ impl HttpConnector for Canned {
             let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
             return HttpConnectorFuture::ready(Err(ConnectorError::io(broken.into())));
         };
+        if answer.status == 0 {
+            return HttpConnectorFuture::new(std::future::pending());
+        }
         let mut response = HttpResponse::new(answer.status.try_into().unwrap(), SdkBody::from(answer.body));
         if let Some(date) = answer.date {
             response.headers_mut().insert("date", date);

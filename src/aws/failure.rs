@@ -88,7 +88,7 @@ where
         SdkError::ServiceError(answer) => refusal(
             answer.raw().status().as_u16(),
             answer.err().code(),
-            answer.err().message(),
+            answer.err().message().unwrap_or(&chain(answer.err())),
         ),
         SdkError::DispatchFailure(dispatch) => match dispatch.as_connector_error() {
             Some(error) => undelivered(error),
@@ -96,21 +96,19 @@ where
         },
         // A construction never leaves the process. It fails for a parameter, an endpoint or a credential.
         SdkError::ConstructionFailure(_) => Failure::Denied(chain(error)),
-        SdkError::ResponseError(answer) if answer.raw().status().is_success() => {
-            Failure::Unanswered(format!("the answer can't be read: {}", chain(error)))
-        }
-        SdkError::ResponseError(answer) => refusal(answer.raw().status().as_u16(), None, Some(&chain(error))),
+        SdkError::ResponseError(answer) => refusal(answer.raw().status().as_u16(), None, &chain(error)),
         _ => Failure::Unanswered(chain(error)),
     }
 }
 
 /// Reads an answer that says no.
-fn refusal(status: u16, code: Option<&str>, message: Option<&str>) -> Failure {
-    let message = message.unwrap_or("no message");
+fn refusal(status: u16, code: Option<&str>, message: &str) -> Failure {
     let Some(code) = code.filter(|c| !c.is_empty()) else {
         // No code: it is not the service that answers but something in front of it (a proxy's HTML page).
         let text = format!("HTTP status {status} without an error code: {message}");
         return match status {
+            // A success that can't be read: an answer cut short, or a page from something in between.
+            ..400 => Failure::Unanswered(text),
             429 => Failure::Throttled(text),
             503 => Failure::Unavailable(text),
             500.. => Failure::Unanswered(text),
@@ -180,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_read_by_its_code_then_by_its_status() {
-        let kind = |status, code| match refusal(status, code, Some("m")) {
+        let kind = |status, code| match refusal(status, code, "m") {
             Failure::Throttled(_) => "throttled",
             Failure::Denied(_) => "denied",
             Failure::Unavailable(_) => "unavailable",
@@ -204,6 +202,7 @@ mod tests {
             (503, Some("ServiceUnavailableException"), "unavailable"),
             (503, None, "unavailable"),
             (404, None, "unavailable"),
+            (200, None, "unanswered"),
             (400, Some(""), "unavailable"),
             (400, Some("ResourceNotFoundException"), "service"),
             (400, Some("ValidationException"), "service"),
@@ -214,7 +213,7 @@ mod tests {
 
     #[test]
     fn the_status_of_an_answer_without_a_code_is_in_the_text() {
-        let Failure::Unavailable(text) = refusal(404, None, Some("<html>")) else {
+        let Failure::Unavailable(text) = refusal(404, None, "<html>") else {
             panic!("expected unavailable");
         };
         assert!(text.contains("404") && text.contains("<html>"), "{text}");
