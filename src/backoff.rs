@@ -17,7 +17,9 @@ pub struct Backoff {
 impl Backoff {
     /// The wait after one more failure: evenly from zero to min(5 s, 100 ms · 2ⁿ).
     pub fn next(&mut self, rng: &mut fastrand::Rng) -> Duration {
-        let ceiling = FIRST_CEILING.saturating_mul(1 << self.failures.min(10)).min(LAST_CEILING);
+        let ceiling = FIRST_CEILING
+            .saturating_mul(1 << self.failures.min(10))
+            .min(LAST_CEILING);
         self.failures = self.failures.saturating_add(1);
         ceiling.mul_f64(rng.f64())
     }

@@ -80,7 +80,8 @@ pub struct Progress(Arc<AtomicU64>);
 
 impl Progress {
     pub fn mark(&self, now: Monotonic) {
-        self.0.store(now.since_origin().as_nanos() as u64, Ordering::Relaxed);
+        self.0
+            .store(now.since_origin().as_nanos() as u64, Ordering::Relaxed);
     }
 
     pub fn last(&self) -> Monotonic {
@@ -273,16 +274,26 @@ impl Consumer {
             } else {
                 1
             };
-            let index = self.ledger.receive(record.sequence_number.clone(), events, record.data.len());
+            let index = self
+                .ledger
+                .receive(record.sequence_number.clone(), events, record.data.len());
             if events > 0 {
-                address(&mut parcel, &self.destination, &self.pipeline.config, index, record, &self.stream);
+                address(
+                    &mut parcel,
+                    &self.destination,
+                    &self.pipeline.config,
+                    index,
+                    record,
+                    &self.stream,
+                );
             }
         }
         self.pipeline.sink.submit(parcel);
         let wait = match batch.records.last() {
             Some(last) => {
                 self.position = StartingPosition::After(last.sequence_number.clone());
-                self.accounts.lag(last.time.map_or(Duration::ZERO, |t| now.since(t)));
+                self.accounts
+                    .lag(last.time.map_or(Duration::ZERO, |t| now.since(t)));
                 self.reservations.push(reservation);
                 self.pipeline.config.source.poll_busy
             }
@@ -292,7 +303,11 @@ impl Consumer {
             }
         };
         self.fit_reservations();
-        if batch.next.is_some() { Step::Read(wait) } else { Step::Ended }
+        if batch.next.is_some() {
+            Step::Read(wait)
+        } else {
+            Step::Ended
+        }
     }
 
     fn is_before_start(&self, record: &Record) -> bool {
@@ -318,7 +333,12 @@ impl Consumer {
     }
 
     async fn checkpoint(&mut self, held: &mut HeldLease) -> Result<(), LeaseError> {
-        let Some(to) = self.ledger.acknowledged().filter(|a| self.written.as_ref() != Some(*a)).cloned() else {
+        let Some(to) = self
+            .ledger
+            .acknowledged()
+            .filter(|a| self.written.as_ref() != Some(*a))
+            .cloned()
+        else {
             return Ok(());
         };
         self.leases.checkpoint(held, &to).await?;
@@ -410,7 +430,13 @@ impl Consumer {
         loop {
             self.leases.fence().check().map_err(LeaseError::from)?;
             self.progress.mark(clock.now());
-            match timeout(&*clock, self.pipeline.request_timeout, self.pipeline.table.record_gap(&gap)).await {
+            match timeout(
+                &*clock,
+                self.pipeline.request_timeout,
+                self.pipeline.table.record_gap(&gap),
+            )
+            .await
+            {
                 Ok(Ok(())) => return Ok(()),
                 Ok(Err(error)) => warn!(lease = %self.key, %error, "the gap could not be written; repeating"),
                 Err(_) => warn!(lease = %self.key, "no answer when writing the gap; repeating"),
@@ -449,7 +475,10 @@ impl Consumer {
         let clock = self.pipeline.clock.clone();
         for attempt in 0..CHILD_TRIES {
             self.progress.mark(clock.now());
-            let asked = self.pipeline.source.child_shards(&self.stream, &self.reader.shard);
+            let asked = self
+                .pipeline
+                .source
+                .child_shards(&self.stream, &self.reader.shard);
             match timeout(&*clock, reader::READ_TIMEOUT, asked).await {
                 Ok(Ok(children)) if !children.is_empty() => return children,
                 Ok(Err(SourceError::NotFound(_))) => break,
@@ -459,7 +488,9 @@ impl Consumer {
             if stop.is_wished() {
                 break;
             }
-            clock.sleep(CHILD_WAIT.mul_f64(0.5 + self.rng.f64() * f64::from(attempt + 1) / 2.0)).await;
+            clock
+                .sleep(CHILD_WAIT.mul_f64(0.5 + self.rng.f64() * f64::from(attempt + 1) / 2.0))
+                .await;
         }
         debug!(lease = %self.key, "no child shard is listed yet; the shard sync will find them");
         Vec::new()
@@ -472,7 +503,10 @@ impl Consumer {
         mut deliveries: mpsc::UnboundedReceiver<Delivered>,
         mut stop: Stop,
     ) -> End {
-        if let Err(error) = self.record_gap("the shard, or its stream, was deleted before its end was read").await {
+        if let Err(error) = self
+            .record_gap("the shard, or its stream, was deleted before its end was read")
+            .await
+        {
             return self.lost(error);
         }
         let clock = self.pipeline.clock.clone();
@@ -545,14 +579,28 @@ fn address(
             Ok(event) => parcel.event(to, index, sequence_number, event),
             Err(error) => {
                 let reason = Refusal::Undecodable;
-                parcel.dead_letter(to, index, sequence_number, reason, &error.to_string(), &record.data);
+                parcel.dead_letter(
+                    to,
+                    index,
+                    sequence_number,
+                    reason,
+                    &error.to_string(),
+                    &record.data,
+                );
             }
         },
         Err(error) => {
             // The group's own template may be what failed: the letters then go to a group of the pipeline's name.
             let to = dead_letter::destination(&format!("/weir/{}", config.name));
             let reason = Refusal::NoDestination;
-            parcel.dead_letter(&to, index, sequence_number, reason, &error.to_string(), &record.data);
+            parcel.dead_letter(
+                &to,
+                index,
+                sequence_number,
+                reason,
+                &error.to_string(),
+                &record.data,
+            );
         }
     }
 }
@@ -567,11 +615,27 @@ mod tests {
         let t = Timestamp::from_millis(5);
         let seven = SequenceNumber::parse("7").unwrap();
         for (checkpoint, has_timestamps, expected) in [
-            (Checkpoint::TrimHorizon, false, (StartingPosition::TrimHorizon, None)),
+            (
+                Checkpoint::TrimHorizon,
+                false,
+                (StartingPosition::TrimHorizon, None),
+            ),
             (Checkpoint::Latest, true, (StartingPosition::TrimHorizon, None)),
-            (Checkpoint::AtTimestamp(t), true, (StartingPosition::AtTimestamp(t), Some(t))),
-            (Checkpoint::AtTimestamp(t), false, (StartingPosition::TrimHorizon, Some(t))),
-            (Checkpoint::At(seven.clone(), 0), false, (StartingPosition::After(seven), None)),
+            (
+                Checkpoint::AtTimestamp(t),
+                true,
+                (StartingPosition::AtTimestamp(t), Some(t)),
+            ),
+            (
+                Checkpoint::AtTimestamp(t),
+                false,
+                (StartingPosition::TrimHorizon, Some(t)),
+            ),
+            (
+                Checkpoint::At(seven.clone(), 0),
+                false,
+                (StartingPosition::After(seven), None),
+            ),
         ] {
             assert_eq!(start(&checkpoint, has_timestamps), expected, "{checkpoint}");
         }

@@ -95,9 +95,15 @@ impl Default for Metrics {
 
 impl Metrics {
     pub fn new() -> Self {
-        #[expect(clippy::expect_used, reason = "fails only for a name written wrong above; every test would show it")]
+        #[expect(
+            clippy::expect_used,
+            reason = "fails only for a name written wrong above; every test would show it"
+        )]
         let metrics = Self::build().expect("the metrics' names and labels are valid and different");
-        metrics.build_info.with_label_values(&[env!("CARGO_PKG_VERSION")]).set(1);
+        metrics
+            .build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
         metrics
     }
 
@@ -126,7 +132,8 @@ impl Metrics {
             gauge.with_label_values(p);
         }
         for reason in crate::logs::batch::Refusal::ALL {
-            self.records_dead_lettered.with_label_values(&[pipeline, reason.as_str()]);
+            self.records_dead_lettered
+                .with_label_values(&[pipeline, reason.as_str()]);
         }
         for counter in [&self.heartbeats, &self.fences, &self.evictions] {
             counter.with_label_values::<&str>(&[]);

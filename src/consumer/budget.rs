@@ -25,9 +25,16 @@ impl Budget {
     /// A budget of `bytes`, but at least one answer of `largest`: with less, nothing could ever be read.
     pub fn new(bytes: usize, largest: usize, pipeline: &str, metrics: Metrics) -> Self {
         let bytes = bytes.max(largest);
-        metrics.buffer_limit_bytes.with_label_values(&[pipeline]).set(bytes as i64);
+        metrics
+            .buffer_limit_bytes
+            .with_label_values(&[pipeline])
+            .set(bytes as i64);
         let permits = Arc::new(Semaphore::new(units(bytes).min(Semaphore::MAX_PERMITS)));
-        Self { permits, pipeline: pipeline.to_owned(), metrics }
+        Self {
+            permits,
+            pipeline: pipeline.to_owned(),
+            metrics,
+        }
     }
 
     /// Waits, in turn, until `bytes` are free. Cancel-safe.
@@ -106,7 +113,12 @@ mod tests {
         assert_eq!(budget.permits.available_permits(), 2);
         let third = budget.reserve(4 * UNIT);
         tokio::pin!(third);
-        assert!(tokio::time::timeout(std::time::Duration::ZERO, &mut third).await.is_err(), "it waits");
+        assert!(
+            tokio::time::timeout(std::time::Duration::ZERO, &mut third)
+                .await
+                .is_err(),
+            "it waits"
+        );
         first.shrink(2 * UNIT);
         let third = third.await;
         assert_eq!(budget.permits.available_permits(), 0);

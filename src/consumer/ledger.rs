@@ -48,14 +48,21 @@ impl Ledger {
         let index = self.base + self.entries.len() as u64;
         let bytes = if events == 0 { 0 } else { bytes };
         self.bytes += bytes;
-        self.entries.push_back(Entry { sequence_number, open: events, bytes });
+        self.entries.push_back(Entry {
+            sequence_number,
+            open: events,
+            bytes,
+        });
         self.settle();
         index
     }
 
     /// One event of the record at `index` was accepted. `true` if that finished the record.
     pub fn accepted(&mut self, index: u64) -> bool {
-        let Some(entry) = index.checked_sub(self.base).and_then(|i| self.entries.get_mut(i as usize)) else {
+        let Some(entry) = index
+            .checked_sub(self.base)
+            .and_then(|i| self.entries.get_mut(i as usize))
+        else {
             return false;
         };
         if entry.open == 0 {

@@ -77,7 +77,10 @@ pub fn log_event(record: &Record, stream: &StreamArn) -> Result<LogEvent, Decode
     out.raw_or("eventSource", wire.event_source, "aws:dynamodb");
     out.raw("awsRegion", wire.aws_region);
     out.open("dynamodb");
-    out.raw("ApproximateCreationDateTime", change.approximate_creation_date_time);
+    out.raw(
+        "ApproximateCreationDateTime",
+        change.approximate_creation_date_time,
+    );
     out.raw("Keys", change.keys);
     out.raw("NewImage", change.new_image);
     out.raw("OldImage", change.old_image);
@@ -92,7 +95,10 @@ pub fn log_event(record: &Record, stream: &StreamArn) -> Result<LogEvent, Decode
         out.close();
     }
     out.text("eventSourceARN", stream.as_str());
-    Ok(LogEvent { timestamp, message: out.finish() })
+    Ok(LogEvent {
+        timestamp,
+        message: out.finish(),
+    })
 }
 
 /// A JSON object written front to back.
@@ -215,7 +221,11 @@ mod tests {
         for (name, view, images) in [
             ("INSERT", "NEW_IMAGE", format!(r#""NewImage":{image},"#)),
             ("REMOVE", "OLD_IMAGE", format!(r#""OldImage":{image},"#)),
-            ("MODIFY", "NEW_AND_OLD_IMAGES", format!(r#""NewImage":{image},"OldImage":{image},"#)),
+            (
+                "MODIFY",
+                "NEW_AND_OLD_IMAGES",
+                format!(r#""NewImage":{image},"OldImage":{image},"#),
+            ),
             ("MODIFY", "KEYS_ONLY", String::new()),
         ] {
             let wire = format!(
@@ -223,7 +233,10 @@ mod tests {
             );
             let message = message(&wire);
             assert!(message.contains(&images), "{view}: {message}");
-            assert_eq!(message.matches("Image\":").count(), images.matches("Image\":").count());
+            assert_eq!(
+                message.matches("Image\":").count(),
+                images.matches("Image\":").count()
+            );
             assert!(!message.contains("userIdentity"));
         }
     }
@@ -236,10 +249,18 @@ mod tests {
             (r#"{"eventID":"e"}"#, "`dynamodb` is missing"),
             (r#"{"dynamodb":[]}"#, "invalid"),
         ] {
-            let error = log_event(&record(data), &StreamArn::new(ARN)).unwrap_err().to_string();
+            let error = log_event(&record(data), &StreamArn::new(ARN))
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(reason), "{data:?}: {error}");
         }
-        let timeless = Record { time: None, ..record(r#"{"dynamodb":{}}"#) };
-        assert_eq!(log_event(&timeless, &StreamArn::new(ARN)), Err(DecodeError::NoTime));
+        let timeless = Record {
+            time: None,
+            ..record(r#"{"dynamodb":{}}"#)
+        };
+        assert_eq!(
+            log_event(&timeless, &StreamArn::new(ARN)),
+            Err(DecodeError::NoTime)
+        );
     }
 }

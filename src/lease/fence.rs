@@ -25,7 +25,9 @@ pub struct Fence {
 
 impl std::fmt::Debug for Fence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Fence").field("remaining", &self.remaining()).finish()
+        f.debug_struct("Fence")
+            .field("remaining", &self.remaining())
+            .finish()
     }
 }
 
@@ -33,14 +35,22 @@ impl Fence {
     /// Open for `length` from `since`: the start of the request that wrote the worker's first row.
     pub fn new(clock: Arc<dyn Clock>, length: Duration, since: Monotonic) -> Self {
         let deadline = Arc::new(AtomicU64::new(nanos(since + length)));
-        Self { clock, length, deadline }
+        Self {
+            clock,
+            length,
+            deadline,
+        }
     }
 
     /// The time left to act.
     pub fn remaining(&self) -> Result<Duration, Fenced> {
         let deadline = self.deadline.load(Ordering::Acquire);
         let now = nanos(self.clock.now());
-        if now >= deadline { Err(Fenced) } else { Ok(Duration::from_nanos(deadline - now)) }
+        if now >= deadline {
+            Err(Fenced)
+        } else {
+            Ok(Duration::from_nanos(deadline - now))
+        }
     }
 
     /// `Ok` while this worker may act.
@@ -55,7 +65,8 @@ impl Fence {
             self.close();
             return Err(Fenced);
         }
-        self.deadline.fetch_max(nanos(started + self.length), Ordering::AcqRel);
+        self.deadline
+            .fetch_max(nanos(started + self.length), Ordering::AcqRel);
         Ok(())
     }
 

@@ -55,7 +55,8 @@ pub struct Vitals {
 
 impl Vitals {
     pub fn seen(&self, now: Monotonic) {
-        self.coordinator_seen.store(now.since_origin().as_nanos() as u64, Ordering::Relaxed);
+        self.coordinator_seen
+            .store(now.since_origin().as_nanos() as u64, Ordering::Relaxed);
     }
 
     fn stuck(&self, now: Monotonic, limit: Duration) -> bool {
@@ -84,9 +85,14 @@ impl Heartbeat {
             let jitter = 0.9 + 0.2 * self.rng.f64();
             let wait = self.times.heartbeat.mul_f64(jitter);
             // The row's numbers may change before the beat is due; they are read when it is written.
-            self.clock.sleep(wait.min(self.fence.remaining().unwrap_or_default())).await;
+            self.clock
+                .sleep(wait.min(self.fence.remaining().unwrap_or_default()))
+                .await;
             if self.vitals.stuck(self.clock.now(), self.times.fence) {
-                warn!("the coordinator made no progress for {:?}: no more heartbeats", self.times.fence);
+                warn!(
+                    "the coordinator made no progress for {:?}: no more heartbeats",
+                    self.times.fence
+                );
                 self.fence.close();
             }
             if self.beat().await.is_err() {
@@ -116,7 +122,10 @@ impl Heartbeat {
                     return Err(Fenced);
                 }
                 Ok(Err(error)) => {
-                    self.metrics.table_errors.with_label_values(&[error.class()]).inc();
+                    self.metrics
+                        .table_errors
+                        .with_label_values(&[error.class()])
+                        .inc();
                     warn!(error = %error, "the heartbeat was not written; repeating");
                     if matches!(error, TableError::Unanswered(_)) {
                         first_unanswered = Some(since);

@@ -65,7 +65,15 @@ impl Leases {
         metrics: Metrics,
         rng: fastrand::Rng,
     ) -> Self {
-        Self { table, me, fence, clock, request_timeout, metrics, rng }
+        Self {
+            table,
+            me,
+            fence,
+            clock,
+            request_timeout,
+            metrics,
+            rng,
+        }
     }
 
     /// Another handle, with its own random numbers.
@@ -88,7 +96,8 @@ impl Leases {
 
     /// Moves the checkpoint to what was acknowledged.
     pub async fn checkpoint(&mut self, held: &mut HeldLease, to: &Acknowledged) -> Result<(), LeaseError> {
-        self.write(held, LeaseChange::Checkpoint(to.checkpoint().clone())).await
+        self.write(held, LeaseChange::Checkpoint(to.checkpoint().clone()))
+            .await
     }
 
     /// Writes SHARD_END. The children's leases exist (KCL rule 6); every record was finished.
@@ -122,7 +131,10 @@ impl Leases {
 
     /// One conditional write, repeated with the same condition until it is answered.
     async fn write(&mut self, held: &mut HeldLease, change: LeaseChange) -> Result<(), LeaseError> {
-        let expected = Expected { owner: held.lease.owner.clone(), counter: held.lease.counter };
+        let expected = Expected {
+            owner: held.lease.owner.clone(),
+            counter: held.lease.counter,
+        };
         let wanted = apply(&held.lease, &change);
         let mut backoff = Backoff::default();
         loop {
@@ -151,7 +163,10 @@ impl Leases {
     }
 
     fn failed(&self, key: &LeaseKey, what: &str, error: &TableError) {
-        self.metrics.table_errors.with_label_values(&[error.class()]).inc();
+        self.metrics
+            .table_errors
+            .with_label_values(&[error.class()])
+            .inc();
         warn!(lease = %key, error = %error, "the lease table refused to {what}; repeating");
     }
 

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Lease, LeaseKey, WorkerId, WorkerRow};
+use super::{Checkpoint, Lease, LeaseKey, WorkerId, WorkerRow};
 use crate::clock::Monotonic;
 
 /// When a scan was asked for and when its answer was there.
@@ -70,11 +70,18 @@ impl Observer {
         let rows = &self.rows;
         self.beats.retain(|id, _| rows.contains_key(id));
         let mut suspects = Vec::new();
-        for row in self.rows.values().filter(|r| r.id != self.me && !r.evicted && !r.tombstone) {
+        for row in self
+            .rows
+            .values()
+            .filter(|r| r.id != self.me && !r.evicted && !r.tombstone)
+        {
             match self.beats.get(&row.id) {
                 Some((heartbeat, stamped)) if *heartbeat == row.heartbeat => {
                     if when.started >= *stamped + self.takeover {
-                        suspects.push(Suspect { id: row.id.clone(), heartbeat: row.heartbeat });
+                        suspects.push(Suspect {
+                            id: row.id.clone(),
+                            heartbeat: row.heartbeat,
+                        });
                     }
                 }
                 _ => {
@@ -88,7 +95,11 @@ impl Observer {
     /// When the next scan of the worker rows could find a suspect, if any worker is being watched.
     pub fn next_suspicion(&self) -> Option<Monotonic> {
         let watched = |id: &WorkerId| self.rows.get(id).is_some_and(|r| !r.evicted && !r.tombstone);
-        self.beats.iter().filter(|(id, _)| watched(id)).map(|(_, (_, at))| *at + self.takeover).min()
+        self.beats
+            .iter()
+            .filter(|(id, _)| watched(id))
+            .map(|(_, (_, at))| *at + self.takeover)
+            .min()
     }
 
     /// A row that this worker has just evicted, or found evicted.
@@ -101,9 +112,15 @@ impl Observer {
     /// Takes in a scan of the leases, for the owners that have no worker row (rule 14).
     pub fn leases(&mut self, when: Scanned, leases: &[Lease]) {
         let mut now: BTreeMap<WorkerId, BTreeMap<LeaseKey, u64>> = BTreeMap::new();
-        for lease in leases {
-            if let Some(owner) = lease.owner.as_ref().filter(|o| **o != self.me && !self.rows.contains_key(o)) {
-                now.entry(owner.clone()).or_default().insert(lease.key.clone(), lease.counter);
+        for lease in leases.iter().filter(|l| l.checkpoint != Checkpoint::ShardEnd) {
+            if let Some(owner) = lease
+                .owner
+                .as_ref()
+                .filter(|o| **o != self.me && !self.rows.contains_key(o))
+            {
+                now.entry(owner.clone())
+                    .or_default()
+                    .insert(lease.key.clone(), lease.counter);
             }
         }
         self.foreign.retain(|id, _| now.contains_key(id));
@@ -125,7 +142,10 @@ impl Observer {
 
     /// When the next scan of the leases could find a foreign owner dead.
     pub fn next_foreign_verdict(&self) -> Option<Monotonic> {
-        let open = self.foreign.iter().filter(|(id, _)| !self.dead_foreign.contains_key(id));
+        let open = self
+            .foreign
+            .iter()
+            .filter(|(id, _)| !self.dead_foreign.contains_key(id));
         open.map(|(_, (_, at))| *at + self.foreign_watch).min()
     }
 
@@ -139,9 +159,10 @@ impl Observer {
         }
     }
 
-    /// Rows that nobody needs any more: evicted ones and tombstones that no lease names.
+    /// Rows that nobody needs any more: evicted ones and tombstones that no unfinished lease names.
     pub fn removable(&self, leases: &[Lease]) -> Vec<WorkerRow> {
-        let named: BTreeSet<&WorkerId> = leases.iter().filter_map(|l| l.owner.as_ref()).collect();
+        let unfinished = leases.iter().filter(|l| l.checkpoint != Checkpoint::ShardEnd);
+        let named: BTreeSet<&WorkerId> = unfinished.filter_map(|l| l.owner.as_ref()).collect();
         self.rows
             .values()
             .filter(|r| r.id != self.me && (r.evicted || r.tombstone) && !named.contains(&r.id))
@@ -207,7 +228,6 @@ pub fn plan(view: &View<'_>, me: &WorkerId) -> Vec<LeaseAction> {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::lease::Checkpoint;
     use crate::stream::ShardId;
 
     fn t(millis: u64) -> Monotonic {
@@ -215,7 +235,10 @@ mod tests {
     }
 
     fn scan(started: u64, received: u64) -> Scanned {
-        Scanned { started: t(started), received: t(received) }
+        Scanned {
+            started: t(started),
+            received: t(received),
+        }
     }
 
     fn worker(id: &str, heartbeat: u64) -> WorkerRow {
@@ -247,11 +270,19 @@ mod tests {
     }
 
     fn observer() -> Observer {
-        Observer::new(WorkerId::new("me"), Duration::from_millis(8_500), Duration::from_secs(20))
+        Observer::new(
+            WorkerId::new("me"),
+            Duration::from_millis(8_500),
+            Duration::from_secs(20),
+        )
     }
 
     fn suspected(observer: &mut Observer, when: Scanned, rows: &[WorkerRow]) -> Vec<String> {
-        observer.workers(when, rows.to_vec()).iter().map(|s| s.id.to_string()).collect()
+        observer
+            .workers(when, rows.to_vec())
+            .iter()
+            .map(|s| s.id.to_string())
+            .collect()
     }
 
     #[test]
@@ -260,7 +291,10 @@ mod tests {
         let rows = [worker("w", 5)];
         // The stamp is the receipt (2,000), not the start: a slow scan must not shorten the time.
         assert!(suspected(&mut o, scan(0, 2_000), &rows).is_empty());
-        assert!(suspected(&mut o, scan(10_499, 10_600), &rows).is_empty(), "started too early, received late");
+        assert!(
+            suspected(&mut o, scan(10_499, 10_600), &rows).is_empty(),
+            "started too early, received late"
+        );
         assert_eq!(o.next_suspicion(), Some(t(10_500)));
         assert_eq!(suspected(&mut o, scan(10_500, 10_600), &rows), ["w"]);
         // A beat in between starts the watch anew.
@@ -272,8 +306,14 @@ mod tests {
     #[test]
     fn nobody_suspects_itself_a_tombstone_or_the_evicted() {
         let mut o = observer();
-        let tombstone = WorkerRow { tombstone: true, ..worker("t", 1) };
-        let evicted = WorkerRow { evicted: true, ..worker("e", 1) };
+        let tombstone = WorkerRow {
+            tombstone: true,
+            ..worker("t", 1)
+        };
+        let evicted = WorkerRow {
+            evicted: true,
+            ..worker("e", 1)
+        };
         let rows = [worker("me", 1), tombstone, evicted];
         suspected(&mut o, scan(0, 1), &rows);
         assert!(suspected(&mut o, scan(60_000, 60_001), &rows).is_empty());
@@ -283,9 +323,18 @@ mod tests {
     #[test]
     fn only_free_leases_and_those_of_the_gone_are_taken() {
         let mut o = observer();
-        let evicted = WorkerRow { evicted: true, ..worker("dead", 1) };
-        let tombstone = WorkerRow { tombstone: true, ..worker("fenced", 1) };
-        o.workers(scan(0, 1), vec![worker("me", 1), worker("alive", 1), evicted, tombstone]);
+        let evicted = WorkerRow {
+            evicted: true,
+            ..worker("dead", 1)
+        };
+        let tombstone = WorkerRow {
+            tombstone: true,
+            ..worker("fenced", 1)
+        };
+        o.workers(
+            scan(0, 1),
+            vec![worker("me", 1), worker("alive", 1), evicted, tombstone],
+        );
         let leases = [
             lease("free", None, 1),
             lease("of-dead", Some("dead"), 1),
@@ -296,7 +345,11 @@ mod tests {
             lease("mine-without-task", Some("me"), 1),
         ];
         let running = BTreeSet::from([LeaseKey::new("mine")]);
-        let view = View { startable: leases.iter().collect(), running: &running, observer: &o };
+        let view = View {
+            startable: leases.iter().collect(),
+            running: &running,
+            observer: &o,
+        };
         let taken: Vec<(String, From)> = plan(&view, &WorkerId::new("me"))
             .into_iter()
             .map(|LeaseAction::Take(l, from)| (l.key.to_string(), from))
@@ -331,10 +384,17 @@ mod tests {
     #[test]
     fn a_row_goes_only_when_no_lease_names_it() {
         let mut o = observer();
-        let evicted = WorkerRow { evicted: true, ..worker("dead", 1) };
+        let evicted = WorkerRow {
+            evicted: true,
+            ..worker("dead", 1)
+        };
         o.workers(scan(0, 1), vec![worker("me", 1), worker("alive", 1), evicted]);
         assert!(o.removable(&[lease("a", Some("dead"), 1)]).is_empty());
-        let gone: Vec<_> = o.removable(&[lease("a", Some("me"), 1)]).into_iter().map(|r| r.id.to_string()).collect();
+        let gone: Vec<_> = o
+            .removable(&[lease("a", Some("me"), 1)])
+            .into_iter()
+            .map(|r| r.id.to_string())
+            .collect();
         assert_eq!(gone, ["dead"]);
     }
 }

@@ -112,7 +112,10 @@ mod tests {
     use super::*;
 
     fn event(millis: i64, len: usize) -> LogEvent {
-        LogEvent { timestamp: Timestamp::from_millis(millis), message: "x".repeat(len) }
+        LogEvent {
+            timestamp: Timestamp::from_millis(millis),
+            message: "x".repeat(len),
+        }
     }
 
     #[test]
@@ -120,26 +123,48 @@ mod tests {
         let day = 24 * 3600 * 1000;
         let cases: [(&str, Vec<LogEvent>, usize); 8] = [
             ("empty queue", vec![], 0),
-            ("one of the largest size", vec![event(0, MAX_MESSAGE_BYTES), event(0, 1)], 1),
+            (
+                "one of the largest size",
+                vec![event(0, MAX_MESSAGE_BYTES), event(0, 1)],
+                1,
+            ),
             (
                 "two that fill it to the byte",
-                vec![event(0, MAX_MESSAGE_BYTES / 2 - 13), event(0, MAX_MESSAGE_BYTES / 2 - 13), event(0, 1)],
+                vec![
+                    event(0, MAX_MESSAGE_BYTES / 2 - 13),
+                    event(0, MAX_MESSAGE_BYTES / 2 - 13),
+                    event(0, 1),
+                ],
                 2,
             ),
             (
                 "a byte too many",
-                vec![event(0, MAX_MESSAGE_BYTES / 2 - 13), event(0, MAX_MESSAGE_BYTES / 2 - 12)],
+                vec![
+                    event(0, MAX_MESSAGE_BYTES / 2 - 13),
+                    event(0, MAX_MESSAGE_BYTES / 2 - 12),
+                ],
                 1,
             ),
             ("ten thousand", (0..10_001).map(|_| event(0, 1)).collect(), 10_000),
             ("24 hours", vec![event(0, 1), event(day, 1)], 2),
-            ("24 hours and a millisecond", vec![event(0, 1), event(day + 1, 1)], 1),
-            ("24 hours back and a millisecond", vec![event(day + 1, 1), event(5, 1), event(0, 1)], 2),
+            (
+                "24 hours and a millisecond",
+                vec![event(0, 1), event(day + 1, 1)],
+                1,
+            ),
+            (
+                "24 hours back and a millisecond",
+                vec![event(day + 1, 1), event(5, 1), event(0, 1)],
+                2,
+            ),
         ];
         for (name, queue, expected) in cases {
             assert_eq!(cut(&queue), expected, "{name}");
         }
-        assert_eq!(2 * (MAX_MESSAGE_BYTES / 2 - 13 + EVENT_OVERHEAD), MAX_BATCH_BYTES - 26 + 26);
+        assert_eq!(
+            2 * (MAX_MESSAGE_BYTES / 2 - 13 + EVENT_OVERHEAD),
+            MAX_BATCH_BYTES - 26 + 26
+        );
     }
 
     #[test]

@@ -37,7 +37,10 @@ const PART_BYTES: usize = (MAX_MESSAGE_BYTES - 4096) / 6;
 
 /// The destination of the dead letters of `group`.
 pub fn destination(group: &str) -> LogDestination {
-    LogDestination { group: group.to_owned(), stream: STREAM.to_owned() }
+    LogDestination {
+        group: group.to_owned(),
+        stream: STREAM.to_owned(),
+    }
 }
 
 /// The log events that hold a dead letter, in order, each below the limit of an event, stamped `now`.
@@ -54,8 +57,13 @@ pub fn events(
 ) -> Vec<LogEvent> {
     let pieces: Vec<(&str, String)> = match body {
         Body::Record(bytes) if bytes.is_empty() => vec![("data", String::new())],
-        Body::Record(bytes) => bytes.chunks(PART_BYTES).map(|c| ("data", STANDARD.encode(c))).collect(),
-        Body::Event(event) => text_chunks(&event.message).map(|c| ("message", c.to_owned())).collect(),
+        Body::Record(bytes) => bytes
+            .chunks(PART_BYTES)
+            .map(|c| ("data", STANDARD.encode(c)))
+            .collect(),
+        Body::Event(event) => text_chunks(&event.message)
+            .map(|c| ("message", c.to_owned()))
+            .collect(),
     };
     let parts = pieces.len();
     pieces
@@ -78,7 +86,10 @@ pub fn events(
             if let Body::Event(event) = body {
                 letter["timestamp"] = event.timestamp.millis().into();
             }
-            LogEvent { timestamp: now, message: letter.to_string() }
+            LogEvent {
+                timestamp: now,
+                message: letter.to_string(),
+            }
         })
         .collect()
 }
@@ -112,11 +123,21 @@ mod tests {
     }
 
     fn letters(body: &Body) -> Vec<serde_json::Value> {
-        let to = LogDestination { group: "/cdc/orders".into(), stream: "s".into() };
+        let to = LogDestination {
+            group: "/cdc/orders".into(),
+            stream: "s".into(),
+        };
         let now = Timestamp::from_millis(5);
         let events = events(&origin(), Refusal::Oversize, "why", &to, body, now);
-        assert!(events.iter().all(|e| e.message.len() <= MAX_MESSAGE_BYTES && e.timestamp == now));
-        events.iter().map(|e| serde_json::from_str(&e.message).unwrap()).collect()
+        assert!(
+            events
+                .iter()
+                .all(|e| e.message.len() <= MAX_MESSAGE_BYTES && e.timestamp == now)
+        );
+        events
+            .iter()
+            .map(|e| serde_json::from_str(&e.message).unwrap())
+            .collect()
     }
 
     #[test]
@@ -136,12 +157,19 @@ mod tests {
     fn a_refused_event_comes_back_whole_even_if_every_byte_needs_an_escape() {
         for unit in ["\u{1}", "日", "a\"\\"] {
             let message = unit.repeat(1_500_000 / unit.len());
-            let body = Body::Event(LogEvent { timestamp: Timestamp::from_millis(77), message: message.clone() });
+            let body = Body::Event(LogEvent {
+                timestamp: Timestamp::from_millis(77),
+                message: message.clone(),
+            });
             let letters = letters(&body);
             assert!(letters.len() > 1);
             let back: String = letters.iter().map(|l| l["message"].as_str().unwrap()).collect();
             assert!(back == message);
-            assert!(letters.iter().all(|l| l["timestamp"] == 77 && l["parts"] == letters.len()));
+            assert!(
+                letters
+                    .iter()
+                    .all(|l| l["timestamp"] == 77 && l["parts"] == letters.len())
+            );
         }
     }
 }

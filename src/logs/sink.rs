@@ -79,7 +79,10 @@ struct Item {
 enum Kind {
     Event,
     /// A part of a dead letter; the last one answers for all. Its time is that of the put.
-    Letter { reason: Refusal, last: bool },
+    Letter {
+        reason: Refusal,
+        last: bool,
+    },
 }
 
 impl Item {
@@ -106,11 +109,20 @@ pub struct Parcel<'a> {
 
 impl<'a> Parcel<'a> {
     pub fn new(lane: &'a Lane) -> Self {
-        Self { lane, by_destination: BTreeMap::new() }
+        Self {
+            lane,
+            by_destination: BTreeMap::new(),
+        }
     }
 
     /// One event of the record at `index`.
-    pub fn event(&mut self, to: &LogDestination, index: u64, sequence_number: SequenceNumber, event: LogEvent) {
+    pub fn event(
+        &mut self,
+        to: &LogDestination,
+        index: u64,
+        sequence_number: SequenceNumber,
+        event: LogEvent,
+    ) {
         let item = Item {
             event,
             lane: self.lane.shared.clone(),
@@ -138,8 +150,19 @@ impl<'a> Parcel<'a> {
         data: &[u8],
     ) {
         let body = Body::Record(data.to_vec());
-        let letter = letter(&self.lane.shared, index, &sequence_number, meant_for, reason, detail, &body);
-        self.by_destination.entry(dead_letter::destination(&meant_for.group)).or_default().extend(letter);
+        let letter = letter(
+            &self.lane.shared,
+            index,
+            &sequence_number,
+            meant_for,
+            reason,
+            detail,
+            &body,
+        );
+        self.by_destination
+            .entry(dead_letter::destination(&meant_for.group))
+            .or_default()
+            .extend(letter);
     }
 }
 
@@ -170,7 +193,10 @@ fn letter(
             lane: lane.clone(),
             index,
             sequence_number: sequence_number.clone(),
-            kind: Kind::Letter { reason, last: i + 1 == parts },
+            kind: Kind::Letter {
+                reason,
+                last: i + 1 == parts,
+            },
             arrival: 0,
         })
         .collect()
@@ -228,8 +254,22 @@ impl Sink {
         let pipeline: Arc<str> = settings.pipeline.as_str().into();
         let letters = tx.downgrade();
         let settings = Arc::new(settings);
-        let context = Context { raw, settings, clock, fence, metrics, readiness, letters };
-        let router = Router { rx, context, rng, writers: BTreeMap::new(), tasks: JoinSet::new() };
+        let context = Context {
+            raw,
+            settings,
+            clock,
+            fence,
+            metrics,
+            readiness,
+            letters,
+        };
+        let router = Router {
+            rx,
+            context,
+            rng,
+            writers: BTreeMap::new(),
+            tasks: JoinSet::new(),
+        };
         (Self { tx, pipeline }, router)
     }
 
@@ -299,7 +339,13 @@ impl Router {
         let writer = self.writers.entry(to).or_insert_with_key(|to| {
             let (tx, rx) = mpsc::unbounded_channel();
             let pending = Arc::new(AtomicUsize::new(0));
-            tasks.spawn(writer::run(context.clone(), to.clone(), rx, pending.clone(), rng.fork()));
+            tasks.spawn(writer::run(
+                context.clone(),
+                to.clone(),
+                rx,
+                pending.clone(),
+                rng.fork(),
+            ));
             WriterHandle { tx, pending }
         });
         writer.pending.fetch_add(items.len(), Ordering::AcqRel);

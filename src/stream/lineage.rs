@@ -60,7 +60,11 @@ pub fn missing(
             }
             None => {}
         }
-        let parents: Vec<&Shard> = shard.parents.iter().filter_map(|p| by_id.get(p).copied()).collect();
+        let parents: Vec<&Shard> = shard
+            .parents
+            .iter()
+            .filter_map(|p| by_id.get(p).copied())
+            .collect();
         // Rule 11: an open child of an open parent is a page that is not consistent yet.
         let torn = !listing.disabled && parents.iter().any(|p| !p.closed);
         // Rules 8 and 10: a child only with, or after, the leases of all its listed parents.
@@ -155,12 +159,16 @@ pub fn startable(
         return Err(Waiting::Ended);
     }
     if let Some(stream) = earlier.iter().find(|stream| {
-        leases.values().any(|l| l.stream.as_ref() == Some(stream) && l.checkpoint != Checkpoint::ShardEnd)
+        leases
+            .values()
+            .any(|l| l.stream.as_ref() == Some(stream) && l.checkpoint != Checkpoint::ShardEnd)
     }) {
         return Err(Waiting::EarlierStream(stream.clone()));
     }
     for parent in &lease.parents {
-        let held = leases.values().find(|l| l.shard == *parent && l.stream == lease.stream);
+        let held = leases
+            .values()
+            .find(|l| l.shard == *parent && l.stream == lease.stream);
         match (held, listing) {
             (Some(l), _) if l.checkpoint == Checkpoint::ShardEnd => {}
             (Some(_), _) => return Err(Waiting::Parent(parent.clone())),
@@ -192,8 +200,14 @@ pub fn finished<'a>(stream: &StreamArn, listings: &[ShardListing], leases: &'a L
             lease.checkpoint == Checkpoint::ShardEnd
                 && !listed.contains(&lease.shard)
                 && !lease.parents.iter().any(|p| of_stream.contains_key(p))
-                && lease.children.iter().all(|c| of_stream.get(c).is_some_and(|l| begun(l)))
-                && of_stream.values().filter(|l| l.parents.contains(&lease.shard)).all(|l| begun(l))
+                && lease
+                    .children
+                    .iter()
+                    .all(|c| of_stream.get(c).is_some_and(|l| begun(l)))
+                && of_stream
+                    .values()
+                    .filter(|l| l.parents.contains(&lease.shard))
+                    .all(|l| begun(l))
         })
         .copied()
         .collect()
@@ -226,7 +240,10 @@ mod tests {
     }
 
     fn listing(text: &str) -> ShardListing {
-        ShardListing { shards: text.split_whitespace().map(shard).collect(), disabled: false }
+        ShardListing {
+            shards: text.split_whitespace().map(shard).collect(),
+            disabled: false,
+        }
     }
 
     /// `"a=END"`, `"a=HORIZON"`, `"a=7"`; parents as above: `"b<a=7"`.
@@ -282,8 +299,14 @@ mod tests {
     fn a_shard_found_later_starts_at_its_horizon_never_at_the_start() {
         let start = ResolvedStart::At(Timestamp::from_millis(0));
         let at = "AT_TIMESTAMP 1970-01-01T00:00:00.000Z";
-        assert_eq!(created("a! b<a", "", FirstPosition::Start(start)), format!("a={at} b={at}"));
-        assert_eq!(created("a! b<a", "", FirstPosition::StartClosedIsPast(start)), format!("a=SHARD_END b={at}"));
+        assert_eq!(
+            created("a! b<a", "", FirstPosition::Start(start)),
+            format!("a={at} b={at}")
+        );
+        assert_eq!(
+            created("a! b<a", "", FirstPosition::StartClosedIsPast(start)),
+            format!("a=SHARD_END b={at}")
+        );
         assert_eq!(created("a! b<a", "a=END", FirstPosition::Later), "b=TRIM_HORIZON");
     }
 
@@ -308,12 +331,22 @@ mod tests {
             ("c", "a=END b=7 c<a,b=HORIZON", None, parent("b")),
             ("c", "a=END b=END c<a,b=HORIZON", None, Ok(())),
             ("b", "b<a=HORIZON", None, Err(Waiting::Listing)),
-            ("b", "b<a=HORIZON", Some("a! b<a"), Err(Waiting::ParentWithoutLease(id("a")))),
+            (
+                "b",
+                "b<a=HORIZON",
+                Some("a! b<a"),
+                Err(Waiting::ParentWithoutLease(id("a"))),
+            ),
             ("b", "b<a=HORIZON", Some("b<a"), Ok(())),
         ] {
             let leases = leases(held);
             let listing = listed.map(listing);
-            let got = startable(&leases[&LeaseKey::of(P, &id(shard))], &leases, listing.as_ref(), &[]);
+            let got = startable(
+                &leases[&LeaseKey::of(P, &id(shard))],
+                &leases,
+                listing.as_ref(),
+                &[],
+            );
             assert_eq!(got, expected, "{shard} in {held} listed {listed:?}");
         }
     }
@@ -321,10 +354,18 @@ mod tests {
     #[test]
     fn a_new_stream_of_a_table_waits_for_the_one_before() {
         let new = StreamArn::new("arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-02-02T00:00:00.000");
-        let fresh = new_lease(LeaseKey::of(P, &id("z")), &new, &shard("z"), Checkpoint::TrimHorizon);
+        let fresh = new_lease(
+            LeaseKey::of(P, &id("z")),
+            &new,
+            &shard("z"),
+            Checkpoint::TrimHorizon,
+        );
         let mut all = leases("a=7");
         all.insert(fresh.key.clone(), fresh.clone());
-        assert_eq!(startable(&fresh, &all, None, &[arn()]), Err(Waiting::EarlierStream(arn())));
+        assert_eq!(
+            startable(&fresh, &all, None, &[arn()]),
+            Err(Waiting::EarlierStream(arn()))
+        );
         let mut all = leases("a=END");
         all.insert(fresh.key.clone(), fresh.clone());
         assert_eq!(startable(&fresh, &all, None, &[arn()]), Ok(()));
@@ -342,7 +383,10 @@ mod tests {
             ("b<a=END c<b=9", "c<b", "b"),
         ] {
             let leases = leases(held);
-            let got: Vec<_> = finished(&arn(), &[listing(listed)], &leases).iter().map(|l| l.shard.to_string()).collect();
+            let got: Vec<_> = finished(&arn(), &[listing(listed)], &leases)
+                .iter()
+                .map(|l| l.shard.to_string())
+                .collect();
             assert_eq!(got.join(" "), expected, "{held} listed {listed}");
         }
     }

@@ -210,7 +210,12 @@ impl Writer {
     }
 
     fn accept(&mut self, items: Vec<Item>, accepted: Accepted) {
-        let Context { metrics, settings, readiness, .. } = &self.context;
+        let Context {
+            metrics,
+            settings,
+            readiness,
+            ..
+        } = &self.context;
         readiness.solved(&self.part());
         metrics.puts.with_label_values(&[&settings.pipeline]).inc();
         self.refused_letters.reset();
@@ -233,14 +238,21 @@ impl Writer {
                 }
             }
         }
-        metrics.events_accepted.with_label_values(&[&settings.pipeline]).inc_by(good);
+        metrics
+            .events_accepted
+            .with_label_values(&[&settings.pipeline])
+            .inc_by(good);
         self.finished(total - refused.len());
         for (lane, pieces) in answers {
             // A consumer that is gone needs no answer.
             let _ = lane.answers.send(Delivered { pieces });
         }
         for (item, refusal) in refused {
-            self.dead_letter(item, refusal, "rejected by CloudWatch Logs (rejectedLogEventsInfo)");
+            self.dead_letter(
+                item,
+                refusal,
+                "rejected by CloudWatch Logs (rejectedLogEventsInfo)",
+            );
         }
     }
 
@@ -250,7 +262,9 @@ impl Writer {
             // A letter of a letter would go on for ever. It is put again, with a new stamp, and holds its
             // shard until somebody acts: better than a record lost without a word.
             warn!(destination = %self.to, reason = reason.as_str(), last, detail, "a dead letter was refused");
-            self.context.readiness.problem(&self.part(), format!("refuses dead letters: {detail}"));
+            self.context
+                .readiness
+                .problem(&self.part(), format!("refuses dead letters: {detail}"));
             self.letter_wait = self.refused_letters.next(&mut self.rng);
             self.queue.push_back(item);
             return;
@@ -264,7 +278,15 @@ impl Writer {
             "an event was refused; it goes to the dead letters"
         );
         let body = Body::Event(item.event);
-        let parts = letter(&item.lane, item.index, &item.sequence_number, &self.to, refusal, detail, &body);
+        let parts = letter(
+            &item.lane,
+            item.index,
+            &item.sequence_number,
+            &self.to,
+            refusal,
+            detail,
+            &body,
+        );
         if let Some(letters) = self.context.letters.upgrade() {
             // Closed only while the worker is torn down.
             let _ = letters.send((dead_letter::destination(&self.to.group), parts));
@@ -314,9 +336,17 @@ mod tests {
 
     #[test]
     fn rejections_are_mapped_inclusive_and_exclusive_as_aws_counts() {
-        let accepted = Accepted { too_new_from: Some(7), too_old_until: Some(3), expired_until: Some(1) };
+        let accepted = Accepted {
+            too_new_from: Some(7),
+            too_old_until: Some(3),
+            expired_until: Some(1),
+        };
         let got: Vec<_> = (0..9).map(|at| refusal_of(accepted, at)).collect();
-        let (e, o, n) = (Some(Refusal::Expired), Some(Refusal::TooOld), Some(Refusal::TooNew));
+        let (e, o, n) = (
+            Some(Refusal::Expired),
+            Some(Refusal::TooOld),
+            Some(Refusal::TooNew),
+        );
         assert_eq!(got, [e, o, o, None, None, None, None, n, n]);
         assert_eq!(refusal_of(Accepted::default(), 0), None);
     }

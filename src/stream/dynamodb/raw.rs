@@ -3,6 +3,7 @@
 //! Owns two interceptors; used by the adapter next to it alone.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 use aws_sdk_dynamodbstreams::operation::get_records::{GetRecords, GetRecordsOutput};
 use aws_smithy_runtime_api::box_error::BoxError;
@@ -17,7 +18,6 @@ use aws_smithy_runtime_api::client::ser_de::{DeserializeResponse, SharedResponse
 use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::config_bag::{ConfigBag, FrozenLayer};
 use bytes::Bytes;
-use futures_util::FutureExt;
 
 /// A place that one request fills and its caller empties.
 #[derive(Clone, Debug)]
@@ -93,11 +93,19 @@ impl DeserializeResponse for BodyKeeper {
         let body = response
             .body()
             .try_clone()
-            .and_then(|body| ByteStream::new(body).collect().now_or_never())
+            .and_then(|body| ready(ByteStream::new(body).collect()))
             .ok_or_else(|| OrchestratorError::other("the body is not in memory"))?
             .map_err(OrchestratorError::other)?;
         self.slot.put(body.into_bytes());
         Ok(Output::erase(GetRecordsOutput::builder().build()))
+    }
+}
+
+/// The output of a future that is ready at its first poll.
+fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
+    match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
     }
 }
 
