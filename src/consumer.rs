@@ -566,7 +566,7 @@ fn address(
                 parcel.dead_letter(
                     to,
                     index,
-                    sequence_number,
+                    &sequence_number,
                     reason,
                     &error.to_string(),
                     &record.data,
@@ -580,7 +580,7 @@ fn address(
             parcel.dead_letter(
                 &to,
                 index,
-                sequence_number,
+                &sequence_number,
                 reason,
                 &error.to_string(),
                 &record.data,
