@@ -7,7 +7,8 @@
 //! Taken from the environment, as by every AWS SDK: the credential chain, `AWS_REGION`, `AWS_PROFILE`,
 //! `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`, `AWS_ENDPOINT_URL` and its forms for one service,
 //! `AWS_ENDPOINT_URL_{DYNAMODB,DYNAMODB_STREAMS,CLOUDWATCH_LOGS,STS}`. By this module: `HTTPS_PROXY`,
-//! `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, `AWS_CA_BUNDLE`, `SSL_CERT_FILE`.
+//! `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, `AWS_CA_BUNDLE`, `SSL_CERT_FILE`. Where HTTP_PROXY is set, the
+//! addresses that credentials come from (169.254.169.254, 169.254.170.2) belong in NO_PROXY.
 
 #[cfg(test)]
 pub(crate) mod canned;

@@ -1,19 +1,39 @@
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpListener;
 
 use super::failure::{Failure, failure};
 use super::*;
 
-/// Answers one HTTP request with `status` and gives its first line.
-async fn first_line(listener: TcpListener, status: &str) -> String {
+/// Answers one HTTP request with `status` and `body`, and gives its text.
+async fn request(listener: TcpListener, status: &str, body: &str) -> String {
     let (socket, _) = listener.accept().await.unwrap();
-    let mut lines = BufReader::new(socket).lines();
-    let line = lines.next_line().await.unwrap().unwrap();
-    let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    lines.get_mut().write_all(answer.as_bytes()).await.unwrap();
-    line
+    let mut socket = BufReader::new(socket);
+    let mut text = String::new();
+    while !text.ends_with("\r\n\r\n") {
+        assert!(
+            socket.read_line(&mut text).await.unwrap() > 0,
+            "cut short: {text}"
+        );
+    }
+    let length = text
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
+    let mut content = vec![0; length];
+    socket.read_exact(&mut content).await.unwrap();
+    let answer = format!(
+        "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    socket.get_mut().write_all(answer.as_bytes()).await.unwrap();
+    text + std::str::from_utf8(&content).unwrap()
+}
+
+async fn first_line(listener: TcpListener, status: &str) -> String {
+    let text = request(listener, status, "").await;
+    text.lines().next().unwrap().to_owned()
 }
 
 /// Runs the ignored test `name` of this binary as a process of its own: the environment belongs to a process.
@@ -44,7 +64,14 @@ const DUMMY: [(&str, &str); 3] = [
 #[ignore = "started by other tests in a process of its own"]
 async fn one_request_each() {
     let clients = match AwsClients::from_env() {
-        Ok(aws) => aws.clients(&AwsSettings::default()).await,
+        Ok(aws) => {
+            let settings = AwsSettings {
+                assume_role_arn: std::env::var("TEST_ROLE").ok(),
+                external_id: std::env::var("TEST_EXTERNAL_ID").ok(),
+                ..AwsSettings::default()
+            };
+            aws.clients(&settings).await
+        }
         Err(error) => Err(error),
     };
     let clients = match clients {
@@ -114,6 +141,40 @@ async fn each_service_has_its_own_endpoint_in_the_environment() {
             "{output}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_role_is_assumed_with_its_external_id() {
+    let sts = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dynamodb = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
+    let (sts_url, dynamodb_url) = (url(&sts), url(&dynamodb));
+    let mut variables = DUMMY.to_vec();
+    variables.extend([
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+        ("AWS_ENDPOINT_URL_STS", sts_url.as_str()),
+        ("AWS_ENDPOINT_URL_DYNAMODB", dynamodb_url.as_str()),
+        ("TEST_ROLE", "arn:aws:iam::111122223333:role/reader"),
+        ("TEST_EXTERNAL_ID", "secret-handshake"),
+    ]);
+    let assumed = "<AssumeRoleResponse><AssumeRoleResult><Credentials><AccessKeyId>ASSUMED</AccessKeyId>\
+                   <SecretAccessKey>s</SecretAccessKey><SessionToken>t</SessionToken>\
+                   <Expiration>2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult></AssumeRoleResponse>";
+    let (asked, used, output) = tokio::join!(
+        request(sts, "200 OK", assumed),
+        request(dynamodb, "200 OK", r#"{"TableNames":[]}"#),
+        in_environment(ONE_REQUEST_EACH, &variables)
+    );
+    for part in [
+        "ExternalId=secret-handshake",
+        "role%2Freader",
+        "RoleSessionName=weir",
+        "Credential=test/",
+    ] {
+        assert!(asked.contains(part), "{part}: {asked}");
+    }
+    assert!(used.contains("Credential=ASSUMED/"), "{used}");
+    assert!(output.contains("dynamodb: Ok"), "{output}");
 }
 
 #[tokio::test]

@@ -6,13 +6,14 @@
 
 mod prepare;
 mod update;
+mod write;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::aws::failure::{Failure, failure};
 use crate::clock::Clock;
@@ -47,99 +48,6 @@ impl DynamoDbTable {
             leases: application.to_owned(),
             fleet: format!("{application}-fleet"),
             clock,
-        }
-    }
-
-    /// Puts a row that must not exist yet.
-    async fn create<T>(
-        &self,
-        table: &str,
-        key: &'static str,
-        row: Item,
-        read: impl Fn(&Item) -> Result<T, ItemError>,
-    ) -> Result<Written<T>, TableError> {
-        let written = self
-            .client
-            .put_item()
-            .table_name(table)
-            .set_item(Some(to_sdk(row)))
-            .condition_expression("attribute_not_exists(#key)")
-            .expression_attribute_names("#key", key)
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match written {
-            Ok(_) => Ok(Written::Applied),
-            Err(error) => {
-                use aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException;
-                match error.as_service_error() {
-                    Some(ConditionalCheckFailedException(e)) => refused(e.item(), read),
-                    _ => Err(table_error(&failure(&error), table)),
-                }
-            }
-        }
-    }
-
-    /// Carries out an update of an existing row.
-    async fn update<T>(
-        &self,
-        table: &str,
-        key: SdkItem,
-        update: Update,
-        read: impl Fn(&Item) -> Result<T, ItemError>,
-    ) -> Result<Written<T>, TableError> {
-        let written = self
-            .client
-            .update_item()
-            .table_name(table)
-            .set_key(Some(key))
-            .update_expression(update.expression())
-            .condition_expression(update.condition())
-            .set_expression_attribute_names(Some(update.names))
-            .set_expression_attribute_values(Some(to_sdk(update.values)))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match written {
-            Ok(_) => Ok(Written::Applied),
-            Err(error) => {
-                use aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException;
-                match error.as_service_error() {
-                    Some(ConditionalCheckFailedException(e)) => refused(e.item(), read),
-                    _ => Err(table_error(&failure(&error), table)),
-                }
-            }
-        }
-    }
-
-    /// Deletes a row that meets the update's conditions.
-    async fn delete<T>(
-        &self,
-        table: &str,
-        key: SdkItem,
-        conditions: Update,
-        read: impl Fn(&Item) -> Result<T, ItemError>,
-    ) -> Result<Written<T>, TableError> {
-        let written = self
-            .client
-            .delete_item()
-            .table_name(table)
-            .set_key(Some(key))
-            .condition_expression(conditions.condition())
-            .set_expression_attribute_names(Some(conditions.names))
-            .set_expression_attribute_values(Some(to_sdk(conditions.values)))
-            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
-            .send()
-            .await;
-        match written {
-            Ok(_) => Ok(Written::Applied),
-            Err(error) => {
-                use aws_sdk_dynamodb::operation::delete_item::DeleteItemError::ConditionalCheckFailedException;
-                match error.as_service_error() {
-                    Some(ConditionalCheckFailedException(e)) => refused(e.item(), read),
-                    _ => Err(table_error(&failure(&error), table)),
-                }
-            }
         }
     }
 
@@ -326,19 +234,6 @@ fn a_lease(row: &Item) -> Result<Lease, ItemError> {
         attribute: lease_attr::ENTITY,
         problem: "is not LEASE on a row that a lease was to be written to".to_owned(),
     })
-}
-
-/// The row that a failed condition came upon. Without one the condition failed for want of a row.
-fn refused<T>(
-    row: Option<&SdkItem>,
-    read: impl Fn(&Item) -> Result<T, ItemError>,
-) -> Result<Written<T>, TableError> {
-    match row.filter(|row| !row.is_empty()) {
-        None => Ok(Written::Refused(None)),
-        Some(row) => read(&from_sdk(row))
-            .map(|row| Written::Refused(Some(row)))
-            .map_err(|e| unreadable(&e)),
-    }
 }
 
 fn to_sdk(item: Item) -> SdkItem {

@@ -3,11 +3,15 @@
 //! Pure: no SDK types, no I/O. A lease is written in KCL's row format, so that a stopped KCL application
 //! can be taken over and handed back. Used by the table adapter alone.
 
+mod row;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
 use crate::lease::{Checkpoint, GapRow, Lease, LeaseKey, ResolvedStart, StreamRow, WorkerId, WorkerRow};
 use crate::stream::{SequenceNumber, ShardId, StreamArn};
+pub use row::ItemError;
+use row::Row;
 
 /// The value of an attribute: those types that the rows use.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,15 +80,6 @@ pub mod kind {
     pub const WORKER: &str = "worker";
     pub const STREAM: &str = "stream";
     pub const GAP: &str = "gap";
-}
-
-/// A row that can't be read. It names the row and the attribute, for the person who must repair it.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("row {key:?}: attribute `{attribute}` {problem}")]
-pub struct ItemError {
-    pub key: String,
-    pub attribute: &'static str,
-    pub problem: String,
 }
 
 /// A lease as a row.
@@ -326,94 +321,6 @@ fn text(value: &str) -> Attr {
 
 fn number(value: impl Into<i128>) -> Attr {
     Attr::N(value.into().to_string())
-}
-
-/// An item being read: says which row and attribute is wrong.
-struct Row<'a> {
-    item: &'a Item,
-    key: &'a str,
-}
-
-impl<'a> Row<'a> {
-    fn of(item: &'a Item, key: &'static str) -> Result<Self, ItemError> {
-        match item.get(key) {
-            Some(Attr::S(value)) => Ok(Self { item, key: value }),
-            other => Err(ItemError {
-                key: String::new(),
-                attribute: key,
-                problem: describe("a string", other),
-            }),
-        }
-    }
-
-    fn error(&self, attribute: &'static str, problem: &str) -> ItemError {
-        ItemError {
-            key: self.key.to_owned(),
-            attribute,
-            problem: problem.to_owned(),
-        }
-    }
-
-    fn needed<T>(
-        &self,
-        attribute: &'static str,
-        read: impl Fn(&Self, &'static str) -> Result<Option<T>, ItemError>,
-    ) -> Result<T, ItemError> {
-        read(self, attribute)?.ok_or_else(|| self.error(attribute, "is missing"))
-    }
-
-    fn text(&self, attribute: &'static str) -> Result<Option<&'a str>, ItemError> {
-        match self.item.get(attribute) {
-            None => Ok(None),
-            Some(Attr::S(value)) => Ok(Some(value)),
-            other => Err(self.error(attribute, &describe("a string", other))),
-        }
-    }
-
-    fn number<T: std::str::FromStr>(&self, attribute: &'static str) -> Result<Option<T>, ItemError> {
-        match self.item.get(attribute) {
-            None => Ok(None),
-            Some(Attr::N(value)) => match value.parse() {
-                Ok(number) => Ok(Some(number)),
-                Err(_) => Err(self.error(
-                    attribute,
-                    &format!("is {value}, which is no number Weir can hold"),
-                )),
-            },
-            other => Err(self.error(attribute, &describe("a number", other))),
-        }
-    }
-
-    fn flag(&self, attribute: &'static str) -> Result<Option<bool>, ItemError> {
-        match self.item.get(attribute) {
-            None => Ok(None),
-            Some(Attr::Bool(value)) => Ok(Some(*value)),
-            other => Err(self.error(attribute, &describe("a boolean", other))),
-        }
-    }
-
-    /// Sorted: DynamoDB's sets have no order.
-    fn set(&self, attribute: &'static str) -> Result<Vec<&'a str>, ItemError> {
-        match self.item.get(attribute) {
-            None => Ok(Vec::new()),
-            Some(Attr::Ss(members)) => {
-                let mut members: Vec<&str> = members.iter().map(String::as_str).collect();
-                members.sort_unstable();
-                Ok(members)
-            }
-            other => Err(self.error(attribute, &describe("a set of strings", other))),
-        }
-    }
-}
-
-fn describe(wanted: &str, found: Option<&Attr>) -> String {
-    match found {
-        None => "is missing".to_owned(),
-        Some(Attr::S(_)) => format!("is a string, not {wanted}"),
-        Some(Attr::N(_)) => format!("is a number, not {wanted}"),
-        Some(Attr::Bool(_)) => format!("is a boolean, not {wanted}"),
-        Some(Attr::Ss(_)) => format!("is a set of strings, not {wanted}"),
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,178 @@
+use super::*;
+use crate::aws::canned::{self, Canned};
+use crate::clock::SystemClock;
+use crate::stream::SequenceNumber;
+
+const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138";
+
+fn source(choice: StreamChoice, canned: &Canned) -> DynamoDbStreams {
+    DynamoDbStreams::new(
+        aws_sdk_dynamodb::Client::new(&canned.config()),
+        aws_sdk_dynamodbstreams::Client::new(&canned.config()),
+        choice,
+        Arc::new(SystemClock),
+    )
+}
+
+fn stream(canned: &Canned) -> DynamoDbStreams {
+    source(StreamChoice::Arn(StreamArn::new(ARN)), canned)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_goes_through_all_pages_below_the_rate_limit() {
+    let canned = Canned::new([
+        canned::ok(
+            r#"{"StreamDescription":{"StreamStatus":"ENABLED","LastEvaluatedShardId":"b","Shards":[
+            {"ShardId":"a","SequenceNumberRange":{"StartingSequenceNumber":"1","EndingSequenceNumber":"9"}},
+            {"ShardId":"b","ParentShardId":"a","SequenceNumberRange":{"StartingSequenceNumber":"10"}}]}}"#,
+        ),
+        canned::ok(
+            r#"{"StreamDescription":{"StreamStatus":"DISABLING","Shards":[
+            {"ShardId":"b","ParentShardId":"a","SequenceNumberRange":{"EndingSequenceNumber":"12"}},
+            {"ShardId":"c","ParentShardId":"b","SequenceNumberRange":{"EndingSequenceNumber":""}}]}}"#,
+        ),
+    ]);
+    let start = tokio::time::Instant::now();
+    let listing = stream(&canned).list_shards(&StreamArn::new(ARN)).await.unwrap();
+    let seen: Vec<_> = listing
+        .shards
+        .iter()
+        .map(|s| {
+            (
+                s.id.as_str(),
+                s.parents.iter().map(ShardId::as_str).collect::<Vec<_>>(),
+                s.closed,
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("a", vec![], true),
+            ("b", vec!["a"], true),
+            ("c", vec!["b"], false)
+        ]
+    );
+    assert!(listing.disabled);
+    assert!(canned.asked()[1].contains(r#""ExclusiveStartShardId":"b""#));
+    assert!(start.elapsed() >= PACE / 2, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_listing_in_circles_ends_with_an_error() {
+    let page = canned::ok(r#"{"StreamDescription":{"LastEvaluatedShardId":"b","Shards":[]}}"#);
+    let canned = Canned::new([page.clone(), page]);
+    let error = stream(&canned)
+        .list_shards(&StreamArn::new(ARN))
+        .await
+        .unwrap_err();
+    assert!(error.to_string().contains("circles"), "{error}");
+}
+
+#[tokio::test]
+async fn children_are_those_that_name_the_parent() {
+    let canned = Canned::new([canned::ok(
+        r#"{"StreamDescription":{"Shards":[
+        {"ShardId":"a"},{"ShardId":"b","ParentShardId":"a"},{"ShardId":"c","ParentShardId":"b"}]}}"#,
+    )]);
+    let children = stream(&canned)
+        .child_shards(&StreamArn::new(ARN), &ShardId::new("a"))
+        .await
+        .unwrap();
+    assert_eq!(children.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["b"]);
+    assert!(canned.asked()[0].contains(r#""ShardFilter":{"Type":"CHILD_SHARDS","ShardId":"a"}"#));
+}
+
+#[tokio::test]
+async fn the_service_time_is_the_date_of_the_answer() {
+    let mut dated = canned::ok(r#"{"StreamDescription":{}}"#);
+    dated.date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+    let mut wrong = dated.clone();
+    wrong.date = Some("yesterday");
+    let canned = Canned::new([dated, wrong, canned::ok(r#"{"StreamDescription":{}}"#)]);
+    let source = stream(&canned);
+    let arn = StreamArn::new(ARN);
+    let time = source.service_time(&arn).await.unwrap();
+    assert_eq!(time.to_string(), "1994-11-06T08:49:37.000Z");
+    for _ in 0..2 {
+        let error = source.service_time(&arn).await.unwrap_err();
+        assert!(matches!(error, SourceError::Unavailable(_)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_table_without_a_stream_tells_the_way_out() {
+    let with = |arn: &str| canned::ok(&format!(r#"{{"Table":{{"LatestStreamArn":"{arn}"}}}}"#));
+    let canned = Canned::new([canned::ok(r#"{"Table":{"TableName":"orders"}}"#), with(ARN)]);
+    let source = source(StreamChoice::Table("orders".to_owned()), &canned);
+    let error = source.current().await.unwrap_err();
+    assert!(matches!(error, SourceError::NoStream(_)));
+    assert!(
+        error.to_string().contains("update-table --table-name orders"),
+        "{error}"
+    );
+    assert_eq!(source.current().await.unwrap().as_str(), ARN);
+}
+
+#[tokio::test]
+async fn a_record_crosses_as_the_text_it_was_on_the_wire() {
+    let record = r#"{ "dynamodb":{"SequenceNumber":"5","NewImage":{"n":{"N":"1.0e400"},"n":{"X":[ ]}}} }"#;
+    let canned = Canned::new([canned::ok(&format!(
+        r#"{{"Records":[{record}],"NextShardIterator":"i2"}}"#
+    ))]);
+    let batch = stream(&canned)
+        .records(&StreamArn::new(ARN), &ShardIterator::new("i1"))
+        .await
+        .unwrap();
+    assert_eq!(&*batch.records[0].data, record.as_bytes());
+    assert_eq!(batch.next, Some(ShardIterator::new("i2")));
+    assert!(canned.asked()[0].contains(r#""ShardIterator":"i1""#));
+}
+
+#[tokio::test]
+async fn each_error_of_the_service_is_the_error_the_reader_acts_on() {
+    let page = "<html>Bad Gateway</html>";
+    for (answer, class) in [
+        (canned::error(400, "ExpiredIteratorException"), "iterator_expired"),
+        (canned::error(400, "TrimmedDataAccessException"), "data_trimmed"),
+        (canned::error(400, "ResourceNotFoundException"), "not_found"),
+        (canned::error(400, "LimitExceededException"), "throttled"),
+        (canned::error(400, "ThrottlingException"), "throttled"),
+        (canned::error(400, "AccessDeniedException"), "access_denied"),
+        (canned::error(400, "ExpiredTokenException"), "access_denied"),
+        (canned::error(400, "ValidationException"), "unavailable"),
+        (canned::error(500, "InternalServerError"), "unavailable"),
+        (canned::answer(502, page), "unavailable"),
+        (canned::answer(400, page), "unavailable"),
+        (canned::answer(200, page), "unavailable"),
+        (canned::answer(200, ""), "unavailable"),
+    ] {
+        let error = stream(&Canned::new([answer.clone()]))
+            .records(&StreamArn::new(ARN), &ShardIterator::new("i"))
+            .await
+            .unwrap_err();
+        assert_eq!(error.class(), class, "{answer:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn iterators_start_at_the_horizon_or_after_a_record() {
+    let canned = Canned::new([
+        canned::ok(r#"{"ShardIterator":"i"}"#),
+        canned::ok(r#"{"ShardIterator":"i"}"#),
+    ]);
+    let source = stream(&canned);
+    let (arn, shard) = (StreamArn::new(ARN), ShardId::new("s"));
+    let after = StartingPosition::After(SequenceNumber::parse("7").unwrap());
+    for position in [StartingPosition::TrimHorizon, after] {
+        source.iterator(&arn, &shard, &position).await.unwrap();
+    }
+    let asked = canned.asked();
+    assert!(
+        asked[0].contains(r#""ShardIteratorType":"TRIM_HORIZON""#) && !asked[0].contains("SequenceNumber\":")
+    );
+    assert!(asked[1].contains(r#""ShardIteratorType":"AFTER_SEQUENCE_NUMBER""#));
+    assert!(asked[1].contains(r#""SequenceNumber":"7""#));
+    let at = StartingPosition::AtTimestamp(Timestamp::from_millis(0));
+    assert!(source.iterator(&arn, &shard, &at).await.is_err());
+}
