@@ -109,6 +109,16 @@ impl Emulator {
     }
 }
 
+/// microburst refuses bodies over 1 MiB with 413, its HTTP server's default; PutLogEvents takes messages of that
+/// size, and as JSON they are larger. There is no option for it, so its command line is started from here.
+const MICROBURST: &str = "
+import functools, sys
+from aiohttp import web
+web.Application = functools.partial(web.Application, client_max_size=16 << 20)
+from microburst.cli import main
+sys.exit(main())
+";
+
 /// A proxy that answers with AWS's own errors, late, or not at all, as its rules say.
 pub struct Microburst {
     _process: Process,
@@ -119,8 +129,9 @@ impl Microburst {
     /// Stands before `upstream`, without a rule so far.
     pub async fn before(upstream: SocketAddr, dir: &Path) -> Self {
         let address = free_address();
-        let mut command = Command::new(tool("microburst"));
+        let mut command = Command::new(tool("python"));
         command
+            .args(["-c", MICROBURST])
             .args(["--upstream", &format!("http://{upstream}")])
             .args(["--host", &address.ip().to_string()])
             .args(["--port", &address.port().to_string()]);

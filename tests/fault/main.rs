@@ -11,6 +11,11 @@
 //! - `WEIR_FAULT_OUTAGE_SECONDS`: how long each outage lasts (8).
 //! - `WEIR_FAULT_BINARY`: another binary than the one cargo just built.
 #![allow(clippy::disallowed_methods, reason = "a black-box test lives on real time")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "helpers of tests fail as tests do"
+)]
 
 mod clients;
 mod crash;

@@ -97,21 +97,23 @@ async fn a_sink_outage_loses_nothing() {
     everything.lead_to(microburst.address).await;
     logs.lead_to(microburst.address).await;
     memory.watch("AWS misbehaves", &mut weir, outage).await;
-    let faults = microburst.faults().await;
+    // Requests to the state tables are few: a short outage may have to go on until each service has had a fault.
+    let mut faults = Vec::new();
+    until("faults of each service", Duration::from_secs(120), async || {
+        weir.must_live();
+        faults = microburst.faults().await;
+        ["logs", "dynamodb", "dynamodbstreams"].iter().all(|service| {
+            let label = format!("service=\"{service}\"");
+            faults.iter().any(|line| line.contains(&label))
+        })
+    })
+    .await;
     println!("{}", faults.join("\n"));
-    for service in ["logs", "dynamodb", "dynamodbstreams"] {
-        let label = format!("service=\"{service}\"");
-        assert!(
-            faults.iter().any(|line| line.contains(&label)),
-            "no fault of {service} was injected"
-        );
-    }
     microburst.set_rules(&json!([])).await;
     memory.watch("after it", &mut weir, calm).await;
 
     writers.done().await;
-    let tally = world.all_delivered(&mut weir, plan.changes()).await;
-    tally.must_hold(plan.keys, plan.versions);
+    let tally = world.all_delivered(&mut weir, plan).await;
     weir.terminate();
     assert!(weir.ended().await.success());
 

@@ -54,7 +54,9 @@ impl Writers {
                         put(&client, keys, version, plan.padding).await;
                         done += keys.len();
                         written.fetch_add(keys.len(), Relaxed);
-                        let due = start + plan.over.mul_f64(done as f64 / total as f64);
+                        // Evenly over the time, and the writers in turn rather than all at once.
+                        let turn = BATCH * writer / WRITERS;
+                        let due = start + plan.over.mul_f64((done + turn) as f64 / total as f64);
                         tokio::time::sleep_until(due.into()).await;
                     }
                 }
