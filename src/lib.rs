@@ -1,5 +1,40 @@
 //! Weir leases the shards of DynamoDB Streams, decodes their records, and writes every one of them to
 //! CloudWatch Logs.
+//!
+//! This crate is the program's own; it promises no API. `ARCHITECTURE.md` has the map, the flow of the
+//! data and the invariants of the parts. What follows is what the whole must keep; each promise has a
+//! test of its name in `tests/sim/promises.rs`, where a simulation of workers, stream, table and log,
+//! with seeded faults, tries to break it.
+//!
+//! # Nothing is lost
+//! A record ends as delivered, dropped by the user's rule (before the start), or dead-lettered with its
+//! raw bytes and the reason. The counters add up:
+//! received = delivered + before_start + dead_lettered + given_back + in_flight. `given_back` are records
+//! that were read and then left to the shard's next owner, who reads them again. A gap that the service
+//! made (trimmed data) is a row in the fleet table, an error in the log, and a count.
+//!
+//! # At least once, nearly once
+//! A checkpoint moves only over the contiguous prefix that CloudWatch Logs accepted
+//! ([`consumer::ledger`]). A planned stop repeats nothing. Repeats come only from a crash, a pause beyond
+//! the lease, a put whose answer was lost, or a drain that hit its limit. A crash repeats at most what was
+//! sent since the last checkpoint.
+//!
+//! # In order
+//! First deliveries enter a log stream in stream order, within a shard and from parent to child. Batches
+//! are cut in arrival order; the stable sort by timestamp that PutLogEvents asks for happens only inside
+//! one ([`logs::batch`]).
+//!
+//! # A stale owner can't write a checkpoint
+//! Whatever it paused for: every write of a lease is conditional on its owner and counter
+//! ([`lease::held`]), and a worker fences itself before others may take over ([`lease::fence`]).
+//!
+//! # Bounded
+//! Every queue, batch, retry delay and wait has a limit; one memory budget covers the records in flight
+//! ([`consumer::budget`]), and the stream itself is the buffer.
+//!
+//! # Honest
+//! Readiness, lag, gaps and every error class are visible without reading code ([`metrics`],
+//! [`readiness`]).
 
 pub mod app;
 pub mod aws;
