@@ -121,7 +121,7 @@ async fn a_sink_outage_loses_nothing() {
     let least = memory.phases.iter().map(|p| p.1).fold(f64::MAX, f64::min);
     let most = memory.phases.iter().map(|p| p.2).fold(0.0, f64::max);
     println!(
-        "{} changes delivered, {} repeats (of puts whose answer was lost); memory {least:.0} to {most:.0} MiB",
+        "{} changes delivered, {} repeats; memory {least:.0} to {most:.0} MiB",
         tally.changes(),
         tally.repeats()
     );
