@@ -318,15 +318,16 @@ class Demo:
             say(f"{status} {body.strip()}")
             if status != 200:
                 raise Failed(f"{path} says {status}")
-        command(f"curl {self.http}/metrics | grep ^weir_records")
+        command(f"curl {self.http}/metrics | grep ^weir_records | grep -v ' 0$'")
         status, body = get(f"{self.http}/metrics")
         if status != 200:
             raise Failed(f"/metrics says {status}: {body}")
         for line in body.splitlines():
-            if line.startswith("weir_records"):
+            if line.startswith("weir_records") and not line.endswith(" 0"):
                 say(line)
         command(f"aws dynamodb scan --table-name {APPLICATION}   # one row a shard, in the format of KCL")
         self.show_leases()
+        say("(a checkpoint is written every 15 s while it moves, and when the lease is given back)")
 
     def leases(self):
         return self.dynamodb.scan(TableName=APPLICATION, ConsistentRead=True)["Items"]

@@ -29,12 +29,14 @@ async fn kill_nine_ten_times_loses_nothing() {
     let world = World::new().await;
     let config = world.config(lease, checkpoint);
     let start = || world.run(&["-c", &config], &[]);
-    // A life lasts a take-over (about a lease) and the second or two until it is killed: write all that time.
+    // How long a life may work before it is killed: sometimes past a checkpoint or two, sometimes not.
+    let longest = (2 * checkpoint).max(Duration::from_millis(2500));
+    // A life lasts a take-over (about a lease) and, on average, half of that: write all that time.
     let plan = Plan {
         keys: changes / 5,
         versions: 5,
         padding: 0,
-        over: (lease + Duration::from_secs(2)) * kills,
+        over: (lease + longest / 2) * kills,
     };
     let mut writers = Writers::start(&world.dynamodb, plan);
 
@@ -46,9 +48,13 @@ async fn kill_nine_ten_times_loses_nothing() {
         // midst of steady work. Each has its own ways to fail.
         let moment = match rng.u8(..4) {
             0 => lease.mul_f64(rng.f64() * 1.5),
-            n => {
+            1 => {
                 weir.first_delivery().await;
-                Duration::from_millis(rng.u64(0..if n == 1 { 150 } else { 2500 }))
+                Duration::from_millis(rng.u64(0..150))
+            }
+            _ => {
+                weir.first_delivery().await;
+                longest.mul_f64(rng.f64())
             }
         };
         tokio::time::sleep(moment).await;

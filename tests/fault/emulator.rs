@@ -18,19 +18,14 @@ pub fn free_address() -> SocketAddr {
         .unwrap()
 }
 
-/// The directory `target`, from where cargo put the binary of this crate.
-fn target() -> PathBuf {
-    let binary = Path::new(env!("CARGO_BIN_EXE_weir"));
-    binary
+/// A program that `scripts/tools` installs, in `$WEIR_TOOLS` or beside the binary's profile in `target`.
+fn tool(name: &str) -> PathBuf {
+    let target = Path::new(env!("CARGO_BIN_EXE_weir"))
         .ancestors()
         .nth(2)
-        .expect("the binary lies in target/<profile>")
-        .to_owned()
-}
-
-/// A program that `scripts/tools` installs.
-fn tool(name: &str) -> PathBuf {
-    let path = target().join("tools/venv/bin").join(name);
+        .expect("target/<profile>/weir");
+    let tools = std::env::var_os("WEIR_TOOLS").map_or(target.join("tools"), PathBuf::from);
+    let path = tools.join("venv/bin").join(name);
     assert!(path.exists(), "{} is missing: run scripts/tools", path.display());
     path
 }

@@ -57,7 +57,7 @@ async fn a_sink_outage_loses_nothing() {
     let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
 
     // Writes go on through all of it, at some 200 changes of 1 KB a second.
-    let over = 3 * outage + 4 * calm;
+    let over = 4 * outage + 4 * calm;
     let keys = 40 * over.as_secs() as usize;
     let plan = Plan {
         keys,
@@ -97,15 +97,16 @@ async fn a_sink_outage_loses_nothing() {
     everything.lead_to(microburst.address).await;
     logs.lead_to(microburst.address).await;
     memory.watch("AWS misbehaves", &mut weir, outage).await;
-    // Requests to the state tables are few: a short outage may have to go on until each service has had a fault.
+    // Chance may take longer than a short outage: go on until each service had a fault, and a put's answer was lost.
     let mut faults = Vec::new();
-    until("faults of each service", Duration::from_secs(120), async || {
+    until("faults of each kind", Duration::from_secs(120), async || {
         weir.must_live();
         faults = microburst.faults().await;
-        ["logs", "dynamodb", "dynamodbstreams"].iter().all(|service| {
-            let label = format!("service=\"{service}\"");
-            faults.iter().any(|line| line.contains(&label))
-        })
+        let had = |part: &str| faults.iter().any(|line| line.contains(part));
+        had("service=\"dynamodb\"")
+            && had("service=\"dynamodbstreams\"")
+            && had("operation=\"PutLogEvents\",action=\"error")
+            && had("operation=\"PutLogEvents\",action=\"response:abort")
     })
     .await;
     println!("{}", faults.join("\n"));
