@@ -63,8 +63,9 @@ impl Model {
     }
 
     pub fn broken(&mut self, now: Duration, what: String) {
-        // The first few say it all.
-        if self.violations.len() < 20 {
+        // The first few of each promise say it all.
+        let promise = what.split(':').next().unwrap_or_default();
+        if self.violations.iter().filter(|v| v.contains(promise)).count() < 4 {
             self.violations.push(format!("at {now:?}: {what}"));
         }
     }

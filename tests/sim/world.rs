@@ -17,6 +17,7 @@ use crate::faults::{Fate, Faults, Service};
 use crate::logs::Logs;
 use crate::model::Model;
 use crate::streams::Streams;
+use crate::subject::Settings;
 use crate::table::Table;
 
 /// 2026-01-01T00:00:00Z, the world's first moment.
@@ -45,11 +46,14 @@ pub struct State {
     pub trace: Vec<String>,
     pub sink_down_until: Duration,
     pub sink_denied_until: Duration,
+    pub settings: Settings,
 }
 
 pub struct Proc {
     pub slot: usize,
     pub alive: bool,
+    /// When it ended, in whatever way.
+    pub died: Option<Duration>,
     pub paused_until: Duration,
     /// Its requests don't reach the table.
     pub table_deaf_until: Duration,
@@ -108,6 +112,7 @@ impl State {
         let proc = Proc {
             slot,
             alive: true,
+            died: None,
             paused_until: Duration::ZERO,
             table_deaf_until: Duration::ZERO,
             table_mute_until: Duration::ZERO,
@@ -133,6 +138,7 @@ impl State {
 
     pub fn kill(&mut self, pid: Pid, how: &str) {
         self.procs[pid].alive = false;
+        self.procs[pid].died = Some(self.now);
         self.note(format!("p{pid} {how} after {} points", self.procs[pid].points));
     }
 
@@ -209,6 +215,7 @@ impl World {
                 trace: Vec::new(),
                 sink_down_until: Duration::ZERO,
                 sink_denied_until: Duration::ZERO,
+                settings: Settings::default(),
             }),
         })
     }
