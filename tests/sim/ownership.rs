@@ -20,6 +20,8 @@ const SLACK: Duration = Duration::from_millis(12);
 pub struct Ownership {
     /// The worker ids each process used, in turn.
     ids: Vec<Vec<WorkerId>>,
+    /// Grows at each join, and when a process takes anew what is its own (after a task that hung).
+    lives: Vec<usize>,
     /// Until when each id may act: the start of its last heartbeat that was applied, and the fence.
     /// The worker itself may know of less.
     fences: BTreeMap<WorkerId, Duration>,
@@ -30,10 +32,11 @@ pub struct Ownership {
 impl Ownership {
     pub fn booted(&mut self) {
         self.ids.push(Vec::new());
+        self.lives.push(0);
     }
 
     pub fn life(&self, pid: Pid) -> Life {
-        (pid, self.ids[pid].len())
+        (pid, self.lives[pid])
     }
 
     fn is(&self, pid: Pid, id: &WorkerId) -> bool {
@@ -54,7 +57,10 @@ impl State {
     pub fn joins(&mut self, pid: Pid, id: &WorkerId) {
         let known = self.model.owners.ids.iter().position(|ids| ids.contains(id));
         match known {
-            None => self.model.owners.ids[pid].push(id.clone()),
+            None => {
+                self.model.owners.ids[pid].push(id.clone());
+                self.model.owners.lives[pid] += 1;
+            }
             // A repeat of a creation that got no answer.
             Some(by) if by == pid && self.model.owners.ids[pid].last() == Some(id) => {}
             Some(by) => self
@@ -175,7 +181,8 @@ impl State {
         }
         let at = self.shard_of(before);
         match (change, at) {
-            (LeaseChange::Take(_), _) => {
+            (LeaseChange::Take(me), _) => {
+                self.model.owners.lives[pid] += usize::from(before.owner.as_ref() == Some(me));
                 self.model
                     .owners
                     .taken_at
@@ -281,7 +288,9 @@ impl State {
             .children(at)
             .iter()
             .any(|&c| self.lease_of((at.0, c)).is_none());
-        if before.checkpoint != Checkpoint::ShardEnd || childless {
+        // A finished stream's leases make room where the next one has equal shard ids.
+        let replaced = at.0 + 1 < self.streams.streams.len();
+        if before.checkpoint != Checkpoint::ShardEnd || (childless && !replaced) {
             let line = format!(
                 "nothing_is_lost: the lease {} is deleted at {}",
                 before.key, before.checkpoint

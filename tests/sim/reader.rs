@@ -106,7 +106,11 @@ impl Reader {
             }
             let arn = self.source.current().await.map_err(say)?;
             self.sync(&arn).await?;
-            for lease in self.table.leases().await.map_err(say)? {
+            let mut leases = self.table.leases().await.map_err(say)?;
+            if self.sin == Sin::ForgetsItsParents {
+                leases.reverse();
+            }
+            for lease in leases {
                 let stopping = *stop.borrow();
                 self.visit(&arn, lease, stopping).await?;
             }
@@ -143,6 +147,9 @@ impl Reader {
         self.table.create_stream(&row).await.map_err(say)?;
         let listing = self.source.list_shards(arn).await.map_err(say)?;
         for shard in &listing.shards {
+            if self.sin == Sin::EndsWithoutChildren && !shard.parents.is_empty() {
+                continue;
+            }
             self.lease(arn, shard).await?;
         }
         Ok(())

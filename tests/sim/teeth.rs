@@ -16,6 +16,8 @@ async fn calm_story(world: Arc<World>, sin: Sin) {
         s.streams.enable(2, now);
     });
     let slot = Slot::start(&world, 0, &program(sin), Duration::from_secs(2));
+    let _rival = (sin == Sin::TakesFromTheLiving)
+        .then(|| Slot::start(&world, 1, &program(sin), Duration::from_secs(2)));
     for minute in 0..4 {
         write_some(&world, 40, 10, Duration::from_secs(15)).await;
         world.with(|s| {
@@ -66,6 +68,7 @@ fn the_model_catches_each_sin() {
         (Sin::SendsTwice, "repeats_have_a_cause"),
         (Sin::Reverses, "in_order"),
         (Sin::ForgetsItsParents, "before its parent"),
+        (Sin::EndsWithoutChildren, "has no lease"),
         (Sin::TakesFromTheLiving, "is alive"),
         (Sin::ReadsWithoutHeartbeats, "beyond its fence"),
         (Sin::ReleasesWithoutCheckpoint, "planned_changes_repeat_nothing"),
