@@ -50,11 +50,11 @@ fn rules(events: &[LogEvent], now: Timestamp) -> Result<(), String> {
     match () {
         () if events.is_empty() => Err("no events".into()),
         () if events.len() > 10_000 => Err(format!("{} events", events.len())),
+        () if events.iter().any(|e| e.message.len() > 1_048_576 - 26) => Err("an event too large".into()),
         () if bytes > 1_048_576 => Err(format!("{bytes} bytes")),
         () if !events.is_sorted_by_key(|e| e.timestamp) => Err("not in order of time".into()),
         () if last.zip(first).is_some_and(|(l, f)| l - f > 24 * HOUR) => Err("more than 24 hours".into()),
         () if events.iter().any(|e| e.message.is_empty()) => Err("an empty message".into()),
-        () if events.iter().any(|e| e.message.len() > 1_048_576 - 26) => Err("an event too large".into()),
         () if events.iter().any(|e| e.timestamp.millis() < 0) => Err("a negative time".into()),
         () => Ok(()),
     }

@@ -14,6 +14,7 @@
 
 mod clock;
 mod directed;
+mod fakes;
 mod faults;
 mod logs;
 mod model;
