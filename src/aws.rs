@@ -1,1 +1,217 @@
-//! To come.
+//! The clients of AWS's services.
+//!
+//! Owns the one HTTP client of the process (proxy, CA bundle, connect time-out), the credentials, and the
+//! rule that the SDK never retries: Weir does, by its own clock and counting. Called by `app` and `cli`;
+//! the adapters get their clients from there.
+//!
+//! Taken from the environment, as by every AWS SDK: the credential chain, `AWS_REGION`, `AWS_PROFILE`,
+//! `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`, `AWS_ENDPOINT_URL` and its forms for one service,
+//! `AWS_ENDPOINT_URL_{DYNAMODB,DYNAMODB_STREAMS,CLOUDWATCH_LOGS,STS}`. By this module: `HTTPS_PROXY`,
+//! `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, `AWS_CA_BUNDLE`, `SSL_CERT_FILE`.
+
+#[cfg(test)]
+pub(crate) mod canned;
+pub mod failure;
+
+use std::collections::HashMap;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use aws_config::sts::AssumeRoleProvider;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{SharedCredentialsProvider, StalledStreamProtectionConfig};
+use aws_smithy_http_client::proxy::ProxyConfig;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
+use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
+use aws_smithy_http_client::{Builder, Connector};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_types::retry::RetryConfig;
+use rustls::RootCertStore;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+
+use crate::config::AwsSettings;
+
+/// How long a connection may take to be made. The endpoints are in the same region as a rule, and a lease
+/// request has one second for everything.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long any one request may take, unless its caller gives it less. GetRecords is the slowest of them:
+/// a megabyte over a poor line.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// The name a role session gets; it shows in CloudTrail.
+const SESSION: &str = "weir";
+
+/// Why there are no clients.
+#[derive(Debug, thiserror::Error)]
+pub enum AwsError {
+    #[error(
+        "no AWS region: set `region` in the configuration, AWS_REGION in the environment, or `region` in the AWS profile"
+    )]
+    NoRegion,
+    #[error("{variable} names {path}, which can't be used as a CA bundle: {problem}")]
+    CaBundle {
+        variable: &'static str,
+        path: String,
+        problem: String,
+    },
+}
+
+/// The clients for one set of settings. Cheap to clone; clones share their connections and credentials.
+#[derive(Clone, Debug)]
+pub struct Clients {
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    pub streams: aws_sdk_dynamodbstreams::Client,
+    pub logs: aws_sdk_cloudwatchlogs::Client,
+    /// Where they send their requests, for messages and ARNs.
+    pub region: String,
+}
+
+/// Makes clients, each set of settings once.
+pub struct AwsClients {
+    http: SharedHttpClient,
+    made: tokio::sync::Mutex<HashMap<AwsSettings, Clients>>,
+}
+
+impl AwsClients {
+    /// Reads the proxy and the CA bundle from the environment. No I/O but reading the bundle.
+    pub fn from_env() -> Result<Self, AwsError> {
+        let bundle = CaBundle::find(|name| std::env::var_os(name))?;
+        Ok(Self::new(http_client(ProxyConfig::from_env(), bundle)))
+    }
+
+    fn new(http: SharedHttpClient) -> Self {
+        Self {
+            http,
+            made: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// The clients for `settings`. Looks the region up where the settings have none; asks for no credentials
+    /// yet: those that are missing show as a denied request.
+    pub async fn clients(&self, settings: &AwsSettings) -> Result<Clients, AwsError> {
+        // Held while the first caller makes them, so that a role is assumed once.
+        let mut made = self.made.lock().await;
+        if let Some(clients) = made.get(settings) {
+            return Ok(clients.clone());
+        }
+        let config = Box::pin(self.sdk_config(settings)).await?;
+        let clients = Clients {
+            dynamodb: aws_sdk_dynamodb::Client::new(&config),
+            streams: aws_sdk_dynamodbstreams::Client::new(&config),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&config),
+            region: config.region().map(ToString::to_string).unwrap_or_default(),
+        };
+        made.insert(settings.clone(), clients.clone());
+        Ok(clients)
+    }
+
+    async fn sdk_config(&self, settings: &AwsSettings) -> Result<SdkConfig, AwsError> {
+        let mut loader = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(self.http.clone())
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .operation_timeout(REQUEST_TIMEOUT)
+                    .build(),
+            )
+            // It watches for bodies that trickle; the time-outs above end those too.
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Ok(name) = AppName::new(concat!("weir-", env!("CARGO_PKG_VERSION"))) {
+            loader = loader.app_name(name);
+        }
+        if let Some(region) = &settings.region {
+            loader = loader.region(Region::new(region.clone()));
+        }
+        let mut config = loader.load().await;
+        let region = config.region().cloned().ok_or(AwsError::NoRegion)?;
+        if let Some(role) = &settings.assume_role_arn {
+            let mut provider = AssumeRoleProvider::builder(role)
+                .session_name(SESSION)
+                .region(region)
+                .configure(&config);
+            if let Some(id) = &settings.external_id {
+                provider = provider.external_id(id);
+            }
+            let provider = SharedCredentialsProvider::new(provider.build().await);
+            config = config.into_builder().credentials_provider(provider).build();
+        }
+        // Only now, so that the credential providers above keep the SDK's retries: getting a credential is
+        // not one of Weir's requests, and nobody but they would repeat it.
+        Ok(config
+            .into_builder()
+            .retry_config(RetryConfig::disabled())
+            .build())
+    }
+}
+
+/// One HTTP client: the SDK keeps a pool of connections in it for each set of time-outs.
+fn http_client(proxy: ProxyConfig, bundle: Option<CaBundle>) -> SharedHttpClient {
+    let trust = match bundle {
+        // A bundle named for AWS is all that is trusted, as in the AWS CLI.
+        Some(bundle) => TrustStore::empty().with_pem_certificate(bundle.pem),
+        // The platform's roots, which are SSL_CERT_FILE's where it is set.
+        None => TrustStore::default(),
+    };
+    Builder::new().build_with_connector_fn(move |settings, components| {
+        let mut connector = Connector::builder()
+            .tls_provider(Provider::Rustls(CryptoMode::Ring))
+            .proxy_config(proxy.clone());
+        if let Ok(context) = TlsContext::builder().with_trust_store(trust.clone()).build() {
+            connector = connector.tls_context(context);
+        }
+        connector.set_connector_settings(settings.cloned());
+        connector.set_sleep_impl(components.and_then(|c| c.sleep_impl()));
+        connector.build()
+    })
+}
+
+/// A file of certificates, checked: the SDK panics on one it can't use.
+#[derive(Debug)]
+struct CaBundle {
+    pem: Vec<u8>,
+}
+
+impl CaBundle {
+    /// The bundle that replaces the platform's roots, if the environment names one. Also looks at
+    /// SSL_CERT_FILE, which the platform's own loading only warns about.
+    fn find(variable: impl Fn(&str) -> Option<OsString>) -> Result<Option<Self>, AwsError> {
+        let named = |name| {
+            variable(name)
+                .filter(|value| !value.is_empty())
+                .map(PathBuf::from)
+        };
+        if let Some(path) = named("AWS_CA_BUNDLE") {
+            return Self::read("AWS_CA_BUNDLE", &path).map(Some);
+        }
+        if let Some(path) = named("SSL_CERT_FILE") {
+            // Only looked at: the platform's roots are read from it then.
+            Self::read("SSL_CERT_FILE", &path)?;
+        }
+        Ok(None)
+    }
+
+    fn read(variable: &'static str, path: &Path) -> Result<Self, AwsError> {
+        let unusable = |problem: String| AwsError::CaBundle {
+            variable,
+            path: path.display().to_string(),
+            problem,
+        };
+        let pem = std::fs::read(path).map_err(|e| unusable(e.to_string()))?;
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(&pem) {
+            let certificate = certificate.map_err(|e| unusable(e.to_string()))?;
+            roots.add(certificate).map_err(|e| unusable(e.to_string()))?;
+        }
+        if roots.is_empty() {
+            return Err(unusable("it holds no certificate in PEM".to_owned()));
+        }
+        Ok(Self { pem })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,12 +3,32 @@
 //! Owns the settings, their defaults and their checks. No I/O but reading the one file; no clients and no
 //! clocks are settings. Called by `cli` and `app`.
 
-use std::net::SocketAddr;
+pub mod check;
+mod file;
+mod interpolate;
+pub mod problem;
+mod reader;
+mod units;
+
+use std::fs::File;
+use std::io::Read;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
-use crate::logs::template::Template;
+use crate::logs::template::{Field, Template, TemplateKind};
 use crate::stream::StreamArn;
+use problem::Problems;
+
+/// What the name of the fleet's table adds to the application's.
+pub const FLEET_SUFFIX: &str = "-fleet";
+
+/// The largest file that is read, in bytes. A hundred pipelines with every key take about 60 KB.
+const LARGEST_FILE: u64 = 1 << 20;
+
+/// Answers with the value of an environment variable, if it is set.
+pub type Vars<'v> = &'v dyn Fn(&str) -> Option<String>;
 
 /// Everything `weir run` needs to know, checked.
 #[derive(Clone, Debug, PartialEq)]
@@ -31,6 +51,69 @@ pub struct Config {
     pub state: AwsSettings,
     /// At least one; names are unique.
     pub pipelines: Vec<PipelineConfig>,
+}
+
+impl Config {
+    /// These pipelines, and the default of everything else.
+    pub fn of(pipelines: Vec<PipelineConfig>) -> Self {
+        Self {
+            application: "weir".to_owned(),
+            http_address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            log_format: LogFormat::Auto,
+            // KCL's failoverTimeMillis. The protocol's times (L·0.33, L·0.8, L·0.85) were simulated at 10 s.
+            lease_duration: Duration::from_secs(10),
+            checkpoint_interval: Duration::from_secs(15),
+            // Kubernetes grants 30 s between SIGTERM and SIGKILL unless told otherwise.
+            drain_timeout: Duration::from_secs(25),
+            // Twice KCL's default failoverTimeMillis.
+            foreign_watch: Duration::from_secs(20),
+            memory: 256 << 20,
+            state: AwsSettings::default(),
+            pipelines,
+        }
+    }
+
+    /// Reads the file at `path`. What `overrides` holds stands before what the file says.
+    pub fn load(path: &Path, vars: Vars<'_>, overrides: Overrides) -> Result<Self, ConfigError> {
+        let mut bytes = Vec::new();
+        // One byte more than allowed tells "too large" without reading on.
+        File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > LARGEST_FILE {
+            return Err(ConfigError::TooLarge);
+        }
+        let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotText)?;
+        Self::from_yaml(&text, vars, overrides)
+    }
+
+    /// Reads the text of a file, as [`Self::load`] does.
+    pub fn from_yaml(text: &str, vars: Vars<'_>, overrides: Overrides) -> Result<Self, ConfigError> {
+        file::read(text, vars, overrides)
+    }
+}
+
+/// The settings that may be given beside a file, checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overrides {
+    pub application: Option<String>,
+    pub http_address: Option<SocketAddr>,
+    pub log_format: Option<LogFormat>,
+}
+
+/// Why a file gives no settings. A message reads on from the file's name.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("can't be read: {0}: check the path and its permissions")]
+    Unreadable(#[from] std::io::Error),
+    #[error("is larger than {LARGEST_FILE} bytes: is it the right file?")]
+    TooLarge,
+    #[error("is not UTF-8 text: is it the right file?")]
+    NotText,
+    /// No YAML, or a key that stands twice.
+    #[error("line {line}, column {column}: {message}")]
+    Syntax { line: u64, column: u64, message: String },
+    /// YAML, but wrong settings.
+    #[error(transparent)]
+    Invalid(Problems),
 }
 
 /// How Weir writes its own log.
@@ -71,6 +154,27 @@ pub struct SourceConfig {
     pub aws: AwsSettings,
 }
 
+impl SourceConfig {
+    /// This stream, and the default of everything else. A stream given by its ARN is in the ARN's region.
+    pub fn of(stream: StreamChoice) -> Self {
+        let region = match &stream {
+            StreamChoice::Arn(arn) => arn.region().map(str::to_owned),
+            StreamChoice::Table(_) => None,
+        };
+        Self {
+            stream,
+            start: Start::TrimHorizon,
+            poll_busy: Duration::ZERO,
+            poll_idle: Duration::from_secs(1),
+            sync_interval: Duration::from_secs(30),
+            aws: AwsSettings {
+                region,
+                ..AwsSettings::default()
+            },
+        }
+    }
+}
+
 /// Which stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StreamChoice {
@@ -78,6 +182,16 @@ pub enum StreamChoice {
     Table(String),
     /// This one.
     Arn(StreamArn),
+}
+
+impl StreamChoice {
+    /// The table whose stream it is.
+    pub fn table(&self) -> Option<&str> {
+        match self {
+            Self::Table(table) => Some(table),
+            Self::Arn(arn) => arn.table(),
+        }
+    }
 }
 
 /// Where the first reading starts. Afterwards the checkpoints decide.
@@ -97,4 +211,17 @@ pub struct DestinationConfig {
     /// Of a group that Weir creates. One of the values CloudWatch Logs takes.
     pub retention_days: Option<u16>,
     pub aws: AwsSettings,
+}
+
+impl DestinationConfig {
+    /// This group, and the default of everything else.
+    pub fn of(group: Template) -> Self {
+        Self {
+            group,
+            stream: Template::of(Field::ShardId, TemplateKind::Stream),
+            create: true,
+            retention_days: None,
+            aws: AwsSettings::default(),
+        }
+    }
 }

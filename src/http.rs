@@ -1,1 +1,80 @@
-//! To come.
+//! Health and metrics over HTTP, on a port of their own.
+//!
+//! Owns the answers; asks nobody anything: it reads the shared readiness, the metrics, and the time the
+//! coordinator last came round. Must never check a dependency in `/livez`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::net::TcpListener;
+
+use crate::clock::Clock;
+use crate::consumer::Progress;
+use crate::metrics::Metrics;
+use crate::readiness::Readiness;
+use crate::shutdown::Stop;
+
+/// `/livez` fails when the coordinator has not come round for this long: only a restart cures that. It
+/// comes round each second; a request to the tables ends after one, a scan after ten.
+const STUCK_AFTER: Duration = Duration::from_secs(60);
+
+/// What the answers are made from.
+#[derive(Clone)]
+pub struct Server {
+    pub clock: Arc<dyn Clock>,
+    pub readiness: Readiness,
+    pub metrics: Metrics,
+    pub alive: Progress,
+}
+
+/// The address can't be listened on.
+#[derive(Debug, thiserror::Error)]
+#[error("http.address {address} can't be listened on: {source}; choose another with --http-address or WEIR_HTTP_ADDRESS")]
+pub struct BindError {
+    pub address: SocketAddr,
+    source: std::io::Error,
+}
+
+pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+}
+
+/// Answers until a stop is wished.
+pub async fn serve(listener: TcpListener, server: Server, mut stop: Stop) -> std::io::Result<()> {
+    let routes = Router::new()
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .with_state(server);
+    axum::serve(listener, routes).with_graceful_shutdown(async move { stop.wished().await }).await
+}
+
+async fn livez(State(server): State<Server>) -> Response {
+    let silent = server.clock.now().since(server.alive.last());
+    if silent > STUCK_AFTER {
+        let seconds = silent.as_secs();
+        let text = format!("the coordinator made no progress for {seconds} s\n");
+        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    }
+    "ok\n".into_response()
+}
+
+async fn readyz(State(server): State<Server>) -> Response {
+    let report = server.readiness.report();
+    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(report)).into_response()
+}
+
+async fn metrics(State(server): State<Server>) -> Response {
+    match server.metrics.render() {
+        // The text format's version, as Prometheus asks for it (exposition formats, "Basic info").
+        Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}

@@ -4,6 +4,8 @@
 //! decisions. [`held::Leases`] over it is the only thing that mints a [`held::HeldLease`].
 
 pub mod dynamodb;
+pub mod fence;
+pub mod heartbeat;
 pub mod held;
 pub mod item;
 pub mod plan;
@@ -185,6 +187,18 @@ pub enum TableError {
     /// Not applied. A person must act: a missing permission, a missing table, a wrong key.
     #[error("{0}")]
     Refused(String),
+}
+
+impl TableError {
+    /// The class, for a metric's label.
+    pub fn class(&self) -> &'static str {
+        match self {
+            Self::Throttled(_) => "throttled",
+            Self::Unanswered(_) => "unanswered",
+            Self::Unavailable(_) => "unavailable",
+            Self::Refused(_) => "refused",
+        }
+    }
 }
 
 /// Why the state tables can't be used. The process must not start.

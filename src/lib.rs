@@ -17,3 +17,4 @@ pub mod metrics;
 pub mod readiness;
 pub mod shutdown;
 pub mod stream;
+mod suggest;

@@ -1,1 +1,26 @@
-fn main() {}
+//! The life of the process: arguments, settings, log, runtime, work, exit code.
+
+use std::process::ExitCode;
+
+use weir::cli::{self, Job, exit::Exit};
+
+fn main() -> ExitCode {
+    let Job::Run(config) = match cli::parse() {
+        Ok(job) => job,
+        Err(wrong) => return cli::refuse(&wrong),
+    };
+    if let Err(wrong) = cli::logging::start(config.log_format) {
+        return cli::refuse(&wrong);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "can't start the runtime: does the process have threads and files to open left?");
+            return Exit::Failed.into();
+        }
+    };
+    let code = runtime.block_on(weir::app::run(*config));
+    // The work is joined by now. What may still run, a look-up of a name say, must not hold the exit.
+    runtime.shutdown_background();
+    code
+}

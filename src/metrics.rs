@@ -1,1 +1,168 @@
-//! To come.
+//! Every metric of the process, in one struct. The doc comment of a field is its help text: written for
+//! the person who is paged.
+//!
+//! Labels are bounded: a pipeline's name, a class of an enum. A shard's id stands only on gauges that go
+//! with its lease.
+
+use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+macro_rules! metrics {
+    ($(#[doc = $help:literal] $field:ident: $kind:ident = $name:literal [$($label:literal),*];)*) => {
+        /// All metrics. Cheap to clone; the clones share their values.
+        #[derive(Clone, Debug)]
+        pub struct Metrics {
+            registry: Registry,
+            $(#[doc = $help] pub $field: $kind,)*
+        }
+
+        impl Metrics {
+            fn build() -> prometheus::Result<Self> {
+                let registry = Registry::new();
+                $(
+                    let $field = $kind::new(Opts::new($name, $help.trim()), &[$($label),*])?;
+                    registry.register(Box::new($field.clone()))?;
+                )*
+                Ok(Self { registry, $($field,)* })
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Records read from the stream. Equals delivered + filtered + before_start + dead_lettered + given_back + in_flight.
+    records_received: IntCounterVec = "weir_records_received_total" ["pipeline"];
+    /// Records whose every log event CloudWatch Logs accepted.
+    records_delivered: IntCounterVec = "weir_records_delivered_total" ["pipeline"];
+    /// Records older than the configured start, dropped as asked.
+    records_before_start: IntCounterVec = "weir_records_before_start_total" ["pipeline"];
+    /// Records written to the dead-letter stream instead of their destination, by reason. Look there.
+    records_dead_lettered: IntCounterVec = "weir_records_dead_lettered_total" ["pipeline", "reason"];
+    /// Records read and then left, undelivered, to the shard's next owner, who reads them again (a lost lease, a drain at its limit).
+    records_given_back: IntCounterVec = "weir_records_given_back_total" ["pipeline"];
+    /// Records read and not yet accepted. Flat and high: the destination is slow or refuses; see weir_put_errors_total.
+    records_in_flight: IntGaugeVec = "weir_records_in_flight" ["pipeline"];
+    /// Bytes of records read from the stream.
+    bytes_received: IntCounterVec = "weir_received_bytes_total" ["pipeline"];
+    /// Bytes of the memory budget in use by records in flight.
+    buffer_bytes: IntGaugeVec = "weir_buffer_bytes" ["pipeline"];
+    /// The memory budget for records in flight.
+    buffer_limit_bytes: IntGaugeVec = "weir_buffer_limit_bytes" ["pipeline"];
+    /// Gaps: places where the stream trimmed records before they were read. Those records are lost; each gap has a row in the fleet table.
+    gaps: IntCounterVec = "weir_trimmed_gaps_total" ["pipeline"];
+    /// Read requests (GetRecords) answered.
+    reads: IntCounterVec = "weir_reads_total" ["pipeline"];
+    /// Requests to the stream that failed, by class. They are repeated.
+    source_errors: IntCounterVec = "weir_source_errors_total" ["pipeline", "class"];
+    /// Log events CloudWatch Logs accepted.
+    events_accepted: IntCounterVec = "weir_events_accepted_total" ["pipeline"];
+    /// PutLogEvents requests that were accepted.
+    puts: IntCounterVec = "weir_puts_total" ["pipeline"];
+    /// PutLogEvents and Create requests that failed, by class. They are repeated. `denied` needs you.
+    put_errors: IntCounterVec = "weir_put_errors_total" ["pipeline", "class"];
+    /// Log events put again after a put whose answer was lost: they may stand twice in the log.
+    events_possibly_repeated: IntCounterVec = "weir_events_possibly_repeated_total" ["pipeline"];
+    /// Shards this worker reads now.
+    leases_held: IntGaugeVec = "weir_leases_held" ["pipeline"];
+    /// Leases taken, by why: `free` had no owner, `dead` belonged to a worker found dead, `own` to a task of this worker that was ended.
+    leases_taken: IntCounterVec = "weir_leases_taken_total" ["pipeline", "from"];
+    /// Leases another worker took from this one. Grows only after a fence or a pause.
+    leases_lost: IntCounterVec = "weir_leases_lost_total" ["pipeline"];
+    /// Shards read to their end.
+    shards_ended: IntCounterVec = "weir_shards_ended_total" ["pipeline"];
+    /// Checkpoints written.
+    checkpoints: IntCounterVec = "weir_checkpoints_total" ["pipeline"];
+    /// Milliseconds between a shard's newest record read and the time it was read; 0 after an empty read.
+    shard_lag: IntGaugeVec = "weir_shard_lag_milliseconds" ["pipeline", "shard_id"];
+    /// Requests to the state tables that failed, by class. They are repeated.
+    table_errors: IntCounterVec = "weir_table_errors_total" ["class"];
+    /// Heartbeats written.
+    heartbeats: IntCounterVec = "weir_heartbeats_total" [];
+    /// Times this worker fenced itself: it could not write its heartbeat in time, stopped everything and joined anew.
+    fences: IntCounterVec = "weir_fences_total" [];
+    /// Workers this one found dead and evicted.
+    evictions: IntCounterVec = "weir_evictions_total" [];
+    /// Shard tasks ended because they made no progress. A bug, or a stuck machine: report it.
+    hung_shards: IntCounterVec = "weir_hung_shards_total" ["pipeline"];
+    /// Always 1; the version is in the label.
+    build_info: IntGaugeVec = "weir_build_info" ["version"];
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        #[expect(
+            clippy::expect_used,
+            reason = "fails only for a name written wrong above; every test would show it"
+        )]
+        let metrics = Self::build().expect("the metrics' names and labels are valid and different");
+        metrics
+            .build_info
+            .with_label_values(&[env!("CARGO_PKG_VERSION")])
+            .set(1);
+        metrics
+    }
+
+    /// Makes a pipeline's series exist at zero, so that a rate over them is right from the first event.
+    pub fn declare_pipeline(&self, pipeline: &str) {
+        let p = &[pipeline];
+        for counter in [
+            &self.records_received,
+            &self.records_delivered,
+            &self.records_before_start,
+            &self.records_given_back,
+            &self.bytes_received,
+            &self.gaps,
+            &self.reads,
+            &self.events_accepted,
+            &self.puts,
+            &self.events_possibly_repeated,
+            &self.leases_lost,
+            &self.shards_ended,
+            &self.checkpoints,
+            &self.hung_shards,
+        ] {
+            counter.with_label_values(p);
+        }
+        for gauge in [&self.records_in_flight, &self.buffer_bytes, &self.leases_held] {
+            gauge.with_label_values(p);
+        }
+        for reason in crate::logs::batch::Refusal::ALL {
+            self.records_dead_lettered
+                .with_label_values(&[pipeline, reason.as_str()]);
+        }
+        for counter in [&self.heartbeats, &self.fences, &self.evictions] {
+            counter.with_label_values::<&str>(&[]);
+        }
+    }
+
+    /// The text that Prometheus scrapes.
+    pub fn render(&self) -> Result<String, prometheus::Error> {
+        let mut out = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut out)?;
+        String::from_utf8(out).map_err(|e| prometheus::Error::Msg(e.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_declared_pipeline_shows_every_counter_at_zero() {
+        let metrics = Metrics::new();
+        metrics.declare_pipeline("orders");
+        let text = metrics.render().unwrap();
+        for line in [
+            "weir_records_received_total{pipeline=\"orders\"} 0",
+            "weir_records_dead_lettered_total{pipeline=\"orders\",reason=\"too_old\"} 0",
+            "weir_heartbeats_total 0",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in\n{text}");
+        }
+    }
+}

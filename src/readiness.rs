@@ -1,1 +1,111 @@
-//! To come.
+//! Whether this process is ready, and what is wrong with it.
+//!
+//! Owns the latches that parts open when they are ready, and the notes of what a person should fix.
+//! Holding no lease is ready; a bad destination is told but stays ready, so that an outage of the logs
+//! restarts no fleet. `http` reads it, everyone else writes.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use serde::Serialize;
+
+/// What must have happened once before the process is ready.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Latch {
+    /// The state tables exist and have the right shape.
+    Tables,
+    /// This worker's row was written.
+    Heartbeat,
+    /// The leases were read and the first plan was made.
+    Plan,
+}
+
+const ALL: [Latch; 3] = [Latch::Tables, Latch::Heartbeat, Latch::Plan];
+
+/// The answer of `/readyz`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Report {
+    pub ready: bool,
+    pub draining: bool,
+    /// Latches still closed.
+    pub waiting_for: Vec<Latch>,
+    /// What a person should fix, by the part it concerns. Does not make the process unready.
+    pub problems: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    open: Vec<Latch>,
+    draining: bool,
+    problems: BTreeMap<String, String>,
+}
+
+/// The shared state. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Readiness(Arc<Mutex<State>>);
+
+impl Readiness {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is one step, so a poisoned state is still a whole one.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn open(&self, latch: Latch) {
+        let mut state = self.state();
+        if !state.open.contains(&latch) {
+            state.open.push(latch);
+        }
+    }
+
+    /// A fenced worker is not ready until it has joined anew.
+    pub fn close(&self, latch: Latch) {
+        self.state().open.retain(|l| *l != latch);
+    }
+
+    pub fn drain(&self) {
+        self.state().draining = true;
+    }
+
+    pub fn problem(&self, part: &str, what: impl Into<String>) {
+        self.state().problems.insert(part.to_owned(), what.into());
+    }
+
+    pub fn solved(&self, part: &str) {
+        self.state().problems.remove(part);
+    }
+
+    pub fn report(&self) -> Report {
+        let state = self.state();
+        let waiting_for: Vec<Latch> = ALL.into_iter().filter(|l| !state.open.contains(l)).collect();
+        Report {
+            ready: waiting_for.is_empty() && !state.draining,
+            draining: state.draining,
+            waiting_for,
+            problems: state.problems.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ready_needs_every_latch_and_no_drain_but_not_the_absence_of_problems() {
+        let readiness = Readiness::new();
+        readiness.problem("orders", "access denied");
+        for latch in ALL {
+            assert!(!readiness.report().ready);
+            readiness.open(latch);
+        }
+        assert!(readiness.report().ready);
+        assert_eq!(readiness.report().problems["orders"], "access denied");
+        readiness.drain();
+        assert!(!readiness.report().ready);
+    }
+}

@@ -1,1 +1,412 @@
-//! To come.
+//! The state tables in DynamoDB: a [`LeaseTable`].
+//!
+//! Owns the requests and their conditions. Must never retry or decide: what a refused or a lost write
+//! means is the caller's business. Each write sets its counter to a value, never adds to it, so that a
+//! repeat after a lost answer is refused rather than applied twice.
+
+mod prepare;
+mod update;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, ReturnValuesOnConditionCheckFailure};
+
+use crate::aws::failure::{Failure, failure};
+use crate::clock::Clock;
+use crate::lease::item::{self, Attr, Item, ItemError, fleet_attr, kind, lease_attr};
+use crate::lease::{
+    Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, PrepareError, StreamRow, TableError,
+    WorkerId, WorkerRow, Written,
+};
+use crate::stream::StreamArn;
+use update::Update;
+
+/// An item as the SDK has it.
+type SdkItem = HashMap<String, AttributeValue>;
+
+/// The pages one scan reads at most. A page holds up to 1 MB, some 3,000 leases: far beyond any fleet.
+const MOST_PAGES: usize = 10_000;
+
+/// The tables of one application.
+pub struct DynamoDbTable {
+    client: Client,
+    /// `<application>`: the leases.
+    leases: String,
+    /// `<application>-fleet`: everything else.
+    fleet: String,
+    clock: Arc<dyn Clock>,
+}
+
+impl DynamoDbTable {
+    pub fn new(client: Client, application: &str, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            client,
+            leases: application.to_owned(),
+            fleet: format!("{application}-fleet"),
+            clock,
+        }
+    }
+
+    /// Puts a row that must not exist yet.
+    async fn create<T>(
+        &self,
+        table: &str,
+        key: &'static str,
+        row: Item,
+        read: impl Fn(&Item) -> Result<T, ItemError>,
+    ) -> Result<Written<T>, TableError> {
+        let written = self
+            .client
+            .put_item()
+            .table_name(table)
+            .set_item(Some(to_sdk(row)))
+            .condition_expression("attribute_not_exists(#key)")
+            .expression_attribute_names("#key", key)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match written {
+            Ok(_) => Ok(Written::Applied),
+            Err(error) => {
+                use aws_sdk_dynamodb::operation::put_item::PutItemError::ConditionalCheckFailedException;
+                match error.as_service_error() {
+                    Some(ConditionalCheckFailedException(e)) => refused(e.item(), read),
+                    _ => Err(table_error(&failure(&error), table)),
+                }
+            }
+        }
+    }
+
+    /// Carries out an update of an existing row.
+    async fn update<T>(
+        &self,
+        table: &str,
+        key: SdkItem,
+        update: Update,
+        read: impl Fn(&Item) -> Result<T, ItemError>,
+    ) -> Result<Written<T>, TableError> {
+        let written = self
+            .client
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key))
+            .update_expression(update.expression())
+            .condition_expression(update.condition())
+            .set_expression_attribute_names(Some(update.names))
+            .set_expression_attribute_values(Some(to_sdk(update.values)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match written {
+            Ok(_) => Ok(Written::Applied),
+            Err(error) => {
+                use aws_sdk_dynamodb::operation::update_item::UpdateItemError::ConditionalCheckFailedException;
+                match error.as_service_error() {
+                    Some(ConditionalCheckFailedException(e)) => refused(e.item(), read),
+                    _ => Err(table_error(&failure(&error), table)),
+                }
+            }
+        }
+    }
+
+    /// Deletes a row that meets the update's conditions.
+    async fn delete<T>(
+        &self,
+        table: &str,
+        key: SdkItem,
+        conditions: Update,
+        read: impl Fn(&Item) -> Result<T, ItemError>,
+    ) -> Result<Written<T>, TableError> {
+        let written = self
+            .client
+            .delete_item()
+            .table_name(table)
+            .set_key(Some(key))
+            .condition_expression(conditions.condition())
+            .set_expression_attribute_names(Some(conditions.names))
+            .set_expression_attribute_values(Some(to_sdk(conditions.values)))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match written {
+            Ok(_) => Ok(Written::Applied),
+            Err(error) => {
+                use aws_sdk_dynamodb::operation::delete_item::DeleteItemError::ConditionalCheckFailedException;
+                match error.as_service_error() {
+                    Some(ConditionalCheckFailedException(e)) => refused(e.item(), read),
+                    _ => Err(table_error(&failure(&error), table)),
+                }
+            }
+        }
+    }
+
+    /// All fleet rows of one kind.
+    async fn rows<T>(
+        &self,
+        kind: &str,
+        read: impl Fn(&Item) -> Result<T, ItemError>,
+    ) -> Result<Vec<T>, TableError> {
+        let mut rows = Vec::new();
+        let mut start: Option<SdkItem> = None;
+        for _ in 0..MOST_PAGES {
+            let page = self
+                .client
+                .query()
+                .table_name(&self.fleet)
+                .consistent_read(true)
+                .key_condition_expression("#kind = :kind")
+                .expression_attribute_names("#kind", fleet_attr::KIND)
+                .expression_attribute_values(":kind", AttributeValue::S(kind.to_owned()))
+                .set_exclusive_start_key(start.take())
+                .send()
+                .await
+                .map_err(|e| read_error(&failure(&e), &self.fleet))?;
+            for row in page.items.unwrap_or_default() {
+                rows.push(read(&from_sdk(&row)).map_err(|e| unreadable(&e))?);
+            }
+            match page.last_evaluated_key.filter(|key| !key.is_empty()) {
+                Some(next) => start = Some(next),
+                None => return Ok(rows),
+            }
+        }
+        Err(endless(&self.fleet))
+    }
+
+    async fn update_worker(&self, id: &WorkerId, update: Update) -> Result<Written<WorkerRow>, TableError> {
+        let key = fleet_key(kind::WORKER, id.as_str());
+        self.update(&self.fleet, key, update, item::to_worker).await
+    }
+}
+
+#[async_trait]
+impl LeaseTable for DynamoDbTable {
+    async fn prepare(&self, sources: &[String]) -> Result<(), PrepareError> {
+        prepare::prepare(&self.client, &*self.clock, [&self.leases, &self.fleet], sources).await
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, TableError> {
+        let mut leases = Vec::new();
+        let mut start: Option<SdkItem> = None;
+        for _ in 0..MOST_PAGES {
+            let page = self
+                .client
+                .scan()
+                .table_name(&self.leases)
+                .consistent_read(true)
+                .set_exclusive_start_key(start.take())
+                .send()
+                .await
+                .map_err(|e| read_error(&failure(&e), &self.leases))?;
+            for row in page.items.unwrap_or_default() {
+                leases.extend(item::to_lease(&from_sdk(&row)).map_err(|e| unreadable(&e))?);
+            }
+            match page.last_evaluated_key.filter(|key| !key.is_empty()) {
+                Some(next) => start = Some(next),
+                None => return Ok(leases),
+            }
+        }
+        Err(endless(&self.leases))
+    }
+
+    async fn create_lease(&self, lease: &Lease) -> Result<Written<Lease>, TableError> {
+        self.create(&self.leases, lease_attr::KEY, item::from_lease(lease), a_lease)
+            .await
+    }
+
+    async fn update_lease(
+        &self,
+        key: &LeaseKey,
+        expected: &Expected,
+        change: &LeaseChange,
+    ) -> Result<Written<Lease>, TableError> {
+        let update = update::of_lease(expected, change);
+        self.update(&self.leases, lease_key(key), update, a_lease).await
+    }
+
+    async fn delete_lease(&self, key: &LeaseKey, expected: &Expected) -> Result<Written<Lease>, TableError> {
+        let conditions = update::lease_is(expected);
+        self.delete(&self.leases, lease_key(key), conditions, a_lease)
+            .await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRow>, TableError> {
+        self.rows(kind::WORKER, item::to_worker).await
+    }
+
+    async fn create_worker(&self, row: &WorkerRow) -> Result<Written<WorkerRow>, TableError> {
+        self.create(
+            &self.fleet,
+            fleet_attr::ID,
+            item::from_worker(row),
+            item::to_worker,
+        )
+        .await
+    }
+
+    async fn beat(&self, row: &WorkerRow) -> Result<Written<WorkerRow>, TableError> {
+        self.update_worker(&row.id, update::beat(row)?).await
+    }
+
+    async fn evict(&self, id: &WorkerId, heartbeat: u64) -> Result<Written<WorkerRow>, TableError> {
+        let mut update = Update::default();
+        update.requires_equal(fleet_attr::HEARTBEAT, Attr::N(heartbeat.to_string()));
+        update.requires_equal(fleet_attr::EVICTED, Attr::Bool(false));
+        update.set(fleet_attr::EVICTED, Attr::Bool(true));
+        self.update_worker(id, update).await
+    }
+
+    async fn bury(&self, id: &WorkerId) -> Result<Written<WorkerRow>, TableError> {
+        let mut update = Update::default();
+        update.requires_presence(fleet_attr::ID);
+        update.set(fleet_attr::TOMBSTONE, Attr::Bool(true));
+        self.update_worker(id, update).await
+    }
+
+    async fn delete_worker(&self, id: &WorkerId, heartbeat: u64) -> Result<Written<WorkerRow>, TableError> {
+        let mut conditions = Update::default();
+        conditions.requires_equal(fleet_attr::HEARTBEAT, Attr::N(heartbeat.to_string()));
+        let key = fleet_key(kind::WORKER, id.as_str());
+        self.delete(&self.fleet, key, conditions, item::to_worker).await
+    }
+
+    async fn streams(&self) -> Result<Vec<StreamRow>, TableError> {
+        self.rows(kind::STREAM, item::to_stream).await
+    }
+
+    async fn create_stream(&self, row: &StreamRow) -> Result<Written<StreamRow>, TableError> {
+        self.create(
+            &self.fleet,
+            fleet_attr::ID,
+            item::from_stream(row),
+            item::to_stream,
+        )
+        .await
+    }
+
+    async fn complete_stream(
+        &self,
+        pipeline: &str,
+        arn: &StreamArn,
+    ) -> Result<Written<StreamRow>, TableError> {
+        let mut update = Update::default();
+        update.requires_presence(fleet_attr::ID);
+        update.set(fleet_attr::COMPLETE, Attr::Bool(true));
+        let key = fleet_key(kind::STREAM, &item::stream_id(pipeline, arn));
+        self.update(&self.fleet, key, update, item::to_stream).await
+    }
+
+    async fn record_gap(&self, gap: &GapRow) -> Result<(), TableError> {
+        // Refused means written before: the first writer's time and reason stay.
+        self.create(&self.fleet, fleet_attr::ID, item::from_gap(gap), item::to_gap)
+            .await
+            .map(drop)
+    }
+}
+
+fn lease_key(key: &LeaseKey) -> SdkItem {
+    HashMap::from([(
+        lease_attr::KEY.to_owned(),
+        AttributeValue::S(key.as_str().to_owned()),
+    )])
+}
+
+fn fleet_key(kind: &str, id: &str) -> SdkItem {
+    HashMap::from([
+        (fleet_attr::KIND.to_owned(), AttributeValue::S(kind.to_owned())),
+        (fleet_attr::ID.to_owned(), AttributeValue::S(id.to_owned())),
+    ])
+}
+
+fn a_lease(row: &Item) -> Result<Lease, ItemError> {
+    item::to_lease(row)?.ok_or_else(|| ItemError {
+        key: String::new(),
+        attribute: lease_attr::ENTITY,
+        problem: "is not LEASE on a row that a lease was to be written to".to_owned(),
+    })
+}
+
+/// The row that a failed condition came upon. Without one the condition failed for want of a row.
+fn refused<T>(
+    row: Option<&SdkItem>,
+    read: impl Fn(&Item) -> Result<T, ItemError>,
+) -> Result<Written<T>, TableError> {
+    match row.filter(|row| !row.is_empty()) {
+        None => Ok(Written::Refused(None)),
+        Some(row) => read(&from_sdk(row))
+            .map(|row| Written::Refused(Some(row)))
+            .map_err(|e| unreadable(&e)),
+    }
+}
+
+fn to_sdk(item: Item) -> SdkItem {
+    item.into_iter()
+        .map(|(name, value)| {
+            let value = match value {
+                Attr::S(text) => AttributeValue::S(text),
+                Attr::N(number) => AttributeValue::N(number),
+                Attr::Bool(flag) => AttributeValue::Bool(flag),
+                Attr::Ss(members) => AttributeValue::Ss(members),
+            };
+            (name, value)
+        })
+        .collect()
+}
+
+/// Attributes of other types are another program's, and are left out of what Weir reads.
+fn from_sdk(row: &SdkItem) -> Item {
+    row.iter()
+        .filter_map(|(name, value)| {
+            let value = match value {
+                AttributeValue::S(text) => Attr::S(text.clone()),
+                AttributeValue::N(number) => Attr::N(number.clone()),
+                AttributeValue::Bool(flag) => Attr::Bool(*flag),
+                AttributeValue::Ss(members) => Attr::Ss(members.clone()),
+                _ => return None,
+            };
+            Some((name.clone(), value))
+        })
+        .collect()
+}
+
+fn unreadable(error: &ItemError) -> TableError {
+    TableError::Refused(format!("{error}; repair the row or delete it"))
+}
+
+fn endless(table: &str) -> TableError {
+    TableError::Unavailable(format!("table {table} has no last page"))
+}
+
+/// What a failed write means. Shared with `prepare`.
+fn table_error(failure: &Failure, table: &str) -> TableError {
+    let text = format!("table {table}: {failure}");
+    match failure {
+        Failure::Throttled(_) => TableError::Throttled(text),
+        Failure::Denied(_) => TableError::Refused(text),
+        Failure::Unavailable(_) => TableError::Unavailable(text),
+        Failure::Unanswered(_) => TableError::Unanswered(text),
+        Failure::Service { code, .. } => match code.as_str() {
+            // Another write to the row was going on; not applied (API reference of UpdateItem).
+            "TransactionConflictException" | "ReplicatedWriteConflictException" => {
+                TableError::Throttled(text)
+            }
+            "ResourceNotFoundException" => TableError::Refused(format!(
+                "{text}; it was deleted, or is in another region or account"
+            )),
+            _ => TableError::Refused(text),
+        },
+    }
+}
+
+/// What a failed read means: it changed nothing, answered or not.
+fn read_error(failure: &Failure, table: &str) -> TableError {
+    match table_error(failure, table) {
+        TableError::Unanswered(text) => TableError::Unavailable(text),
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests;

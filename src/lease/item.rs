@@ -1,1 +1,420 @@
-//! To come.
+//! The rows of the two state tables, as attributes and back.
+//!
+//! Pure: no SDK types, no I/O. A lease is written in KCL's row format, so that a stopped KCL application
+//! can be taken over and handed back. Used by the table adapter alone.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock::Timestamp;
+use crate::lease::{Checkpoint, GapRow, Lease, LeaseKey, ResolvedStart, StreamRow, WorkerId, WorkerRow};
+use crate::stream::{SequenceNumber, ShardId, StreamArn};
+
+/// The value of an attribute: those types that the rows use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attr {
+    S(String),
+    N(String),
+    Bool(bool),
+    /// A set. Never empty (DynamoDB has no empty sets), sorted, each member once.
+    Ss(Vec<String>),
+}
+
+/// A row.
+pub type Item = BTreeMap<String, Attr>;
+
+/// The names of the lease table's attributes. KCL's, but for `startTimestamp`.
+pub mod lease_attr {
+    pub const KEY: &str = "leaseKey";
+    pub const OWNER: &str = "leaseOwner";
+    pub const COUNTER: &str = "leaseCounter";
+    pub const CHECKPOINT: &str = "checkpoint";
+    pub const SUB_SEQUENCE: &str = "checkpointSubSequenceNumber";
+    pub const SWITCHES: &str = "ownerSwitchesSinceCheckpoint";
+    pub const PARENTS: &str = "parentShardId";
+    pub const CHILDREN: &str = "childShardIds";
+    pub const STREAM: &str = "streamName";
+    pub const SHARD: &str = "shardId";
+    /// Milliseconds; beside a checkpoint of AT_TIMESTAMP. KCL keeps that time in its configuration instead.
+    pub const START: &str = "startTimestamp";
+    /// KCL 3.5 and later: `LEASE`, or another kind of row in the same table. Absent means a lease.
+    pub const ENTITY: &str = "entityType";
+    /// KCL 3: who still has to checkpoint before a handed-over lease may be read.
+    pub const CHECKPOINT_OWNER: &str = "checkpointOwner";
+    /// KCL's two-phase checkpoint.
+    pub const PENDING: [&str; 3] = [
+        "pendingCheckpoint",
+        "pendingCheckpointSubSequenceNumber",
+        "pendingCheckpointState",
+    ];
+}
+
+/// The names of the fleet table's attributes.
+pub mod fleet_attr {
+    pub const KIND: &str = "kind";
+    pub const ID: &str = "id";
+    pub const HEARTBEAT: &str = "heartbeat";
+    pub const EVICTED: &str = "evicted";
+    pub const TOMBSTONE: &str = "tombstone";
+    pub const DRAINING: &str = "draining";
+    pub const LEASES_HELD: &str = "leasesHeld";
+    pub const PIPELINES: &str = "pipelines";
+    pub const VERSION: &str = "version";
+    pub const STARTED: &str = "started";
+    pub const PIPELINE: &str = "pipeline";
+    pub const ARN: &str = "streamArn";
+    pub const START: &str = "start";
+    pub const START_TIMESTAMP: &str = "startTimestamp";
+    pub const COMPLETE: &str = "complete";
+    pub const SHARD: &str = "shardId";
+    pub const AFTER: &str = "after";
+    pub const NOTICED: &str = "noticed";
+    pub const REASON: &str = "reason";
+}
+
+/// The kinds of rows in the fleet table: its partition keys.
+pub mod kind {
+    pub const WORKER: &str = "worker";
+    pub const STREAM: &str = "stream";
+    pub const GAP: &str = "gap";
+}
+
+/// A row that can't be read. It names the row and the attribute, for the person who must repair it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("row {key:?}: attribute `{attribute}` {problem}")]
+pub struct ItemError {
+    pub key: String,
+    pub attribute: &'static str,
+    pub problem: String,
+}
+
+/// A lease as a row.
+pub fn from_lease(lease: &Lease) -> Item {
+    use lease_attr as attr;
+    let mut item = checkpoint_attrs(&lease.checkpoint);
+    put(&mut item, attr::KEY, text(lease.key.as_str()));
+    put(&mut item, attr::COUNTER, number(lease.counter));
+    put(&mut item, attr::SWITCHES, number(lease.owner_switches));
+    if let Some(owner) = &lease.owner {
+        put(&mut item, attr::OWNER, text(owner.as_str()));
+    }
+    if let Some(stream) = &lease.stream {
+        put(&mut item, attr::STREAM, text(stream.as_str()));
+    }
+    // A one-stream KCL row has none, and stays as it is.
+    if lease.stream.is_some() || shard_in(lease.key.as_str()) != lease.shard.as_str() {
+        put(&mut item, attr::SHARD, text(lease.shard.as_str()));
+    }
+    put_set(
+        &mut item,
+        attr::PARENTS,
+        lease.parents.iter().map(ShardId::as_str),
+    );
+    put_set(
+        &mut item,
+        attr::CHILDREN,
+        lease.children.iter().map(ShardId::as_str),
+    );
+    item
+}
+
+/// A row of the lease table as a lease; `None` for a row of KCL's that is no lease.
+pub fn to_lease(item: &Item) -> Result<Option<Lease>, ItemError> {
+    use lease_attr as attr;
+    let row = Row::of(item, attr::KEY)?;
+    if row.text(attr::ENTITY)?.is_some_and(|entity| entity != "LEASE") {
+        return Ok(None);
+    }
+    let shard = row.text(attr::SHARD)?.unwrap_or_else(|| shard_in(row.key));
+    Ok(Some(Lease {
+        key: LeaseKey::new(row.key),
+        owner: row.text(attr::OWNER)?.map(WorkerId::new),
+        counter: row.needed(attr::COUNTER, Row::number)?,
+        checkpoint: checkpoint(&row)?,
+        stream: row.text(attr::STREAM)?.map(StreamArn::new),
+        shard: ShardId::new(shard),
+        parents: shards(row.set(attr::PARENTS)?),
+        children: shards(row.set(attr::CHILDREN)?),
+        owner_switches: row.number(attr::SWITCHES)?.unwrap_or(0),
+    }))
+}
+
+/// The attributes that hold a checkpoint.
+pub fn checkpoint_attrs(checkpoint: &Checkpoint) -> Item {
+    use lease_attr as attr;
+    let (position, sub) = match checkpoint {
+        Checkpoint::TrimHorizon => ("TRIM_HORIZON", 0),
+        Checkpoint::Latest => ("LATEST", 0),
+        Checkpoint::AtTimestamp(_) => ("AT_TIMESTAMP", 0),
+        Checkpoint::At(sequence_number, sub) => (sequence_number.as_str(), *sub),
+        Checkpoint::ShardEnd => ("SHARD_END", 0),
+    };
+    let mut item = Item::new();
+    put(&mut item, attr::CHECKPOINT, text(position));
+    put(&mut item, attr::SUB_SEQUENCE, number(sub));
+    if let Checkpoint::AtTimestamp(time) = checkpoint {
+        put(&mut item, attr::START, number(time.millis()));
+    }
+    item
+}
+
+fn checkpoint(row: &Row<'_>) -> Result<Checkpoint, ItemError> {
+    use lease_attr as attr;
+    let position = row.needed(attr::CHECKPOINT, Row::text)?;
+    Ok(match position {
+        "TRIM_HORIZON" => Checkpoint::TrimHorizon,
+        "LATEST" => Checkpoint::Latest,
+        "SHARD_END" => Checkpoint::ShardEnd,
+        "AT_TIMESTAMP" => {
+            let millis = row.number(attr::START)?.ok_or_else(|| {
+                row.error(
+                    attr::START,
+                    "is missing beside a checkpoint of AT_TIMESTAMP (KCL keeps the time in its configuration): \
+                     add it as a number, in milliseconds since 1970",
+                )
+            })?;
+            Checkpoint::AtTimestamp(Timestamp::from_millis(millis))
+        }
+        digits => match SequenceNumber::parse(digits) {
+            Some(sequence_number) => {
+                Checkpoint::At(sequence_number, row.number(attr::SUB_SEQUENCE)?.unwrap_or(0))
+            }
+            None => return Err(row.error(attr::CHECKPOINT, &format!("is {digits:?}, which is no position"))),
+        },
+    })
+}
+
+/// The shard in a lease key: its last part, after the `/` of Weir's keys (`<pipeline>/<shardId>`) and the
+/// `:` of KCL's for several streams (`<account>:<stream>:<epoch>:<shardId>`).
+fn shard_in(key: &str) -> &str {
+    key.rsplit(['/', ':']).next().unwrap_or(key)
+}
+
+fn shards(ids: Vec<&str>) -> Vec<ShardId> {
+    ids.into_iter().map(ShardId::new).collect()
+}
+
+/// A worker as a row.
+pub fn from_worker(worker: &WorkerRow) -> Item {
+    use fleet_attr as attr;
+    let mut item = fleet_row(kind::WORKER, worker.id.as_str().to_owned());
+    put(&mut item, attr::HEARTBEAT, number(worker.heartbeat));
+    put(&mut item, attr::EVICTED, Attr::Bool(worker.evicted));
+    put(&mut item, attr::TOMBSTONE, Attr::Bool(worker.tombstone));
+    put(&mut item, attr::DRAINING, Attr::Bool(worker.draining));
+    put(&mut item, attr::LEASES_HELD, number(worker.leases_held));
+    put_set(
+        &mut item,
+        attr::PIPELINES,
+        worker.pipelines.iter().map(String::as_str),
+    );
+    put(&mut item, attr::VERSION, text(&worker.version));
+    put(&mut item, attr::STARTED, number(worker.started.millis()));
+    item
+}
+
+/// A row as a worker.
+pub fn to_worker(item: &Item) -> Result<WorkerRow, ItemError> {
+    use fleet_attr as attr;
+    let row = Row::of(item, attr::ID)?;
+    Ok(WorkerRow {
+        id: WorkerId::new(row.key),
+        heartbeat: row.needed(attr::HEARTBEAT, Row::number)?,
+        evicted: row.needed(attr::EVICTED, Row::flag)?,
+        tombstone: row.needed(attr::TOMBSTONE, Row::flag)?,
+        draining: row.needed(attr::DRAINING, Row::flag)?,
+        leases_held: row.needed(attr::LEASES_HELD, Row::number)?,
+        pipelines: row.set(attr::PIPELINES)?.into_iter().map(str::to_owned).collect(),
+        version: row.needed(attr::VERSION, Row::text)?.to_owned(),
+        started: Timestamp::from_millis(row.needed(attr::STARTED, Row::number)?),
+    })
+}
+
+/// The sort key of a stream's row.
+pub fn stream_id(pipeline: &str, arn: &StreamArn) -> String {
+    format!("{pipeline} {arn}")
+}
+
+/// A stream as a row.
+pub fn from_stream(stream: &StreamRow) -> Item {
+    use fleet_attr as attr;
+    let mut item = fleet_row(kind::STREAM, stream_id(&stream.pipeline, &stream.arn));
+    put(&mut item, attr::PIPELINE, text(&stream.pipeline));
+    put(&mut item, attr::ARN, text(stream.arn.as_str()));
+    put(&mut item, attr::COMPLETE, Attr::Bool(stream.complete));
+    match stream.start {
+        ResolvedStart::TrimHorizon => put(&mut item, attr::START, text("TRIM_HORIZON")),
+        ResolvedStart::At(time) => {
+            put(&mut item, attr::START, text("AT_TIMESTAMP"));
+            put(&mut item, attr::START_TIMESTAMP, number(time.millis()));
+        }
+    }
+    item
+}
+
+/// A row as a stream.
+pub fn to_stream(item: &Item) -> Result<StreamRow, ItemError> {
+    use fleet_attr as attr;
+    let row = Row::of(item, attr::ID)?;
+    Ok(StreamRow {
+        pipeline: row.needed(attr::PIPELINE, Row::text)?.to_owned(),
+        arn: StreamArn::new(row.needed(attr::ARN, Row::text)?),
+        start: match row.needed(attr::START, Row::text)? {
+            "TRIM_HORIZON" => ResolvedStart::TrimHorizon,
+            "AT_TIMESTAMP" => ResolvedStart::At(Timestamp::from_millis(
+                row.needed(attr::START_TIMESTAMP, Row::number)?,
+            )),
+            other => return Err(row.error(attr::START, &format!("is {other:?}, which is no start"))),
+        },
+        complete: row.needed(attr::COMPLETE, Row::flag)?,
+    })
+}
+
+/// A gap as a row. Its key tells it from every other gap, so that writing one twice changes nothing.
+pub fn from_gap(gap: &GapRow) -> Item {
+    use fleet_attr as attr;
+    let id = format!("{} {} {} {}", gap.pipeline, gap.arn, gap.shard, gap.after);
+    let mut item = fleet_row(kind::GAP, id);
+    put(&mut item, attr::PIPELINE, text(&gap.pipeline));
+    put(&mut item, attr::ARN, text(gap.arn.as_str()));
+    put(&mut item, attr::SHARD, text(gap.shard.as_str()));
+    put(&mut item, attr::AFTER, text(&gap.after));
+    put(&mut item, attr::NOTICED, number(gap.noticed.millis()));
+    put(&mut item, attr::REASON, text(&gap.reason));
+    item
+}
+
+/// A row as a gap.
+pub fn to_gap(item: &Item) -> Result<GapRow, ItemError> {
+    use fleet_attr as attr;
+    let row = Row::of(item, attr::ID)?;
+    Ok(GapRow {
+        pipeline: row.needed(attr::PIPELINE, Row::text)?.to_owned(),
+        arn: StreamArn::new(row.needed(attr::ARN, Row::text)?),
+        shard: ShardId::new(row.needed(attr::SHARD, Row::text)?),
+        after: row.needed(attr::AFTER, Row::text)?.to_owned(),
+        noticed: Timestamp::from_millis(row.needed(attr::NOTICED, Row::number)?),
+        reason: row.needed(attr::REASON, Row::text)?.to_owned(),
+    })
+}
+
+fn fleet_row(kind: &str, id: String) -> Item {
+    let mut item = Item::new();
+    put(&mut item, fleet_attr::KIND, text(kind));
+    put(&mut item, fleet_attr::ID, Attr::S(id));
+    item
+}
+
+fn put(item: &mut Item, name: &str, value: Attr) {
+    item.insert(name.to_owned(), value);
+}
+
+fn put_set<'a>(item: &mut Item, name: &str, members: impl Iterator<Item = &'a str>) {
+    if let Some(set) = set(members) {
+        put(item, name, set);
+    }
+}
+
+/// A set of strings; `None` for an empty one, which DynamoDB doesn't have.
+pub fn set<'a>(members: impl Iterator<Item = &'a str>) -> Option<Attr> {
+    let members: BTreeSet<&str> = members.collect();
+    (!members.is_empty()).then(|| Attr::Ss(members.into_iter().map(str::to_owned).collect()))
+}
+
+fn text(value: &str) -> Attr {
+    Attr::S(value.to_owned())
+}
+
+fn number(value: impl Into<i128>) -> Attr {
+    Attr::N(value.into().to_string())
+}
+
+/// An item being read: says which row and attribute is wrong.
+struct Row<'a> {
+    item: &'a Item,
+    key: &'a str,
+}
+
+impl<'a> Row<'a> {
+    fn of(item: &'a Item, key: &'static str) -> Result<Self, ItemError> {
+        match item.get(key) {
+            Some(Attr::S(value)) => Ok(Self { item, key: value }),
+            other => Err(ItemError {
+                key: String::new(),
+                attribute: key,
+                problem: describe("a string", other),
+            }),
+        }
+    }
+
+    fn error(&self, attribute: &'static str, problem: &str) -> ItemError {
+        ItemError {
+            key: self.key.to_owned(),
+            attribute,
+            problem: problem.to_owned(),
+        }
+    }
+
+    fn needed<T>(
+        &self,
+        attribute: &'static str,
+        read: impl Fn(&Self, &'static str) -> Result<Option<T>, ItemError>,
+    ) -> Result<T, ItemError> {
+        read(self, attribute)?.ok_or_else(|| self.error(attribute, "is missing"))
+    }
+
+    fn text(&self, attribute: &'static str) -> Result<Option<&'a str>, ItemError> {
+        match self.item.get(attribute) {
+            None => Ok(None),
+            Some(Attr::S(value)) => Ok(Some(value)),
+            other => Err(self.error(attribute, &describe("a string", other))),
+        }
+    }
+
+    fn number<T: std::str::FromStr>(&self, attribute: &'static str) -> Result<Option<T>, ItemError> {
+        match self.item.get(attribute) {
+            None => Ok(None),
+            Some(Attr::N(value)) => match value.parse() {
+                Ok(number) => Ok(Some(number)),
+                Err(_) => Err(self.error(
+                    attribute,
+                    &format!("is {value}, which is no number Weir can hold"),
+                )),
+            },
+            other => Err(self.error(attribute, &describe("a number", other))),
+        }
+    }
+
+    fn flag(&self, attribute: &'static str) -> Result<Option<bool>, ItemError> {
+        match self.item.get(attribute) {
+            None => Ok(None),
+            Some(Attr::Bool(value)) => Ok(Some(*value)),
+            other => Err(self.error(attribute, &describe("a boolean", other))),
+        }
+    }
+
+    /// Sorted: DynamoDB's sets have no order.
+    fn set(&self, attribute: &'static str) -> Result<Vec<&'a str>, ItemError> {
+        match self.item.get(attribute) {
+            None => Ok(Vec::new()),
+            Some(Attr::Ss(members)) => {
+                let mut members: Vec<&str> = members.iter().map(String::as_str).collect();
+                members.sort_unstable();
+                Ok(members)
+            }
+            other => Err(self.error(attribute, &describe("a set of strings", other))),
+        }
+    }
+}
+
+fn describe(wanted: &str, found: Option<&Attr>) -> String {
+    match found {
+        None => "is missing".to_owned(),
+        Some(Attr::S(_)) => format!("is a string, not {wanted}"),
+        Some(Attr::N(_)) => format!("is a number, not {wanted}"),
+        Some(Attr::Bool(_)) => format!("is a boolean, not {wanted}"),
+        Some(Attr::Ss(_)) => format!("is a set of strings, not {wanted}"),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,400 @@
-//! To come.
+//! What to do about the leases.
+//!
+//! Pure. Owns the judgement of who is alive (protocol rules 3, 4, 14) and the plan of one worker. It never
+//! compares clocks of two machines: everything is measured on the observer's own. The coordinator feeds
+//! it scans and acts on what comes out; conditional writes settle every race.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{Checkpoint, Lease, LeaseKey, WorkerId, WorkerRow};
+use crate::clock::Monotonic;
+
+/// When a scan was asked for and when its answer was there.
+#[derive(Clone, Copy, Debug)]
+pub struct Scanned {
+    pub started: Monotonic,
+    pub received: Monotonic,
+}
+
+/// What an observer thinks of a lease's owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Nobody may touch its leases.
+    Live,
+    /// Evicted, fenced or, for a foreign one, silent for long enough: its leases are free.
+    Gone,
+}
+
+/// What one worker has seen of the others, by its own clock.
+#[derive(Clone, Debug)]
+pub struct Observer {
+    me: WorkerId,
+    takeover: Duration,
+    foreign_watch: Duration,
+    /// The heartbeat of each worker, and the receipt of the scan that first showed it.
+    beats: BTreeMap<WorkerId, (u64, Monotonic)>,
+    /// For owners without a worker row: the counters of all their leases, and when they were first seen so.
+    foreign: BTreeMap<WorkerId, (BTreeMap<LeaseKey, u64>, Monotonic)>,
+    rows: BTreeMap<WorkerId, WorkerRow>,
+    /// Foreign owners found dead, with the counters that prove it.
+    dead_foreign: BTreeMap<WorkerId, BTreeMap<LeaseKey, u64>>,
+}
+
+/// A worker whose heartbeat stood still for the whole take-over time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Suspect {
+    pub id: WorkerId,
+    pub heartbeat: u64,
+}
+
+impl Observer {
+    pub fn new(me: WorkerId, takeover: Duration, foreign_watch: Duration) -> Self {
+        Self {
+            me,
+            takeover,
+            foreign_watch,
+            beats: BTreeMap::new(),
+            foreign: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            dead_foreign: BTreeMap::new(),
+        }
+    }
+
+    /// Takes in a strongly consistent scan of the worker rows; returns who is to be evicted.
+    ///
+    /// A heartbeat is stamped at the receipt of the scan that first shows it, and its worker is suspect
+    /// only if a scan *started* a take-over time later still shows it (rule 3).
+    pub fn workers(&mut self, when: Scanned, rows: Vec<WorkerRow>) -> Vec<Suspect> {
+        self.rows = rows.into_iter().map(|r| (r.id.clone(), r)).collect();
+        let rows = &self.rows;
+        self.beats.retain(|id, _| rows.contains_key(id));
+        let mut suspects = Vec::new();
+        for row in self
+            .rows
+            .values()
+            .filter(|r| r.id != self.me && !r.evicted && !r.tombstone)
+        {
+            match self.beats.get(&row.id) {
+                Some((heartbeat, stamped)) if *heartbeat == row.heartbeat => {
+                    if when.started >= *stamped + self.takeover {
+                        suspects.push(Suspect {
+                            id: row.id.clone(),
+                            heartbeat: row.heartbeat,
+                        });
+                    }
+                }
+                _ => {
+                    self.beats.insert(row.id.clone(), (row.heartbeat, when.received));
+                }
+            }
+        }
+        suspects
+    }
+
+    /// When the next scan of the worker rows could find a suspect, if any worker is being watched.
+    pub fn next_suspicion(&self) -> Option<Monotonic> {
+        let watched = |id: &WorkerId| self.rows.get(id).is_some_and(|r| !r.evicted && !r.tombstone);
+        self.beats
+            .iter()
+            .filter(|(id, _)| watched(id))
+            .map(|(_, (_, at))| *at + self.takeover)
+            .min()
+    }
+
+    /// A row that this worker has just evicted, or found evicted.
+    pub fn evicted(&mut self, id: &WorkerId) {
+        if let Some(row) = self.rows.get_mut(id) {
+            row.evicted = true;
+        }
+    }
+
+    /// Takes in a scan of the leases, for the owners that have no worker row (rule 14).
+    pub fn leases(&mut self, when: Scanned, leases: &[Lease]) {
+        let mut now: BTreeMap<WorkerId, BTreeMap<LeaseKey, u64>> = BTreeMap::new();
+        for lease in leases.iter().filter(|l| l.checkpoint != Checkpoint::ShardEnd) {
+            if let Some(owner) = lease
+                .owner
+                .as_ref()
+                .filter(|o| **o != self.me && !self.rows.contains_key(o))
+            {
+                now.entry(owner.clone())
+                    .or_default()
+                    .insert(lease.key.clone(), lease.counter);
+            }
+        }
+        self.foreign.retain(|id, _| now.contains_key(id));
+        self.dead_foreign.retain(|id, _| now.contains_key(id));
+        for (id, counters) in now {
+            match self.foreign.get(&id) {
+                Some((seen, stamped)) if *seen == counters => {
+                    if when.started >= *stamped + self.foreign_watch {
+                        self.dead_foreign.insert(id, counters);
+                    }
+                }
+                _ => {
+                    self.dead_foreign.remove(&id);
+                    self.foreign.insert(id, (counters, when.received));
+                }
+            }
+        }
+    }
+
+    /// When the next scan of the leases could find a foreign owner dead.
+    pub fn next_foreign_verdict(&self) -> Option<Monotonic> {
+        let open = self
+            .foreign
+            .iter()
+            .filter(|(id, _)| !self.dead_foreign.contains_key(id));
+        open.map(|(_, (_, at))| *at + self.foreign_watch).min()
+    }
+
+    pub fn standing(&self, owner: &WorkerId) -> Standing {
+        match self.rows.get(owner) {
+            Some(row) if row.evicted || row.tombstone => Standing::Gone,
+            Some(_) => Standing::Live,
+            None if self.dead_foreign.contains_key(owner) => Standing::Gone,
+            // Unknown: perhaps it joined after the scan. Rule 14 watches it.
+            None => Standing::Live,
+        }
+    }
+
+    /// Rows that nobody needs any more: evicted ones and tombstones that no unfinished lease names.
+    pub fn removable(&self, leases: &[Lease]) -> Vec<WorkerRow> {
+        let unfinished = leases.iter().filter(|l| l.checkpoint != Checkpoint::ShardEnd);
+        let named: BTreeSet<&WorkerId> = unfinished.filter_map(|l| l.owner.as_ref()).collect();
+        self.rows
+            .values()
+            .filter(|r| r.id != self.me && (r.evicted || r.tombstone) && !named.contains(&r.id))
+            .cloned()
+            .collect()
+    }
+}
+
+/// Why a lease may be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum From {
+    Free,
+    Dead,
+    /// Mine by the table, but without a task: one that was ended as hung.
+    Own,
+}
+
+impl From {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Dead => "dead",
+            Self::Own => "own",
+        }
+    }
+}
+
+/// What a worker should do. Today one worker takes all it finds; shares come with the fleet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LeaseAction {
+    Take(Lease, From),
+}
+
+/// What the plan looks at.
+pub struct View<'a> {
+    /// The leases that may be read now, by [`crate::stream::lineage::startable`].
+    pub startable: Vec<&'a Lease>,
+    /// The leases with a task in this process.
+    pub running: &'a BTreeSet<LeaseKey>,
+    pub observer: &'a Observer,
+}
+
+/// The plan of worker `me`.
+pub fn plan(view: &View<'_>, me: &WorkerId) -> Vec<LeaseAction> {
+    view.startable
+        .iter()
+        .filter(|lease| !view.running.contains(&lease.key))
+        .filter_map(|lease| {
+            let from = match &lease.owner {
+                None => From::Free,
+                Some(owner) if owner == me => From::Own,
+                Some(owner) => match view.observer.standing(owner) {
+                    Standing::Gone => From::Dead,
+                    Standing::Live => return None,
+                },
+            };
+            Some(LeaseAction::Take((*lease).clone(), from))
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::stream::ShardId;
+
+    fn t(millis: u64) -> Monotonic {
+        Monotonic::from_origin(Duration::from_millis(millis))
+    }
+
+    fn scan(started: u64, received: u64) -> Scanned {
+        Scanned {
+            started: t(started),
+            received: t(received),
+        }
+    }
+
+    fn worker(id: &str, heartbeat: u64) -> WorkerRow {
+        WorkerRow {
+            id: WorkerId::new(id),
+            heartbeat,
+            evicted: false,
+            tombstone: false,
+            draining: false,
+            leases_held: 0,
+            pipelines: vec![],
+            version: String::new(),
+            started: Timestamp::from_millis(0),
+        }
+    }
+
+    fn lease(key: &str, owner: Option<&str>, counter: u64) -> Lease {
+        Lease {
+            key: LeaseKey::new(key),
+            owner: owner.map(WorkerId::new),
+            counter,
+            checkpoint: Checkpoint::TrimHorizon,
+            stream: None,
+            shard: ShardId::new(key),
+            parents: vec![],
+            children: vec![],
+            owner_switches: 0,
+        }
+    }
+
+    fn observer() -> Observer {
+        Observer::new(
+            WorkerId::new("me"),
+            Duration::from_millis(8_500),
+            Duration::from_secs(20),
+        )
+    }
+
+    fn suspected(observer: &mut Observer, when: Scanned, rows: &[WorkerRow]) -> Vec<String> {
+        observer
+            .workers(when, rows.to_vec())
+            .iter()
+            .map(|s| s.id.to_string())
+            .collect()
+    }
+
+    #[test]
+    fn a_worker_is_suspect_only_by_a_scan_started_a_takeover_time_after_its_beat_was_received() {
+        let mut o = observer();
+        let rows = [worker("w", 5)];
+        // The stamp is the receipt (2,000), not the start: a slow scan must not shorten the time.
+        assert!(suspected(&mut o, scan(0, 2_000), &rows).is_empty());
+        assert!(
+            suspected(&mut o, scan(10_499, 10_600), &rows).is_empty(),
+            "started too early, received late"
+        );
+        assert_eq!(o.next_suspicion(), Some(t(10_500)));
+        assert_eq!(suspected(&mut o, scan(10_500, 10_600), &rows), ["w"]);
+        // A beat in between starts the watch anew.
+        assert!(suspected(&mut o, scan(10_700, 10_800), &[worker("w", 6)]).is_empty());
+        assert!(suspected(&mut o, scan(19_299, 19_400), &[worker("w", 6)]).is_empty());
+        assert_eq!(suspected(&mut o, scan(19_300, 19_400), &[worker("w", 6)]), ["w"]);
+    }
+
+    #[test]
+    fn nobody_suspects_itself_a_tombstone_or_the_evicted() {
+        let mut o = observer();
+        let tombstone = WorkerRow {
+            tombstone: true,
+            ..worker("t", 1)
+        };
+        let evicted = WorkerRow {
+            evicted: true,
+            ..worker("e", 1)
+        };
+        let rows = [worker("me", 1), tombstone, evicted];
+        suspected(&mut o, scan(0, 1), &rows);
+        assert!(suspected(&mut o, scan(60_000, 60_001), &rows).is_empty());
+        assert_eq!(o.next_suspicion(), None);
+    }
+
+    #[test]
+    fn only_free_leases_and_those_of_the_gone_are_taken() {
+        let mut o = observer();
+        let evicted = WorkerRow {
+            evicted: true,
+            ..worker("dead", 1)
+        };
+        let tombstone = WorkerRow {
+            tombstone: true,
+            ..worker("fenced", 1)
+        };
+        o.workers(
+            scan(0, 1),
+            vec![worker("me", 1), worker("alive", 1), evicted, tombstone],
+        );
+        let leases = [
+            lease("free", None, 1),
+            lease("of-dead", Some("dead"), 1),
+            lease("of-fenced", Some("fenced"), 1),
+            lease("of-alive", Some("alive"), 1),
+            lease("of-unknown", Some("unknown"), 1),
+            lease("mine", Some("me"), 1),
+            lease("mine-without-task", Some("me"), 1),
+        ];
+        let running = BTreeSet::from([LeaseKey::new("mine")]);
+        let view = View {
+            startable: leases.iter().collect(),
+            running: &running,
+            observer: &o,
+        };
+        let taken: Vec<(String, From)> = plan(&view, &WorkerId::new("me"))
+            .into_iter()
+            .map(|LeaseAction::Take(l, from)| (l.key.to_string(), from))
+            .collect();
+        assert_eq!(
+            taken,
+            [
+                ("free".into(), From::Free),
+                ("of-dead".into(), From::Dead),
+                ("of-fenced".into(), From::Dead),
+                ("mine-without-task".into(), From::Own),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_foreign_owner_is_dead_only_when_none_of_its_leases_moved_for_the_whole_watch() {
+        let mut o = observer();
+        let kcl = WorkerId::new("kcl");
+        let at = |a, b| [lease("a", Some("kcl"), a), lease("b", Some("kcl"), b)];
+        o.leases(scan(0, 100), &at(1, 1));
+        o.leases(scan(19_000, 19_100), &at(1, 2));
+        o.leases(scan(38_000, 38_100), &at(1, 2));
+        assert_eq!(o.standing(&kcl), Standing::Live, "one lease moved");
+        assert_eq!(o.next_foreign_verdict(), Some(t(39_100)));
+        o.leases(scan(39_100, 39_200), &at(1, 2));
+        assert_eq!(o.standing(&kcl), Standing::Gone);
+        o.leases(scan(40_000, 40_100), &at(2, 2));
+        assert_eq!(o.standing(&kcl), Standing::Live, "it moved after all");
+    }
+
+    #[test]
+    fn a_row_goes_only_when_no_lease_names_it() {
+        let mut o = observer();
+        let evicted = WorkerRow {
+            evicted: true,
+            ..worker("dead", 1)
+        };
+        o.workers(scan(0, 1), vec![worker("me", 1), worker("alive", 1), evicted]);
+        assert!(o.removable(&[lease("a", Some("dead"), 1)]).is_empty());
+        let gone: Vec<_> = o
+            .removable(&[lease("a", Some("me"), 1)])
+            .into_iter()
+            .map(|r| r.id.to_string())
+            .collect();
+        assert_eq!(gone, ["dead"]);
+    }
+}

@@ -1,1 +1,500 @@
-//! To come.
+//! DynamoDB Streams as a [`StreamSource`].
+//!
+//! Owns the requests and the reading of their answers. Must never retry, decide or keep a position; errors
+//! of the SDK stop here. `app` makes one for each pipeline.
+
+mod raw;
+pub mod wire;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use aws_sdk_dynamodbstreams::types::{
+    Shard as SdkShard, ShardFilter, ShardFilterType, ShardIteratorType, StreamDescription, StreamStatus,
+};
+use aws_smithy_types::date_time::Format;
+
+use crate::aws::failure::{Failure, failure};
+use crate::clock::{Clock, Monotonic, Timestamp};
+use crate::config::StreamChoice;
+use crate::stream::{
+    RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition, StreamArn,
+    StreamSource,
+};
+use raw::{KeepBody, KeepDate, Slot};
+
+/// The shards of one page; the most DescribeStream gives (API reference of DescribeStream, `Limit`).
+const PAGE: i32 = 100;
+
+/// The records of one answer; the most GetRecords gives (API reference of GetRecords, `Limit`).
+const RECORDS: i32 = 1000;
+
+/// Between two calls of DescribeStream by one source: 5 a second. The service takes 10 a second for a
+/// stream (API reference of DescribeStream), and another worker may be listing the same one.
+const PACE: Duration = Duration::from_millis(200);
+
+/// What one answer takes in memory. The service stops at 1 MB of item data (developer guide, "DynamoDB
+/// Streams: GetRecords"), counted without the JSON around it: type tags, field names, base64 and
+/// escapes. Four times that holds for all but tables of tiny attributes.
+const LARGEST_ANSWER: usize = 4 << 20;
+
+/// One table's stream, or one stream.
+pub struct DynamoDbStreams {
+    tables: aws_sdk_dynamodb::Client,
+    streams: aws_sdk_dynamodbstreams::Client,
+    choice: StreamChoice,
+    clock: Arc<dyn Clock>,
+    /// When DescribeStream may be called next.
+    next_describe: Mutex<Option<Monotonic>>,
+}
+
+impl DynamoDbStreams {
+    pub fn new(
+        tables: aws_sdk_dynamodb::Client,
+        streams: aws_sdk_dynamodbstreams::Client,
+        choice: StreamChoice,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
+            tables,
+            streams,
+            choice,
+            clock,
+            next_describe: Mutex::new(None),
+        }
+    }
+
+    /// Waits for this source's next turn to call DescribeStream.
+    async fn pace(&self) {
+        let now = self.clock.now();
+        let turn = {
+            let mut next = self.next_describe.lock().unwrap_or_else(PoisonError::into_inner);
+            let turn = next.map_or(now, |next| next.max(now));
+            *next = Some(turn + PACE);
+            turn
+        };
+        let wait = turn.since(now);
+        if !wait.is_zero() {
+            self.clock.sleep(wait).await;
+        }
+    }
+
+    async fn describe(
+        &self,
+        stream: &StreamArn,
+        filter: Option<ShardFilter>,
+        start: Option<String>,
+    ) -> Result<StreamDescription, SourceError> {
+        self.pace().await;
+        let answer = self
+            .streams
+            .describe_stream()
+            .stream_arn(stream.as_str())
+            .limit(PAGE)
+            .set_shard_filter(filter)
+            .set_exclusive_start_shard_id(start)
+            .send()
+            .await
+            .map_err(|e| source_error(&failure(&e), stream.as_str()))?;
+        answer.stream_description.ok_or_else(|| {
+            SourceError::Unavailable(format!("the answer to DescribeStream says nothing of {stream}"))
+        })
+    }
+
+    /// All pages of a listing.
+    async fn all_pages(
+        &self,
+        stream: &StreamArn,
+        filter: Option<ShardFilter>,
+    ) -> Result<ShardListing, SourceError> {
+        let mut listing = ShardListing {
+            shards: Vec::new(),
+            disabled: false,
+        };
+        let mut places: HashMap<ShardId, usize> = HashMap::new();
+        let mut starts: HashSet<String> = HashSet::new();
+        let mut start: Option<String> = None;
+        loop {
+            let page = self.describe(stream, filter.clone(), start.take()).await?;
+            listing.disabled = matches!(
+                page.stream_status,
+                Some(StreamStatus::Disabled | StreamStatus::Disabling)
+            );
+            for shard in page.shards.unwrap_or_default() {
+                let shard = shard_of(shard, stream)?;
+                // The stream changes between pages: what the later one says of a shard holds.
+                match places.get(&shard.id) {
+                    Some(&place) => listing.shards[place] = shard,
+                    None => {
+                        places.insert(shard.id.clone(), listing.shards.len());
+                        listing.shards.push(shard);
+                    }
+                }
+            }
+            match page.last_evaluated_shard_id.filter(|id| !id.is_empty()) {
+                None => return Ok(listing),
+                Some(next) if starts.insert(next.clone()) => start = Some(next),
+                Some(next) => {
+                    return Err(SourceError::Unavailable(format!(
+                        "the listing of {stream} goes in circles: page after {next} came twice"
+                    )));
+                }
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl StreamSource for DynamoDbStreams {
+    async fn current(&self) -> Result<StreamArn, SourceError> {
+        let name = match &self.choice {
+            StreamChoice::Arn(arn) => return Ok(arn.clone()),
+            StreamChoice::Table(name) => name,
+        };
+        let answer = self
+            .tables
+            .describe_table()
+            .table_name(name)
+            .send()
+            .await
+            .map_err(|e| source_error(&failure(&e), &format!("table {name}")))?;
+        // A table whose stream was disabled keeps the ARN for a day: what is in it can still be read.
+        answer
+            .table
+            .and_then(|table| table.latest_stream_arn)
+            .filter(|arn| !arn.is_empty())
+            .map(StreamArn::new)
+            .ok_or_else(|| {
+                SourceError::NoStream(format!(
+                    "table {name} has no stream; enable it with: aws dynamodb update-table --table-name {name} \
+                     --stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
+                ))
+            })
+    }
+
+    async fn service_time(&self, stream: &StreamArn) -> Result<Timestamp, SourceError> {
+        self.pace().await;
+        let date = Slot::default();
+        self.streams
+            .describe_stream()
+            .stream_arn(stream.as_str())
+            .limit(1)
+            .customize()
+            .interceptor(KeepDate(date.clone()))
+            .send()
+            .await
+            .map_err(|e| source_error(&failure(&e), stream.as_str()))?;
+        let date = date
+            .take()
+            .ok_or_else(|| SourceError::Unavailable("the answer has no Date header".to_owned()))?;
+        aws_smithy_types::DateTime::from_str(&date, Format::HttpDate)
+            .ok()
+            .and_then(|time| time.to_millis().ok())
+            .map(Timestamp::from_millis)
+            .ok_or_else(|| SourceError::Unavailable(format!("the Date header can't be read: {date:?}")))
+    }
+
+    async fn list_shards(&self, stream: &StreamArn) -> Result<ShardListing, SourceError> {
+        self.all_pages(stream, None).await
+    }
+
+    async fn child_shards(&self, stream: &StreamArn, parent: &ShardId) -> Result<Vec<Shard>, SourceError> {
+        let filter = ShardFilter::builder()
+            .r#type(ShardFilterType::ChildShards)
+            .shard_id(parent.as_str())
+            .build();
+        let mut shards = self.all_pages(stream, Some(filter)).await?.shards;
+        // Emulators ignore the filter.
+        shards.retain(|shard| shard.parents.contains(parent));
+        Ok(shards)
+    }
+
+    async fn iterator(
+        &self,
+        stream: &StreamArn,
+        shard: &ShardId,
+        position: &StartingPosition,
+    ) -> Result<ShardIterator, SourceError> {
+        let (kind, sequence_number) = match position {
+            StartingPosition::TrimHorizon => (ShardIteratorType::TrimHorizon, None),
+            StartingPosition::After(after) => (
+                ShardIteratorType::AfterSequenceNumber,
+                Some(after.as_str().to_owned()),
+            ),
+            StartingPosition::AtTimestamp(_) => {
+                return Err(SourceError::Unavailable(
+                    "DynamoDB Streams has no iterator at a timestamp; start at TRIM_HORIZON".to_owned(),
+                ));
+            }
+        };
+        self.streams
+            .get_shard_iterator()
+            .stream_arn(stream.as_str())
+            .shard_id(shard.as_str())
+            .shard_iterator_type(kind)
+            .set_sequence_number(sequence_number)
+            .send()
+            .await
+            .map_err(|e| source_error(&failure(&e), &format!("{shard} of {stream}")))?
+            .shard_iterator
+            .filter(|iterator| !iterator.is_empty())
+            .map(ShardIterator::new)
+            .ok_or_else(|| {
+                SourceError::Unavailable(format!("the answer holds no iterator for {shard} of {stream}"))
+            })
+    }
+
+    async fn records(
+        &self,
+        stream: &StreamArn,
+        iterator: &ShardIterator,
+    ) -> Result<RecordBatch, SourceError> {
+        let body = Slot::default();
+        self.streams
+            .get_records()
+            .shard_iterator(iterator.as_str())
+            .limit(RECORDS)
+            .customize()
+            .interceptor(KeepBody(body.clone()))
+            .send()
+            .await
+            .map_err(|e| source_error(&failure(&e), stream.as_str()))?;
+        match body.take() {
+            Some(body) => wire::batch(&body),
+            None => Err(SourceError::Unavailable(
+                "the answer to GetRecords has no body".to_owned(),
+            )),
+        }
+    }
+
+    fn has_timestamps(&self) -> bool {
+        false
+    }
+
+    fn largest_answer(&self) -> usize {
+        LARGEST_ANSWER
+    }
+}
+
+fn shard_of(shard: SdkShard, stream: &StreamArn) -> Result<Shard, SourceError> {
+    let Some(id) = shard.shard_id.filter(|id| !id.is_empty()) else {
+        return Err(SourceError::Unavailable(format!(
+            "the listing of {stream} holds a shard without an id"
+        )));
+    };
+    Ok(Shard {
+        id: ShardId::new(id),
+        parents: shard
+            .parent_shard_id
+            .filter(|id| !id.is_empty())
+            .map(ShardId::new)
+            .into_iter()
+            .collect(),
+        closed: shard
+            .sequence_number_range
+            .and_then(|range| range.ending_sequence_number)
+            .is_some_and(|end| !end.is_empty()),
+    })
+}
+
+/// What a failure means for the reader of `what`. All of these requests read, so that whether a lost one
+/// was carried out makes no difference.
+fn source_error(failure: &Failure, what: &str) -> SourceError {
+    match failure {
+        Failure::Throttled(text) => SourceError::Throttled(text.clone()),
+        Failure::Denied(text) => SourceError::AccessDenied(text.clone()),
+        Failure::Unavailable(text) | Failure::Unanswered(text) => SourceError::Unavailable(text.clone()),
+        Failure::Service { code, message } => match code.as_str() {
+            "ExpiredIteratorException" => SourceError::IteratorExpired,
+            "TrimmedDataAccessException" => SourceError::DataTrimmed,
+            "ResourceNotFoundException" => SourceError::NotFound(format!("{what}: {message}")),
+            _ => SourceError::Unavailable(format!("{what}: {failure}")),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::aws::canned::{self, Canned};
+    use crate::clock::SystemClock;
+    use crate::stream::SequenceNumber;
+
+    const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138";
+
+    fn source(choice: StreamChoice, canned: &Canned) -> DynamoDbStreams {
+        DynamoDbStreams::new(
+            aws_sdk_dynamodb::Client::new(&canned.config()),
+            aws_sdk_dynamodbstreams::Client::new(&canned.config()),
+            choice,
+            Arc::new(SystemClock),
+        )
+    }
+
+    fn stream(canned: &Canned) -> DynamoDbStreams {
+        source(StreamChoice::Arn(StreamArn::new(ARN)), canned)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_goes_through_all_pages_below_the_rate_limit() {
+        let canned = Canned::new([
+            canned::ok(
+                r#"{"StreamDescription":{"StreamStatus":"ENABLED","LastEvaluatedShardId":"b","Shards":[
+                {"ShardId":"a","SequenceNumberRange":{"StartingSequenceNumber":"1","EndingSequenceNumber":"9"}},
+                {"ShardId":"b","ParentShardId":"a","SequenceNumberRange":{"StartingSequenceNumber":"10"}}]}}"#,
+            ),
+            canned::ok(
+                r#"{"StreamDescription":{"StreamStatus":"DISABLING","Shards":[
+                {"ShardId":"b","ParentShardId":"a","SequenceNumberRange":{"EndingSequenceNumber":"12"}},
+                {"ShardId":"c","ParentShardId":"b","SequenceNumberRange":{"EndingSequenceNumber":""}}]}}"#,
+            ),
+        ]);
+        let start = tokio::time::Instant::now();
+        let listing = stream(&canned).list_shards(&StreamArn::new(ARN)).await.unwrap();
+        let seen: Vec<_> = listing
+            .shards
+            .iter()
+            .map(|s| {
+                (
+                    s.id.as_str(),
+                    s.parents.iter().map(ShardId::as_str).collect::<Vec<_>>(),
+                    s.closed,
+                )
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                ("a", vec![], true),
+                ("b", vec!["a"], true),
+                ("c", vec!["b"], false)
+            ]
+        );
+        assert!(listing.disabled);
+        assert!(canned.asked()[1].contains(r#""ExclusiveStartShardId":"b""#));
+        assert!(start.elapsed() >= PACE / 2, "{:?}", start.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_listing_in_circles_ends_with_an_error() {
+        let page = canned::ok(r#"{"StreamDescription":{"LastEvaluatedShardId":"b","Shards":[]}}"#);
+        let canned = Canned::new([page.clone(), page]);
+        let error = stream(&canned)
+            .list_shards(&StreamArn::new(ARN))
+            .await
+            .unwrap_err();
+        assert!(error.to_string().contains("circles"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn children_are_those_that_name_the_parent() {
+        let canned = Canned::new([canned::ok(
+            r#"{"StreamDescription":{"Shards":[
+            {"ShardId":"a"},{"ShardId":"b","ParentShardId":"a"},{"ShardId":"c","ParentShardId":"b"}]}}"#,
+        )]);
+        let children = stream(&canned)
+            .child_shards(&StreamArn::new(ARN), &ShardId::new("a"))
+            .await
+            .unwrap();
+        assert_eq!(children.iter().map(|s| s.id.as_str()).collect::<Vec<_>>(), ["b"]);
+        assert!(canned.asked()[0].contains(r#""ShardFilter":{"Type":"CHILD_SHARDS","ShardId":"a"}"#));
+    }
+
+    #[tokio::test]
+    async fn the_service_time_is_the_date_of_the_answer() {
+        let mut dated = canned::ok(r#"{"StreamDescription":{}}"#);
+        dated.date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        let mut wrong = dated.clone();
+        wrong.date = Some("yesterday");
+        let canned = Canned::new([dated, wrong, canned::ok(r#"{"StreamDescription":{}}"#)]);
+        let source = stream(&canned);
+        let arn = StreamArn::new(ARN);
+        let time = source.service_time(&arn).await.unwrap();
+        assert_eq!(time.to_string(), "1994-11-06T08:49:37.000Z");
+        for _ in 0..2 {
+            let error = source.service_time(&arn).await.unwrap_err();
+            assert!(matches!(error, SourceError::Unavailable(_)), "{error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_table_without_a_stream_tells_the_way_out() {
+        let with = |arn: &str| canned::ok(&format!(r#"{{"Table":{{"LatestStreamArn":"{arn}"}}}}"#));
+        let canned = Canned::new([canned::ok(r#"{"Table":{"TableName":"orders"}}"#), with(ARN)]);
+        let source = source(StreamChoice::Table("orders".to_owned()), &canned);
+        let error = source.current().await.unwrap_err();
+        assert!(matches!(error, SourceError::NoStream(_)));
+        assert!(
+            error.to_string().contains("update-table --table-name orders"),
+            "{error}"
+        );
+        assert_eq!(source.current().await.unwrap().as_str(), ARN);
+    }
+
+    #[tokio::test]
+    async fn a_record_crosses_as_the_text_it_was_on_the_wire() {
+        let record =
+            r#"{ "dynamodb":{"SequenceNumber":"5","NewImage":{"n":{"N":"1.0e400"},"n":{"X":[ ]}}} }"#;
+        let canned = Canned::new([canned::ok(&format!(
+            r#"{{"Records":[{record}],"NextShardIterator":"i2"}}"#
+        ))]);
+        let batch = stream(&canned)
+            .records(&StreamArn::new(ARN), &ShardIterator::new("i1"))
+            .await
+            .unwrap();
+        assert_eq!(&*batch.records[0].data, record.as_bytes());
+        assert_eq!(batch.next, Some(ShardIterator::new("i2")));
+        assert!(canned.asked()[0].contains(r#""ShardIterator":"i1""#));
+    }
+
+    #[tokio::test]
+    async fn each_error_of_the_service_is_the_error_the_reader_acts_on() {
+        let page = "<html>Bad Gateway</html>";
+        for (answer, class) in [
+            (canned::error(400, "ExpiredIteratorException"), "iterator_expired"),
+            (canned::error(400, "TrimmedDataAccessException"), "data_trimmed"),
+            (canned::error(400, "ResourceNotFoundException"), "not_found"),
+            (canned::error(400, "LimitExceededException"), "throttled"),
+            (canned::error(400, "ThrottlingException"), "throttled"),
+            (canned::error(400, "AccessDeniedException"), "access_denied"),
+            (canned::error(400, "ExpiredTokenException"), "access_denied"),
+            (canned::error(400, "ValidationException"), "unavailable"),
+            (canned::error(500, "InternalServerError"), "unavailable"),
+            (canned::answer(502, page), "unavailable"),
+            (canned::answer(400, page), "unavailable"),
+            (canned::answer(200, page), "unavailable"),
+            (canned::answer(200, ""), "unavailable"),
+        ] {
+            let error = stream(&Canned::new([answer.clone()]))
+                .records(&StreamArn::new(ARN), &ShardIterator::new("i"))
+                .await
+                .unwrap_err();
+            assert_eq!(error.class(), class, "{answer:?}: {error}");
+        }
+    }
+
+    #[tokio::test]
+    async fn iterators_start_at_the_horizon_or_after_a_record() {
+        let canned = Canned::new([
+            canned::ok(r#"{"ShardIterator":"i"}"#),
+            canned::ok(r#"{"ShardIterator":"i"}"#),
+        ]);
+        let source = stream(&canned);
+        let (arn, shard) = (StreamArn::new(ARN), ShardId::new("s"));
+        let after = StartingPosition::After(SequenceNumber::parse("7").unwrap());
+        for position in [StartingPosition::TrimHorizon, after] {
+            source.iterator(&arn, &shard, &position).await.unwrap();
+        }
+        let asked = canned.asked();
+        assert!(
+            asked[0].contains(r#""ShardIteratorType":"TRIM_HORIZON""#)
+                && !asked[0].contains("SequenceNumber\":")
+        );
+        assert!(asked[1].contains(r#""ShardIteratorType":"AFTER_SEQUENCE_NUMBER""#));
+        assert!(asked[1].contains(r#""SequenceNumber":"7""#));
+        let at = StartingPosition::AtTimestamp(Timestamp::from_millis(0));
+        assert!(source.iterator(&arn, &shard, &at).await.is_err());
+    }
+}

@@ -1,1 +1,393 @@
-//! To come.
+//! Which shards need a lease, which leases may be read, and which may go.
+//!
+//! Pure. Owns the family rules of shards: a parent before its children, no shard forgotten, none replayed.
+//! The rule numbers are those of the Kinesis Client Library's lessons, told in ARCHITECTURE.md. Called by
+//! the shard sync and by the plan.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Shard, ShardId, ShardListing, StreamArn};
+use crate::lease::{Checkpoint, Lease, LeaseKey, ResolvedStart};
+
+/// The leases of one pipeline.
+pub type Leases = BTreeMap<LeaseKey, Lease>;
+
+/// What the stream's new leases start with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FirstPosition {
+    /// The stream's first leases: at the configured start.
+    Start(ResolvedStart),
+    /// The same for LATEST, while the listing was made before the start was resolved: a shard closed by
+    /// then holds only what came before, so its lease is born ended.
+    StartClosedIsPast(ResolvedStart),
+    /// A shard that appeared, or was found missing, later: nothing of it may be skipped (rule 12).
+    Later,
+}
+
+/// What a shard sync should write.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Missing {
+    /// Parents first.
+    pub create: Vec<Lease>,
+    /// Ended leases of an earlier stream whose shard id this stream uses again: delete them, then sync again.
+    pub replace: Vec<Lease>,
+}
+
+/// The leases the listing asks for and the table lacks (rules 8, 10, 11, 12, 13).
+pub fn missing(
+    pipeline: &str,
+    stream: &StreamArn,
+    listing: &ShardListing,
+    leases: &Leases,
+    first: FirstPosition,
+) -> Missing {
+    let by_id: BTreeMap<&ShardId, &Shard> = listing.shards.iter().map(|s| (&s.id, s)).collect();
+    let mut found = Missing::default();
+    let mut settled: BTreeSet<&ShardId> = BTreeSet::new();
+    for shard in parents_first(&listing.shards) {
+        let key = LeaseKey::of(pipeline, &shard.id);
+        match leases.get(&key) {
+            Some(lease) if belongs(lease, stream) => {
+                settled.insert(&shard.id);
+                continue;
+            }
+            Some(other) => {
+                // An unfinished one is first read to its end: streams of one table follow each other.
+                if other.checkpoint == Checkpoint::ShardEnd {
+                    found.replace.push(other.clone());
+                }
+                continue;
+            }
+            None => {}
+        }
+        let parents: Vec<&Shard> = shard
+            .parents
+            .iter()
+            .filter_map(|p| by_id.get(p).copied())
+            .collect();
+        // Rule 11: an open child of an open parent is a page that is not consistent yet.
+        let torn = !listing.disabled && parents.iter().any(|p| !p.closed);
+        // Rules 8 and 10: a child only with, or after, the leases of all its listed parents.
+        let orphan = parents.iter().any(|p| !settled.contains(&p.id));
+        if torn || orphan {
+            continue;
+        }
+        settled.insert(&shard.id);
+        let checkpoint = match first {
+            FirstPosition::Later => Checkpoint::TrimHorizon,
+            FirstPosition::StartClosedIsPast(_) if shard.closed => Checkpoint::ShardEnd,
+            FirstPosition::Start(start) | FirstPosition::StartClosedIsPast(start) => start.checkpoint(),
+        };
+        found.create.push(new_lease(key, stream, shard, checkpoint));
+    }
+    found
+}
+
+/// A lease nobody has held yet.
+pub fn new_lease(key: LeaseKey, stream: &StreamArn, shard: &Shard, checkpoint: Checkpoint) -> Lease {
+    Lease {
+        key,
+        owner: None,
+        counter: 0,
+        checkpoint,
+        stream: Some(stream.clone()),
+        shard: shard.id.clone(),
+        parents: shard.parents.clone(),
+        children: Vec::new(),
+        owner_switches: 0,
+    }
+}
+
+/// Whether the lease is one of this stream. A row without a stream's name is a one-stream application's.
+fn belongs(lease: &Lease, stream: &StreamArn) -> bool {
+    lease.stream.as_ref().is_none_or(|s| s == stream)
+}
+
+/// Each shard after its listed parents; otherwise in the listing's order. A cycle, which no service
+/// makes, ends up at the end instead of going on for ever.
+fn parents_first(shards: &[Shard]) -> Vec<&Shard> {
+    let by_id: BTreeMap<&ShardId, &Shard> = shards.iter().map(|s| (&s.id, s)).collect();
+    let mut waiting: BTreeMap<&ShardId, usize> = BTreeMap::new();
+    let mut children: BTreeMap<&ShardId, Vec<&Shard>> = BTreeMap::new();
+    for shard in shards {
+        let listed: BTreeSet<&ShardId> = shard.parents.iter().filter(|p| by_id.contains_key(p)).collect();
+        waiting.insert(&shard.id, listed.len());
+        for parent in listed {
+            children.entry(parent).or_default().push(shard);
+        }
+    }
+    let mut order: Vec<&Shard> = shards.iter().filter(|s| waiting.get(&s.id) == Some(&0)).collect();
+    let mut at = 0;
+    while let Some(shard) = order.get(at).copied() {
+        at += 1;
+        for child in children.get(&shard.id).into_iter().flatten() {
+            if let Some(n) = waiting.get_mut(&child.id) {
+                *n -= 1;
+                if *n == 0 {
+                    order.push(child);
+                }
+            }
+        }
+    }
+    order
+}
+
+/// Why a lease is not read yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Waiting {
+    /// It is at SHARD_END.
+    Ended,
+    /// A parent is not read to its end (rule 9).
+    Parent(ShardId),
+    /// A parent is listed and has no lease yet; a shard sync will make it.
+    ParentWithoutLease(ShardId),
+    /// The table's stream was enabled anew, and the one before is not read to its end.
+    EarlierStream(StreamArn),
+    /// Neither the table nor a listing tells of a parent yet.
+    Listing,
+}
+
+/// Whether a lease may be read now (rule 9). `earlier` are the streams this table had before;
+/// `listing` the last complete one, if there was one.
+pub fn startable(
+    lease: &Lease,
+    leases: &Leases,
+    listing: Option<&ShardListing>,
+    earlier: &[StreamArn],
+) -> Result<(), Waiting> {
+    if lease.checkpoint == Checkpoint::ShardEnd {
+        return Err(Waiting::Ended);
+    }
+    if let Some(stream) = earlier.iter().find(|stream| {
+        leases
+            .values()
+            .any(|l| l.stream.as_ref() == Some(stream) && l.checkpoint != Checkpoint::ShardEnd)
+    }) {
+        return Err(Waiting::EarlierStream(stream.clone()));
+    }
+    for parent in &lease.parents {
+        let held = leases
+            .values()
+            .find(|l| l.shard == *parent && l.stream == lease.stream);
+        match (held, listing) {
+            (Some(l), _) if l.checkpoint == Checkpoint::ShardEnd => {}
+            (Some(_), _) => return Err(Waiting::Parent(parent.clone())),
+            (None, None) => return Err(Waiting::Listing),
+            (None, Some(listing)) if listing.shards.iter().any(|s| s.id == *parent) => {
+                return Err(Waiting::ParentWithoutLease(parent.clone()));
+            }
+            // In neither: it was trimmed, go on.
+            (None, Some(_)) => {}
+        }
+    }
+    Ok(())
+}
+
+/// The leases of `stream` that can go (rule 16): ended, their shard in none of `listings` (the last
+/// complete ones: one alone could have missed it), no parent's lease left, and every child's lease past
+/// its start. A lease that goes earlier would come back with its shard, and replay it.
+pub fn finished<'a>(stream: &StreamArn, listings: &[ShardListing], leases: &'a Leases) -> Vec<&'a Lease> {
+    let listed: BTreeSet<&ShardId> = listings.iter().flat_map(|l| &l.shards).map(|s| &s.id).collect();
+    let of_stream: BTreeMap<&ShardId, &Lease> = leases
+        .values()
+        .filter(|l| l.stream.as_ref() == Some(stream))
+        .map(|l| (&l.shard, l))
+        .collect();
+    let begun = |l: &Lease| matches!(l.checkpoint, Checkpoint::At(..) | Checkpoint::ShardEnd);
+    of_stream
+        .values()
+        .filter(|lease| {
+            lease.checkpoint == Checkpoint::ShardEnd
+                && !listed.contains(&lease.shard)
+                && !lease.parents.iter().any(|p| of_stream.contains_key(p))
+                && lease
+                    .children
+                    .iter()
+                    .all(|c| of_stream.get(c).is_some_and(|l| begun(l)))
+                && of_stream
+                    .values()
+                    .filter(|l| l.parents.contains(&lease.shard))
+                    .all(|l| begun(l))
+        })
+        .copied()
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::stream::SequenceNumber;
+
+    const P: &str = "orders";
+
+    fn arn() -> StreamArn {
+        StreamArn::new("arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-01-01T00:00:00.000")
+    }
+
+    fn id(s: &str) -> ShardId {
+        ShardId::new(s)
+    }
+
+    /// `"a"` is an open shard, `"a!"` a closed one, `"c<a,b"` has parents.
+    fn shard(text: &str) -> Shard {
+        let (name, parents) = text.split_once('<').unwrap_or((text, ""));
+        Shard {
+            id: id(name.trim_end_matches('!')),
+            parents: parents.split(',').filter(|p| !p.is_empty()).map(id).collect(),
+            closed: name.ends_with('!'),
+        }
+    }
+
+    fn listing(text: &str) -> ShardListing {
+        ShardListing {
+            shards: text.split_whitespace().map(shard).collect(),
+            disabled: false,
+        }
+    }
+
+    /// `"a=END"`, `"a=HORIZON"`, `"a=7"`; parents as above: `"b<a=7"`.
+    fn leases(text: &str) -> Leases {
+        text.split_whitespace()
+            .map(|t| {
+                let (shard_text, position) = t.split_once('=').unwrap();
+                let shard = shard(shard_text);
+                let checkpoint = match position {
+                    "END" => Checkpoint::ShardEnd,
+                    "HORIZON" => Checkpoint::TrimHorizon,
+                    n => Checkpoint::At(SequenceNumber::parse(n).unwrap(), 0),
+                };
+                let key = LeaseKey::of(P, &shard.id);
+                (key.clone(), new_lease(key, &arn(), &shard, checkpoint))
+            })
+            .collect()
+    }
+
+    fn created(listing_text: &str, leases_text: &str, first: FirstPosition) -> String {
+        missing(P, &arn(), &listing(listing_text), &leases(leases_text), first)
+            .create
+            .iter()
+            .map(|l| format!("{}={}", l.shard, l.checkpoint))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    #[test]
+    fn every_listed_shard_gets_a_lease_parents_first() {
+        let start = FirstPosition::Start(ResolvedStart::TrimHorizon);
+        for (listed, held, expected) in [
+            ("a", "", "a=TRIM_HORIZON"),
+            ("a", "a=7", ""),
+            ("c<b b!<a a!", "", "a=TRIM_HORIZON b=TRIM_HORIZON c=TRIM_HORIZON"),
+            ("a! b! c<a,b", "", "a=TRIM_HORIZON b=TRIM_HORIZON c=TRIM_HORIZON"),
+            // the parent was trimmed: neither listed nor leased
+            ("b<a", "", "b=TRIM_HORIZON"),
+            // a hole between two leased shards
+            ("a! b!<a c<b", "a=END c<b=7", "b=TRIM_HORIZON"),
+        ] {
+            assert_eq!(created(listed, held, start), expected, "{listed} | {held}");
+        }
+    }
+
+    #[test]
+    fn an_open_child_of_an_open_parent_is_not_leased_yet() {
+        assert_eq!(created("a b<a c<b", "", FirstPosition::Later), "a=TRIM_HORIZON");
+        assert_eq!(created("a! b<a", "a=7", FirstPosition::Later), "b=TRIM_HORIZON");
+    }
+
+    #[test]
+    fn a_shard_found_later_starts_at_its_horizon_never_at_the_start() {
+        let start = ResolvedStart::At(Timestamp::from_millis(0));
+        let at = "AT_TIMESTAMP 1970-01-01T00:00:00.000Z";
+        assert_eq!(
+            created("a! b<a", "", FirstPosition::Start(start)),
+            format!("a={at} b={at}")
+        );
+        assert_eq!(
+            created("a! b<a", "", FirstPosition::StartClosedIsPast(start)),
+            format!("a=SHARD_END b={at}")
+        );
+        assert_eq!(created("a! b<a", "a=END", FirstPosition::Later), "b=TRIM_HORIZON");
+    }
+
+    #[test]
+    fn a_shard_id_used_again_by_a_new_stream_waits_for_the_old_lease_to_end() {
+        let new = StreamArn::new("arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-02-02T00:00:00.000");
+        let old_open = missing(P, &new, &listing("a"), &leases("a=7"), FirstPosition::Later);
+        assert_eq!(old_open, Missing::default());
+        let old_ended = missing(P, &new, &listing("a"), &leases("a=END"), FirstPosition::Later);
+        assert_eq!(old_ended.replace.len(), 1);
+        assert!(old_ended.create.is_empty());
+    }
+
+    #[test]
+    fn a_child_waits_until_every_parent_that_exists_is_at_its_end() {
+        let parent = |s: &str| Err(Waiting::Parent(id(s)));
+        for (shard, held, listed, expected) in [
+            ("a", "a=7", None, Ok(())),
+            ("a", "a=END", None, Err(Waiting::Ended)),
+            ("b", "a=7 b<a=HORIZON", None, parent("a")),
+            ("b", "a=END b<a=HORIZON", None, Ok(())),
+            ("c", "a=END b=7 c<a,b=HORIZON", None, parent("b")),
+            ("c", "a=END b=END c<a,b=HORIZON", None, Ok(())),
+            ("b", "b<a=HORIZON", None, Err(Waiting::Listing)),
+            (
+                "b",
+                "b<a=HORIZON",
+                Some("a! b<a"),
+                Err(Waiting::ParentWithoutLease(id("a"))),
+            ),
+            ("b", "b<a=HORIZON", Some("b<a"), Ok(())),
+        ] {
+            let leases = leases(held);
+            let listing = listed.map(listing);
+            let got = startable(
+                &leases[&LeaseKey::of(P, &id(shard))],
+                &leases,
+                listing.as_ref(),
+                &[],
+            );
+            assert_eq!(got, expected, "{shard} in {held} listed {listed:?}");
+        }
+    }
+
+    #[test]
+    fn a_new_stream_of_a_table_waits_for_the_one_before() {
+        let new = StreamArn::new("arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-02-02T00:00:00.000");
+        let fresh = new_lease(
+            LeaseKey::of(P, &id("z")),
+            &new,
+            &shard("z"),
+            Checkpoint::TrimHorizon,
+        );
+        let mut all = leases("a=7");
+        all.insert(fresh.key.clone(), fresh.clone());
+        assert_eq!(
+            startable(&fresh, &all, None, &[arn()]),
+            Err(Waiting::EarlierStream(arn()))
+        );
+        let mut all = leases("a=END");
+        all.insert(fresh.key.clone(), fresh.clone());
+        assert_eq!(startable(&fresh, &all, None, &[arn()]), Ok(()));
+    }
+
+    #[test]
+    fn a_lease_goes_only_when_nothing_can_bring_its_shard_back() {
+        for (held, listed, expected) in [
+            ("a=END", "a!", ""),
+            ("a=END", "", "a"),
+            ("a=7", "", ""),
+            ("a=END b<a=HORIZON", "b<a", ""),
+            ("a=END b<a=9", "b<a", "a"),
+            ("a=END b<a=END", "", "a"),
+            ("b<a=END c<b=9", "c<b", "b"),
+        ] {
+            let leases = leases(held);
+            let got: Vec<_> = finished(&arn(), &[listing(listed)], &leases)
+                .iter()
+                .map(|l| l.shard.to_string())
+                .collect();
+            assert_eq!(got.join(" "), expected, "{held} listed {listed}");
+        }
+    }
+}

@@ -1,0 +1,586 @@
+//! `weir run`: from flags, variables and the file to the settings.
+//!
+//! A flag stands before its variable `WEIR_<FLAG>`, and both before the file. The variables are read here
+//! and not by clap, so that a test needs no environment, and a message can say where a value came from.
+
+use std::fmt;
+use std::path::Path;
+
+use crate::config::check::{self, Checked};
+use crate::config::problem::Problem;
+use crate::config::{
+    Config, ConfigError, DestinationConfig, Overrides, PipelineConfig, SourceConfig, StreamChoice, Vars,
+};
+
+/// Read streams until told to stop
+///
+/// The simplest use: weir run --table orders --log-group /cdc/orders. Everything can be set in a file: weir
+/// run --config weir.yaml; beside it, only --application, --http-address and --log-format may be given.
+///
+/// Each flag can also be given as the environment variable that its help names; the flag stands before the
+/// variable, both before the file, and an empty variable counts as not set. WEIR_LOG sets the level of
+/// Weir's own log: info (the default), debug, or targets like info,weir=debug.
+///
+/// A group's or stream's name may hold {application}, {pipeline}, {table}, {shard_id}, {region}, {account}.
+///
+/// SIGTERM and SIGINT drain: what is in flight is delivered and checkpointed. A second signal ends at once.
+/// Exit codes: 0 after a complete drain, 1 after a failure, 2 for wrong arguments or settings.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct RunArgs {
+    /// The settings, in YAML [env: WEIR_CONFIG]
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<String>,
+    /// Names the state tables: NAME and NAME-fleet [env: WEIR_APPLICATION] [default: weir]
+    #[arg(long, value_name = "NAME")]
+    application: Option<String>,
+    /// Read this DynamoDB table's stream [env: WEIR_TABLE]
+    #[arg(long, value_name = "TABLE")]
+    table: Option<String>,
+    /// Read this stream, instead of --table [env: WEIR_STREAM_ARN]
+    #[arg(long, value_name = "ARN")]
+    stream_arn: Option<String>,
+    /// The log group to write to [env: WEIR_LOG_GROUP, else CLOUDWATCH_LOG_GROUP]
+    #[arg(long, value_name = "GROUP")]
+    log_group: Option<String>,
+    /// The log stream to write to
+    /// [env: WEIR_LOG_STREAM, else CLOUDWATCH_LOG_STREAM] [default: {shard_id}]
+    #[arg(long, value_name = "STREAM")]
+    log_stream: Option<String>,
+    /// Where the first reading starts: trim_horizon, latest, or a time like 2024-11-09T08:12:19Z
+    /// [env: WEIR_START] [default: trim_horizon]
+    #[arg(long, value_name = "POSITION")]
+    start: Option<String>,
+    /// Where health and metrics are served [env: WEIR_HTTP_ADDRESS] [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "IP:PORT")]
+    http_address: Option<String>,
+    /// auto (text on a terminal, JSON elsewhere), text or json [env: WEIR_LOG_FORMAT] [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+/// Everything that is wrong with what was asked for.
+#[derive(Debug, thiserror::Error)]
+pub struct WrongUse {
+    flags: Vec<Problem>,
+    file: Option<(String, ConfigError)>,
+}
+
+impl fmt::Display for WrongUse {
+    /// One problem a line; those of the file begin with its path.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines: Vec<String> = self.flags.iter().map(ToString::to_string).collect();
+        match &self.file {
+            Some((path, ConfigError::Invalid(problems))) => {
+                lines.extend(problems.0.iter().map(|problem| format!("{path}: {problem}")));
+            }
+            Some((path, error)) => lines.push(format!("{path}: {error}")),
+            None => {}
+        }
+        f.write_str(&lines.join("\n"))
+    }
+}
+
+/// A value and where it came from.
+struct Given {
+    text: String,
+    /// `--table`, or `--table (from WEIR_TABLE)`.
+    origin: String,
+}
+
+/// Looks values up, and keeps what is wrong with them.
+struct Flags<'v> {
+    vars: Vars<'v>,
+    problems: Vec<Problem>,
+}
+
+impl Flags<'_> {
+    fn find(&self, flag: &str, value: Option<&String>) -> Option<Given> {
+        if let Some(text) = value {
+            return Some(Given {
+                text: text.clone(),
+                origin: flag.to_owned(),
+            });
+        }
+        self.find_in(
+            flag,
+            &format!(
+                "WEIR_{}",
+                flag.trim_start_matches('-').to_uppercase().replace('-', "_")
+            ),
+        )
+    }
+
+    fn find_in(&self, flag: &str, variable: &str) -> Option<Given> {
+        let text = (self.vars)(variable).filter(|text| !text.is_empty())?;
+        Some(Given {
+            text,
+            origin: format!("{flag} (from {variable})"),
+        })
+    }
+
+    fn checked<T>(&mut self, given: Option<&Given>, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
+        let Given { text, origin } = given?;
+        check(text)
+            .map_err(|what| self.problems.push(Problem::with(origin, text, what)))
+            .ok()
+    }
+
+    fn read<T>(
+        &mut self,
+        flag: &str,
+        value: Option<&String>,
+        check: impl Fn(&str) -> Checked<T>,
+    ) -> Option<T> {
+        let given = self.find(flag, value);
+        self.checked(given.as_ref(), check)
+    }
+}
+
+/// The settings, or every problem with them at once.
+pub(super) fn config(args: &RunArgs, vars: Vars<'_>) -> Result<Config, WrongUse> {
+    let mut flags = Flags {
+        vars,
+        problems: Vec::new(),
+    };
+    let overrides = Overrides {
+        application: flags.read("--application", args.application.as_ref(), check::application),
+        http_address: flags.read("--http-address", args.http_address.as_ref(), check::address),
+        log_format: flags.read("--log-format", args.log_format.as_ref(), check::log_format),
+    };
+    let (config, file) = match flags.find("--config", args.config.as_ref()) {
+        Some(path) => {
+            nothing_else_beside_a_file(&mut flags, args);
+            match Config::load(Path::new(&path.text), vars, overrides) {
+                Ok(config) => (Some(config), None),
+                Err(error) => (None, Some((path.text, error))),
+            }
+        }
+        None => (without_file(&mut flags, args, overrides), None),
+    };
+    match config {
+        Some(config) if flags.problems.is_empty() => Ok(config),
+        _ => Err(WrongUse {
+            flags: flags.problems,
+            file,
+        }),
+    }
+}
+
+fn nothing_else_beside_a_file(flags: &mut Flags<'_>, args: &RunArgs) {
+    for (flag, value, key) in [
+        ("--table", &args.table, "source.dynamodb_table"),
+        ("--stream-arn", &args.stream_arn, "source.dynamodb_stream_arn"),
+        ("--log-group", &args.log_group, "destination.group"),
+        ("--log-stream", &args.log_stream, "destination.stream"),
+        ("--start", &args.start, "source.start"),
+    ] {
+        if let Some(Given { text, origin }) = flags.find(flag, value.as_ref()) {
+            let what =
+                format!("can't stand beside --config: move it into the file, to `pipelines.NAME.{key}`");
+            flags.problems.push(Problem::with(origin, text, what));
+        }
+    }
+}
+
+/// One pipeline from flags alone. `None` only after a problem was reported.
+fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> Option<Config> {
+    let defaults = Config::of(Vec::new());
+    let application = overrides.application.unwrap_or(defaults.application);
+
+    let table = flags.find("--table", args.table.as_ref());
+    let arn = flags.find("--stream-arn", args.stream_arn.as_ref());
+    match (&table, &arn) {
+        (Some(table), Some(arn)) => {
+            let what = format!("names the stream a second time, beside {}: keep one of the two", table.origin);
+            flags.problems.push(Problem::with(&arn.origin, &arn.text, what));
+        }
+        (None, None) => flags.problems.push(Problem::new(
+            "nothing to read",
+            "name a table or a file\n  weir run --table orders --log-group /cdc/orders\n  weir run --config weir.yaml",
+        )),
+        _ => {}
+    }
+    let names_a_stream = table.is_some() || arn.is_some();
+    // A wrong --application is told already; the default that stands in for it is not what was meant.
+    let is_application_wrong = flags
+        .problems
+        .iter()
+        .any(|problem| problem.key.starts_with("--application"));
+    let apart = |table: &str| match is_application_wrong {
+        true => Ok(()),
+        false => check::application_apart_from(&application, table),
+    };
+    let table = flags.checked(table.as_ref(), |text| {
+        let table = check::table_name(text)?;
+        apart(&table).map(|()| StreamChoice::Table(table))
+    });
+    let arn = flags.checked(arn.as_ref(), |text| {
+        let arn = check::stream_arn(text)?;
+        apart(arn.table().unwrap_or_default()).map(|()| StreamChoice::Arn(arn))
+    });
+    let stream_choice = table.or(arn);
+
+    // The variables of the Lambda function in the article that Weir began with.
+    let group = flags
+        .find("--log-group", args.log_group.as_ref())
+        .or_else(|| flags.find_in("--log-group", "CLOUDWATCH_LOG_GROUP"));
+    let log_stream = flags
+        .find("--log-stream", args.log_stream.as_ref())
+        .or_else(|| flags.find_in("--log-stream", "CLOUDWATCH_LOG_STREAM"));
+    if group.is_none() && names_a_stream {
+        flags.problems.push(Problem::new(
+            "--log-group",
+            "is missing: name the log group, as in `--log-group /cdc/orders`",
+        ));
+    }
+    let group_template = flags.checked(group.as_ref(), check::group);
+    let stream_template = flags.checked(log_stream.as_ref(), check::stream);
+    let start = flags.read("--start", args.start.as_ref(), check::start);
+
+    let mut source = SourceConfig::of(stream_choice?);
+    source.start = start.unwrap_or(source.start);
+    let mut destination = DestinationConfig::of(group_template?);
+    destination.stream = stream_template.unwrap_or(destination.stream);
+    let table = source.stream.table()?;
+    let name = pipeline_name(table);
+    for (template, given) in [(&destination.group, &group), (&destination.stream, &log_stream)] {
+        if let (Err(what), Some(given)) = (check::renders(template, &application, &name, Some(table)), given)
+        {
+            flags
+                .problems
+                .push(Problem::with(&given.origin, &given.text, what));
+        }
+    }
+    Some(Config {
+        application,
+        http_address: overrides.http_address.unwrap_or(defaults.http_address),
+        log_format: overrides.log_format.unwrap_or(defaults.log_format),
+        ..Config::of(vec![PipelineConfig {
+            name,
+            source,
+            destination,
+        }])
+    })
+}
+
+/// A pipeline named after its table. A table's name may be longer than a pipeline's: then its end becomes a
+/// hash of the whole, so that two tables in one lease table never share their lease keys by their beginning.
+fn pipeline_name(table: &str) -> String {
+    if check::pipeline_name(table).is_ok() {
+        return table.to_owned();
+    }
+    // FNV-1a, 32 bits: the same in every version of Weir, unlike the standard library's hash.
+    let hash = table.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
+    let start: String = table.chars().take(55).collect();
+    format!("{start}-{hash:08x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::{CommandFactory, Parser};
+
+    use super::*;
+    use crate::cli::Cli;
+    use crate::config::{LogFormat, Start};
+
+    const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138";
+
+    #[derive(Parser)]
+    struct Args {
+        #[command(flatten)]
+        run: RunArgs,
+    }
+
+    /// `weir run` with these arguments and variables (`NAME=value`).
+    fn run(arguments: &str, variables: &str) -> Result<Config, WrongUse> {
+        let args = Args::parse_from(std::iter::once("run").chain(arguments.split_whitespace())).run;
+        let vars = |name: &str| {
+            let mut pairs = variables
+                .split_whitespace()
+                .filter_map(|pair| pair.split_once('='));
+            pairs.find(|(n, _)| *n == name).map(|(_, value)| value.to_owned())
+        };
+        config(&args, &vars)
+    }
+
+    fn refusal(arguments: &str, variables: &str) -> String {
+        run(arguments, variables).unwrap_err().to_string()
+    }
+
+    fn file(text: &str) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        file
+    }
+
+    const FILE: &str = "
+application: from-file
+http: { address: 0.0.0.0:1000 }
+leases: { duration: 20s }
+pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } } }
+";
+
+    #[test]
+    fn the_simplest_use_fits_in_two_flags() {
+        let config = run("--table orders --log-group /cdc/orders", "").unwrap();
+        let source = SourceConfig::of(StreamChoice::Table("orders".into()));
+        let destination = DestinationConfig::of(check::group("/cdc/orders").unwrap());
+        let pipeline = PipelineConfig {
+            name: "orders".into(),
+            source,
+            destination,
+        };
+        assert_eq!(config, Config::of(vec![pipeline]));
+        assert_eq!(config.application, "weir");
+        assert_eq!(config.pipelines[0].destination.stream.as_str(), "{shard_id}");
+    }
+
+    #[test]
+    fn every_flag_reaches_its_setting() {
+        let config = run(
+            &format!(
+                "--stream-arn {ARN} --log-group g --log-stream s --start latest --application app \
+                 --http-address 127.0.0.1:9 --log-format json"
+            ),
+            "",
+        )
+        .unwrap();
+        let pipeline = &config.pipelines[0];
+        assert_eq!(pipeline.name, "orders", "after the table in the ARN");
+        assert_eq!(
+            pipeline.source.stream,
+            StreamChoice::Arn(check::stream_arn(ARN).unwrap())
+        );
+        assert_eq!(pipeline.source.start, Start::Latest);
+        assert_eq!(pipeline.destination.group.as_str(), "g");
+        assert_eq!(pipeline.destination.stream.as_str(), "s");
+        assert_eq!(config.application, "app");
+        assert_eq!(config.http_address, "127.0.0.1:9".parse().unwrap());
+        assert_eq!(config.log_format, LogFormat::Json);
+    }
+
+    #[test]
+    fn every_flag_can_be_a_variable() {
+        let flags = run(
+            "--table orders --log-group g --log-stream s --start latest --application app \
+             --http-address 127.0.0.1:9 --log-format json",
+            "",
+        );
+        let variables = run(
+            "",
+            "WEIR_TABLE=orders WEIR_LOG_GROUP=g WEIR_LOG_STREAM=s WEIR_START=latest WEIR_APPLICATION=app \
+             WEIR_HTTP_ADDRESS=127.0.0.1:9 WEIR_LOG_FORMAT=json",
+        );
+        assert_eq!(flags.unwrap(), variables.unwrap());
+        let arn = run("", &format!("WEIR_STREAM_ARN={ARN} WEIR_LOG_GROUP=g")).unwrap();
+        assert_eq!(arn.pipelines[0].source.stream.table(), Some("orders"));
+        let file = file(FILE);
+        let path = file.path().display();
+        assert_eq!(
+            run("", &format!("WEIR_CONFIG={path}")).unwrap(),
+            run(&format!("-c {path}"), "").unwrap()
+        );
+    }
+
+    #[test]
+    fn a_flag_stands_before_its_variable_and_both_before_the_file() {
+        let file = file(FILE);
+        let with = |arguments: &str, variables: &str| {
+            run(&format!("-c {} {arguments}", file.path().display()), variables).unwrap()
+        };
+        assert_eq!(with("", "").application, "from-file");
+        assert_eq!(
+            with("", "WEIR_APPLICATION=from-variable").application,
+            "from-variable"
+        );
+        assert_eq!(
+            with("--application from-flag", "WEIR_APPLICATION=x").application,
+            "from-flag"
+        );
+        assert_eq!(
+            with("", "WEIR_APPLICATION=").application,
+            "from-file",
+            "empty is not set"
+        );
+        let beside = with("--http-address 127.0.0.1:9 --log-format text", "");
+        assert_eq!(beside.http_address, "127.0.0.1:9".parse().unwrap());
+        assert_eq!(beside.log_format, LogFormat::Text);
+        assert_eq!(
+            beside.lease_duration,
+            Duration::from_secs(20),
+            "the rest is the file's"
+        );
+    }
+
+    #[test]
+    fn the_articles_variables_come_last_and_only_without_a_file() {
+        let article = "CLOUDWATCH_LOG_GROUP=article-group CLOUDWATCH_LOG_STREAM=article-stream";
+        let names = |config: Config| {
+            let destination = &config.pipelines[0].destination;
+            (destination.group.to_string(), destination.stream.to_string())
+        };
+        let plain = run("--table orders", article).unwrap();
+        assert_eq!(names(plain), ("article-group".into(), "article-stream".into()));
+        let variable = run("--table orders", &format!("{article} WEIR_LOG_GROUP=own")).unwrap();
+        assert_eq!(names(variable), ("own".into(), "article-stream".into()));
+        let flag = run("--table orders --log-stream own", article).unwrap();
+        assert_eq!(names(flag), ("article-group".into(), "own".into()));
+        let file = file(FILE);
+        let beside = run(&format!("-c {}", file.path().display()), article).unwrap();
+        assert_eq!(names(beside), ("g".into(), "{shard_id}".into()));
+        let wrong = refusal("--table orders", "CLOUDWATCH_LOG_GROUP=a:b");
+        assert!(
+            wrong.starts_with(
+                "--log-group (from CLOUDWATCH_LOG_GROUP): `a:b` holds ':', which a log group can't"
+            ),
+            "{wrong}"
+        );
+    }
+
+    #[test]
+    fn nothing_to_read_shows_the_two_simplest_uses() {
+        let shown = refusal("", "");
+        assert!(
+            shown.contains(
+                "\n  weir run --table orders --log-group /cdc/orders\n  weir run --config weir.yaml"
+            ),
+            "{shown}"
+        );
+        assert!(!shown.contains("--log-group: is missing"), "{shown}");
+    }
+
+    #[test]
+    fn every_wrong_flag_is_listed_at_once_with_where_it_came_from() {
+        let shown = refusal(
+            &format!("--table a/b --log-stream a:b --http-address 80 --stream-arn {ARN}"),
+            "WEIR_START=soon WEIR_LOG_FORMAT=xml WEIR_APPLICATION=a",
+        );
+        let expected = [
+            "--application (from WEIR_APPLICATION): `a` must be 3 to 249",
+            "--http-address: `80` is not an IP address and a port: write it like `0.0.0.0:80`",
+            "--log-format (from WEIR_LOG_FORMAT): `xml` is not a log format",
+            "--stream-arn: `arn:aws:dynamodb",
+            "--table: `a/b` must be 3 to 255",
+            "--log-group: is missing: name the log group",
+            "--log-stream: `a:b` holds ':', which a log stream can't",
+            "--start (from WEIR_START): `soon` is not a starting position",
+        ];
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{shown}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(
+                line.starts_with(expected),
+                "{line}\nshould begin with\n{expected}"
+            );
+        }
+        assert!(
+            lines[3].contains("names the stream a second time, beside --table"),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn what_belongs_into_the_file_is_refused_beside_it() {
+        let file = file(FILE);
+        let shown = refusal(
+            &format!("-c {} --table orders --start latest", file.path().display()),
+            &format!("WEIR_LOG_GROUP=g WEIR_LOG_STREAM=s WEIR_STREAM_ARN={ARN}"),
+        );
+        let expected = [
+            "--table: `orders` can't stand beside --config: move it into the file, to `pipelines.NAME.source.dynamodb_table`",
+            "--stream-arn (from WEIR_STREAM_ARN): ",
+            "--log-group (from WEIR_LOG_GROUP): `g` can't stand beside --config",
+            "--log-stream (from WEIR_LOG_STREAM): `s` can't stand beside --config",
+            "--start: `latest` can't stand beside --config: move it into the file, to `pipelines.NAME.source.start`",
+        ];
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), expected.len(), "{shown}");
+        for (line, expected) in lines.iter().zip(expected) {
+            assert!(
+                line.starts_with(expected),
+                "{line}\nshould begin with\n{expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn problems_of_flags_and_file_are_told_together() {
+        let file = file("pipelines: {}\ncolour: red\n");
+        let path = file.path().display();
+        let shown = refusal(&format!("-c {path} --log-format xml"), "");
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines.len(), 3, "{shown}");
+        assert!(lines[0].starts_with("--log-format: `xml`"), "{shown}");
+        assert!(
+            lines[1].starts_with(&format!("{path}: pipelines: there is none")),
+            "{shown}"
+        );
+        assert!(
+            lines[2].starts_with(&format!("{path}: colour: is not a known key")),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_says_why() {
+        let shown = refusal("-c no-such.yaml", "");
+        assert!(shown.starts_with("no-such.yaml: can't be read: "), "{shown}");
+        let binary = file("");
+        std::fs::write(binary.path(), [0xff, 0xfe]).unwrap();
+        assert!(refusal(&format!("-c {}", binary.path().display()), "").contains("is not UTF-8 text"));
+        let large = file(&"#".repeat((1 << 20) + 1));
+        assert!(refusal(&format!("-c {}", large.path().display()), "").contains("is larger than"));
+        let broken = file("a: 1\na: 2\n");
+        let path = broken.path().display();
+        assert!(refusal(&format!("-c {path}"), "").starts_with(&format!("{path}: line 2, column 1: ")));
+    }
+
+    #[test]
+    fn the_state_tables_are_never_the_source() {
+        let shown = refusal("--table weir --log-group g", "");
+        assert!(
+            shown.starts_with("--table: `weir` reads the lease table"),
+            "{shown}"
+        );
+        assert!(run("--table weir --log-group g --application cdc", "").is_ok());
+        let shown = refusal("--table weir --log-group g --application a", "");
+        assert_eq!(
+            shown.lines().count(),
+            1,
+            "the default is not what was meant: {shown}"
+        );
+    }
+
+    #[test]
+    fn a_long_table_gives_a_pipeline_name_of_its_own() {
+        let (a, b) = (format!("{}a", "t".repeat(200)), format!("{}b", "t".repeat(200)));
+        let name = |table: &str| {
+            run(&format!("--table {table} --log-group g"), "")
+                .unwrap()
+                .pipelines[0]
+                .name
+                .clone()
+        };
+        assert_eq!(name(&a).len(), 64);
+        assert_ne!(name(&a), name(&b));
+        assert_eq!(name(&a), name(&a));
+        assert_eq!(name(&"t".repeat(64)), "t".repeat(64));
+    }
+
+    #[test]
+    fn the_help_names_the_variable_of_every_flag() {
+        let mut cli = Cli::command();
+        let run = cli.find_subcommand_mut("run").unwrap();
+        for arg in run.get_arguments().filter(|arg| arg.get_id() != "help") {
+            let flag = arg.get_long().unwrap();
+            let help = arg.get_help().unwrap().to_string();
+            let variable = format!("[env: WEIR_{}", flag.to_uppercase().replace('-', "_"));
+            assert!(help.contains(&variable), "--{flag}: {help}");
+        }
+        cli.debug_assert();
+    }
+}

@@ -1,0 +1,444 @@
+//! What one value may be.
+//!
+//! Pure. Each function takes the value as given and returns it checked, or what is wrong with it and the
+//! way out, as the rest of a sentence that begins with the value. The file and the flags share them.
+
+use std::net::SocketAddr;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+use super::{FLEET_SUFFIX, LogFormat, Start, units};
+use crate::clock::Timestamp;
+use crate::logs::template::{Fields, Template, TemplateKind};
+use crate::stream::StreamArn;
+use crate::suggest;
+
+/// What is wrong, and the way out.
+pub type Checked<T> = Result<T, String>;
+
+/// The length of a table's name (API reference of DynamoDB's CreateTable).
+const TABLE_NAME: RangeInclusive<usize> = 3..=255;
+
+/// What CloudWatch Logs takes (API reference of PutRetentionPolicy).
+const RETENTION_DAYS: [u16; 22] = [
+    1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
+];
+
+/// A name for the state tables, with room for that of the fleet's.
+pub fn application(text: &str) -> Checked<String> {
+    let longest = TABLE_NAME.end() - FLEET_SUFFIX.len();
+    table_like(
+        text,
+        *TABLE_NAME.start()..=longest,
+        "the state tables are named after the application",
+    )
+}
+
+/// The name of a DynamoDB table.
+pub fn table_name(text: &str) -> Checked<String> {
+    if text.starts_with("arn:") {
+        return Err(match StreamArn::new(text).table() {
+            Some(table) if text.contains("/stream/") => {
+                format!("is the ARN of a stream: give it as the stream's ARN, or the table's name, `{table}`")
+            }
+            Some(table) => format!("is an ARN: give the table's name, `{table}`"),
+            None => "is an ARN: give the table's name".to_owned(),
+        });
+    }
+    table_like(text, TABLE_NAME, "as DynamoDB names tables")
+}
+
+fn table_like(text: &str, length: RangeInclusive<usize>, why: &str) -> Checked<String> {
+    let fits = length.contains(&text.len());
+    if fits
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'.' | b'-'))
+    {
+        return Ok(text.to_owned());
+    }
+    let (min, max) = length.into_inner();
+    Err(format!(
+        "must be {min} to {max} of the characters a-z A-Z 0-9 _ . - ({why})"
+    ))
+}
+
+/// The ARN of a DynamoDB stream.
+pub fn stream_arn(text: &str) -> Checked<StreamArn> {
+    const SHAPE: &str = "arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE/stream/LABEL";
+    let arn = StreamArn::new(text);
+    let fields: Vec<&str> = text.splitn(6, ':').collect();
+    let &["arn", partition, service, region, account, resource] = fields.as_slice() else {
+        return Err(format!("is not an ARN: it looks like {SHAPE}"));
+    };
+    if service != "dynamodb" {
+        return Err(format!(
+            "is not the ARN of a DynamoDB stream: it looks like {SHAPE}"
+        ));
+    }
+    let parts: Vec<&str> = resource.split('/').collect();
+    match parts.as_slice() {
+        ["table", table, "stream", label]
+            if !partition.is_empty()
+                && !label.is_empty()
+                && self::region(region).is_ok()
+                && is_account(account)
+                && table_name(table).is_ok() =>
+        {
+            Ok(arn)
+        }
+        ["table", table] => Err(format!(
+            "is the ARN of a table: give the table's name, `{table}`, or the ARN of its stream (`LatestStreamArn` in DescribeTable)"
+        )),
+        _ => Err(format!(
+            "is not the ARN of a DynamoDB stream: it looks like {SHAPE}"
+        )),
+    }
+}
+
+/// The ARN of an IAM role.
+pub fn role_arn(text: &str) -> Checked<String> {
+    let fields: Vec<&str> = text.splitn(6, ':').collect();
+    match fields.as_slice() {
+        ["arn", partition, "iam", "", account, resource]
+            if !partition.is_empty()
+                && is_account(account)
+                && resource.strip_prefix("role/").is_some_and(|name| {
+                    !name.is_empty() && !name.ends_with('/') && !name.contains(char::is_whitespace)
+                }) =>
+        {
+            Ok(text.to_owned())
+        }
+        _ => Err("is not the ARN of a role: it looks like arn:aws:iam::ACCOUNT:role/NAME, with 12 digits of account"
+            .to_owned()),
+    }
+}
+
+fn is_account(text: &str) -> bool {
+    text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit())
+}
+
+/// An external id: 2 to 1224 of `[\w+=,.@:\/-]` (API reference of STS AssumeRole).
+pub fn external_id(text: &str) -> Checked<String> {
+    let held = |c: char| c.is_ascii_alphanumeric() || "_+=,.@:/-".contains(c);
+    if (2..=1224).contains(&text.len()) && text.chars().all(held) {
+        return Ok(text.to_owned());
+    }
+    Err("must be 2 to 1224 of the characters a-z A-Z 0-9 _ + = , . @ : / -".to_owned())
+}
+
+/// A region by its shape alone: new ones appear, and emulators make their own.
+pub fn region(text: &str) -> Checked<String> {
+    let held = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    // It becomes a label of a host name: RFC 1035, 2.3.4 (63 characters).
+    if (1..=63).contains(&text.len())
+        && text.bytes().all(held)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+    {
+        return Ok(text.to_owned());
+    }
+    Err("is not a region: it looks like eu-west-1".to_owned())
+}
+
+/// A pipeline's name: the first part of its lease keys, which end at a `/`.
+pub fn pipeline_name(text: &str) -> Checked<String> {
+    let held = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
+    if (1..=64).contains(&text.len()) && text.chars().all(held) {
+        return Ok(text.to_owned());
+    }
+    Err(
+        "a pipeline's name must be 1 to 64 of the characters a-z A-Z 0-9 . _ - (it begins its lease keys)"
+            .to_owned(),
+    )
+}
+
+/// The template of a log group's name.
+pub fn group(text: &str) -> Checked<Template> {
+    Template::parse(text, TemplateKind::Group).map_err(|e| e.to_string())
+}
+
+/// The template of a log stream's name.
+pub fn stream(text: &str) -> Checked<Template> {
+    Template::parse(text, TemplateKind::Stream).map_err(|e| e.to_string())
+}
+
+/// Days of retention.
+pub fn retention_days(text: &str) -> Checked<u16> {
+    let list = || RETENTION_DAYS.map(|d| d.to_string()).join(", ");
+    let Ok(days) = text.parse::<i64>() else {
+        return Err(format!("is not a number of days: use one of {}", list()));
+    };
+    let nearest = RETENTION_DAYS
+        .into_iter()
+        .min_by_key(|&d| i64::from(d).abs_diff(days));
+    match nearest {
+        Some(same) if i64::from(same) == days => Ok(same),
+        Some(near) => Err(format!(
+            "is not a retention that CloudWatch Logs takes: the nearest is {near} (it takes {})",
+            list()
+        )),
+        None => Err(format!("use one of {}", list())),
+    }
+}
+
+/// The address that health and metrics are served on.
+pub fn address(text: &str) -> Checked<SocketAddr> {
+    text.parse().map_err(|_| {
+        let example = match text
+            .rsplit_once(':')
+            .map_or(text, |(_, port)| port)
+            .parse::<u16>()
+        {
+            Ok(port) => format!("0.0.0.0:{port}"),
+            Err(_) => "0.0.0.0:8080".to_owned(),
+        };
+        format!("is not an IP address and a port: write it like `{example}`")
+    })
+}
+
+/// `auto`, `text` or `json`.
+pub fn log_format(text: &str) -> Checked<LogFormat> {
+    match text {
+        "auto" => Ok(LogFormat::Auto),
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        other => Err(format!(
+            "is not a log format: {}",
+            suggest::one_of(other, &["auto", "text", "json"])
+        )),
+    }
+}
+
+/// `trim_horizon`, `latest`, or a time in RFC 3339.
+pub fn start(text: &str) -> Checked<Start> {
+    match text {
+        "trim_horizon" => return Ok(Start::TrimHorizon),
+        "latest" => return Ok(Start::Latest),
+        _ => {}
+    }
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(Start::At(Timestamp::from_millis(time.as_millisecond())));
+    }
+    let way_out = match suggest::nearest(text, &["trim_horizon", "latest"]) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            "use `trim_horizon`, `latest`, or a time with its offset, like `2024-11-09T08:12:19Z`".to_owned()
+        }
+    };
+    Err(format!("is not a starting position: {way_out}"))
+}
+
+/// `true` or `false`.
+pub fn boolean(text: &str) -> Checked<bool> {
+    match text {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err("is neither `true` nor `false`: use one of them".to_owned()),
+    }
+}
+
+/// A duration within bounds.
+pub fn duration(bounds: RangeInclusive<Duration>) -> impl Fn(&str) -> Checked<Duration> {
+    move |text| within(units::duration(text)?, &bounds, units::show_duration)
+}
+
+/// A size in bytes within bounds.
+pub fn size(bounds: RangeInclusive<usize>) -> impl Fn(&str) -> Checked<usize> {
+    move |text| within(units::size(text)?, &bounds, units::show_size)
+}
+
+fn within<T: PartialOrd + Copy>(value: T, bounds: &RangeInclusive<T>, show: fn(T) -> String) -> Checked<T> {
+    let (min, max) = (*bounds.start(), *bounds.end());
+    if value < min {
+        Err(format!("is too little: use {} to {}", show(min), show(max)))
+    } else if value > max {
+        Err(format!("is too much: use {} to {}", show(min), show(max)))
+    } else {
+        Ok(value)
+    }
+}
+
+/// Why this source table can't be read under this application's name, if so: a state table would be it.
+pub fn application_apart_from(application: &str, table: &str) -> Checked<()> {
+    let which = if table == application {
+        "the lease table"
+    } else if table.strip_suffix(FLEET_SUFFIX) == Some(application) {
+        "the fleet's table"
+    } else {
+        return Ok(());
+    };
+    Err(format!(
+        "reads {which} of the application `{application}`, which is named after it: choose another application"
+    ))
+}
+
+/// Renders a name with what is known before a stream is read, and stand-ins of the usual length for the
+/// rest: a name that is too long or reserved is better told now than when the first shard is read.
+pub fn renders(template: &Template, application: &str, pipeline: &str, table: Option<&str>) -> Checked<()> {
+    let fields = Fields {
+        application,
+        pipeline,
+        table,
+        shard_id: "shardId-00000001573081276000-9a8f9ff6",
+        region: Some("eu-west-1"),
+        account: Some("111122223333"),
+    };
+    template
+        .render(&fields)
+        .map(drop)
+        .map_err(|e| format!("gives no valid name: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn says<T: std::fmt::Debug>(checked: Checked<T>, text: &str) {
+        let error = checked.unwrap_err();
+        assert!(error.contains(text), "{error:?} should contain {text:?}");
+    }
+
+    #[test]
+    fn an_application_leaves_room_for_the_fleets_table() {
+        assert!(application("weir").is_ok());
+        assert!(application(&"a".repeat(249)).is_ok());
+        says(application(&"a".repeat(250)), "3 to 249");
+        says(application("ab"), "3 to 249");
+        says(application("my app"), "a-z A-Z 0-9 _ . -");
+    }
+
+    #[test]
+    fn a_table_is_a_name_and_not_an_arn() {
+        assert_eq!(table_name("Orders_2.x-y").unwrap(), "Orders_2.x-y");
+        assert!(table_name(&"a".repeat(255)).is_ok());
+        for bad in ["", "ab", "a/b/c", "ordörs"] {
+            says(table_name(bad), "3 to 255");
+        }
+        says(table_name(&"a".repeat(256)), "3 to 255");
+        says(
+            table_name("arn:aws:dynamodb:eu-west-1:111122223333:table/orders"),
+            "give the table's name, `orders`",
+        );
+        says(
+            table_name("arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138"),
+            "is the ARN of a stream",
+        );
+    }
+
+    #[test]
+    fn a_stream_arn_is_one_of_a_dynamodb_stream() {
+        for good in [
+            "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138",
+            "arn:aws-cn:dynamodb:cn-north-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138",
+            "arn:aws:dynamodb:ddblocal:000000000000:table/orders/stream/2024-11-09T08:12:19.138",
+        ] {
+            assert_eq!(stream_arn(good).unwrap().as_str(), good);
+        }
+        says(stream_arn("orders"), "is not an ARN");
+        says(
+            stream_arn("arn:aws:kinesis:eu-west-1:111122223333:stream/x"),
+            "is not the ARN of a DynamoDB stream",
+        );
+        says(
+            stream_arn("arn:aws:dynamodb:eu-west-1:111122223333:table/orders"),
+            "name, `orders`",
+        );
+        says(
+            stream_arn("arn:aws:dynamodb:eu-west-1:1111:table/orders/stream/2024-11-09T08:12:19.138"),
+            "it looks like",
+        );
+    }
+
+    #[test]
+    fn a_role_is_an_iam_role_arn() {
+        assert!(role_arn("arn:aws:iam::111122223333:role/path/weir").is_ok());
+        assert!(role_arn("arn:aws-us-gov:iam::111122223333:role/weir").is_ok());
+        for bad in [
+            "weir",
+            "arn:aws:iam::111122223333:user/weir",
+            "arn:aws:iam::1111:role/weir",
+            "arn:aws:iam:eu-west-1:111122223333:role/weir",
+            "arn:aws:iam::111122223333:role/",
+            "arn:aws:sts::111122223333:assumed-role/weir/x",
+        ] {
+            says(role_arn(bad), "arn:aws:iam::ACCOUNT:role/NAME");
+        }
+    }
+
+    #[test]
+    fn small_texts_keep_to_their_shape() {
+        assert!(external_id("cdc:prod/1").is_ok());
+        says(external_id("x"), "2 to 1224");
+        says(external_id("a b"), "2 to 1224");
+        assert!(region("eu-west-1").is_ok() && region("ddblocal").is_ok());
+        for bad in ["", "EU-WEST-1", "eu west 1", "-eu", "eu_west_1"] {
+            says(region(bad), "eu-west-1");
+        }
+        assert!(pipeline_name("orders.v2_x-1").is_ok());
+        for bad in ["", "a/b", "a b", "é"] {
+            says(pipeline_name(bad), "1 to 64");
+        }
+        says(pipeline_name(&"a".repeat(65)), "1 to 64");
+        assert_eq!(boolean("true"), Ok(true));
+        says(boolean("yes"), "neither `true` nor `false`");
+        assert_eq!(log_format("json"), Ok(LogFormat::Json));
+        says(log_format("jsn"), "did you mean `json`?");
+        says(log_format("xml"), "auto, text, json");
+    }
+
+    #[test]
+    fn a_retention_that_is_not_on_the_list_names_the_nearest() {
+        assert_eq!(retention_days("365"), Ok(365));
+        says(retention_days("360"), "the nearest is 365");
+        says(retention_days("0"), "the nearest is 1 ");
+        says(retention_days("99999"), "the nearest is 3653");
+        says(retention_days("-5"), "the nearest is 1 ");
+        says(retention_days("30 days"), "is not a number of days");
+    }
+
+    #[test]
+    fn an_address_is_an_ip_and_a_port() {
+        assert_eq!(address("[::1]:9000").unwrap(), "[::1]:9000".parse().unwrap());
+        says(address(":9000"), "`0.0.0.0:9000`");
+        says(address("9000"), "`0.0.0.0:9000`");
+        says(address("localhost:9000"), "`0.0.0.0:9000`");
+        says(address("localhost"), "`0.0.0.0:8080`");
+    }
+
+    #[test]
+    fn a_start_is_a_word_or_a_time() {
+        assert_eq!(start("trim_horizon"), Ok(Start::TrimHorizon));
+        assert_eq!(start("latest"), Ok(Start::Latest));
+        let at = Start::At(Timestamp::from_millis(1_731_139_939_138));
+        assert_eq!(start("2024-11-09T08:12:19.138Z"), Ok(at));
+        assert_eq!(start("2024-11-09T09:12:19.138+01:00"), Ok(at));
+        says(start("TRIM_HORIZON"), "did you mean `trim_horizon`?");
+        says(start("earliest"), "`2024-11-09T08:12:19Z`");
+        says(start("2024-11-09"), "`2024-11-09T08:12:19Z`");
+        says(start("2024-11-09T08:12:19"), "with its offset");
+    }
+
+    #[test]
+    fn bounds_are_stated_where_they_are_passed() {
+        let check = duration(Duration::from_secs(3)..=Duration::from_secs(300));
+        assert_eq!(check("3s"), Ok(Duration::from_secs(3)));
+        assert_eq!(check("5m"), Ok(Duration::from_secs(300)));
+        says(check("2999ms"), "is too little: use 3s to 5m");
+        says(check("301s"), "is too much: use 3s to 5m");
+        says(size(1 << 24..=1 << 36)("1KiB"), "use 16MiB to 64GiB");
+    }
+
+    #[test]
+    fn no_state_table_is_a_source_table() {
+        assert!(application_apart_from("weir", "orders").is_ok());
+        says(
+            application_apart_from("orders", "orders"),
+            "reads the lease table of the application `orders`",
+        );
+        says(
+            application_apart_from("orders", "orders-fleet"),
+            "reads the fleet's table",
+        );
+    }
+}

@@ -1,0 +1,942 @@
+//! The layout of the YAML file.
+//!
+//! Owns which key is where and which keys exclude each other; `check` owns what one value may be, and
+//! `config` the defaults. Reads text, not files.
+
+use serde_json::Value;
+
+use super::problem::Problems;
+use super::reader::Section;
+use super::{
+    AwsSettings, Config, ConfigError, DestinationConfig, Overrides, PipelineConfig, SourceConfig,
+    StreamChoice, Vars, check, units,
+};
+
+/// The bounds of each setting that has a unit. A value outside is a slip far more often than a wish.
+mod bounds {
+    use std::ops::RangeInclusive;
+    use std::time::Duration;
+
+    type Durations = RangeInclusive<Duration>;
+
+    const fn millis(min: u64, max: u64) -> Durations {
+        Duration::from_millis(min)..=Duration::from_millis(max)
+    }
+
+    const SECOND: u64 = 1_000;
+    const MINUTE: u64 = 60 * SECOND;
+    const HOUR: u64 = 60 * MINUTE;
+
+    /// Below 3 s a heartbeat (each 0.36 of it at the latest) with its 1 s of timeout comes too close to the
+    /// fence (0.8 of it). Beyond 5 min a dead worker's shards wait longer than anyone means them to.
+    pub const LEASE: Durations = millis(3 * SECOND, 5 * MINUTE);
+    /// KCL renews a lease about each third of its `failoverTimeMillis`, 10 s by default: a watch below
+    /// 5 s would call a live worker dead.
+    pub const FOREIGN_WATCH: Durations = millis(5 * SECOND, HOUR);
+    /// Each is a write per moving shard; at most this much is repeated after a crash.
+    pub const CHECKPOINT: Durations = millis(SECOND, 10 * MINUTE);
+    /// ECS on Fargate grants 2 min between SIGTERM and SIGKILL at most; Kubernetes what it is told.
+    pub const DRAIN: Durations = millis(SECOND, HOUR);
+    /// DescribeStream is limited to 10 a second per stream; a shard rolls over about each 4 h.
+    pub const SYNC: Durations = millis(SECOND, HOUR);
+    /// A shard iterator lives for 15 min (API reference of GetShardIterator); one read a minute is far off.
+    pub const POLL_BUSY: Durations = millis(0, MINUTE);
+    /// Ten reads a second of an idle shard are the most that is of use; Lambda makes four.
+    pub const POLL_IDLE: Durations = millis(100, MINUTE);
+    /// One answer of GetRecords is up to 1 MB; below 16 MiB a few shards would already wait for each other.
+    pub const MEMORY: RangeInclusive<usize> = (16 << 20)..=(64 << 30);
+}
+
+/// Reads a file's text. `overrides` stand before what the file says.
+pub fn read(text: &str, vars: Vars<'_>, overrides: Overrides) -> Result<Config, ConfigError> {
+    let (config, problems) = Section::read(parse(text)?, vars, |top| config(top, overrides));
+    match config {
+        Some(config) if problems.is_empty() => Ok(config),
+        _ => Err(ConfigError::Invalid(Problems(problems))),
+    }
+}
+
+fn parse(text: &str) -> Result<Value, ConfigError> {
+    let options = serde_saphyr::options! {
+        // YAML 1.2: `yes` and `on` are texts. And a text keeps its spelling where it only looks like a number.
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        with_snippet: false,
+    };
+    serde_saphyr::from_str_with_options(text, options).map_err(|error| {
+        // A fault of the document as a whole has no place of its own: then the beginning stands for it.
+        let (line, column) = error.location().map_or((1, 1), |at| (at.line(), at.column()));
+        let message = match &error {
+            serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
+                format!("the key `{key}` stands twice: keep one")
+            }
+            other => {
+                let message = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+                let place = format!(" at line {line}, column {column}");
+                format!(
+                    "not valid YAML: {}",
+                    message.strip_suffix(&place).unwrap_or(&message)
+                )
+            }
+        };
+        ConfigError::Syntax {
+            line,
+            column,
+            message,
+        }
+    })
+}
+
+/// `None` only after a problem was reported.
+fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
+    let has_application = top.has("application");
+    let application = overrides
+        .application
+        .or(top.text("application", check::application));
+    let http_address = top.section("http", |http| http.text("address", check::address));
+    let log_format = top.section("log", |log| log.text("format", check::log_format));
+    let memory = top.scalar("memory", check::size(bounds::MEMORY));
+    let (lease_duration, foreign_watch) = top.section("leases", |leases| {
+        (
+            leases.scalar("duration", check::duration(bounds::LEASE)),
+            leases.scalar("foreign_watch", check::duration(bounds::FOREIGN_WATCH)),
+        )
+    });
+    let checkpoint_interval = top.section("checkpoint", |checkpoint| {
+        checkpoint.scalar("interval", check::duration(bounds::CHECKPOINT))
+    });
+    let drain_timeout = top.section("drain", |drain| {
+        drain.scalar("timeout", check::duration(bounds::DRAIN))
+    });
+    let state = top.section("state", aws);
+
+    let with_defaults = Config::of(Vec::new());
+    // Of a wrong application nothing more is said.
+    let application = application.or((!has_application).then_some(with_defaults.application));
+    let pipelines = pipelines(top, application.as_deref());
+    Some(Config {
+        application: application?,
+        http_address: overrides
+            .http_address
+            .or(http_address)
+            .unwrap_or(with_defaults.http_address),
+        log_format: overrides
+            .log_format
+            .or(log_format)
+            .unwrap_or(with_defaults.log_format),
+        lease_duration: lease_duration.unwrap_or(with_defaults.lease_duration),
+        checkpoint_interval: checkpoint_interval.unwrap_or(with_defaults.checkpoint_interval),
+        drain_timeout: drain_timeout.unwrap_or(with_defaults.drain_timeout),
+        foreign_watch: foreign_watch.unwrap_or(with_defaults.foreign_watch),
+        memory: memory.unwrap_or(with_defaults.memory),
+        state,
+        pipelines: pipelines?,
+    })
+}
+
+/// `None` only after a problem was reported.
+fn pipelines(top: &mut Section<'_>, application: Option<&str>) -> Option<Vec<PipelineConfig>> {
+    top.section("pipelines", |all| {
+        let names = all.names();
+        if names.is_empty() {
+            all.problem_here(
+                "there is none: add one, as in `pipelines: { orders: { source: { dynamodb_table: orders }, \
+                 destination: { group: /cdc/orders } } }`",
+            );
+        }
+        // Collected in two steps: a later pipeline's problems are wanted too.
+        let read: Vec<_> = names
+            .iter()
+            .map(|name| all.named(name, |one| pipeline(one, name, application)))
+            .collect();
+        read.into_iter().collect()
+    })
+}
+
+/// `None` only after a problem was reported.
+fn pipeline(one: &mut Section<'_>, name: &str, application: Option<&str>) -> Option<PipelineConfig> {
+    if let Err(what) = check::pipeline_name(name) {
+        one.problem_here(what);
+    }
+    let source = one.section("source", |section| source(section, application));
+    let destination = one.section("destination", |section| {
+        let destination = destination(section)?;
+        if let (Some(application), Some(source)) = (application, &source) {
+            for (key, template) in [("group", &destination.group), ("stream", &destination.stream)] {
+                if let Err(what) = check::renders(template, application, name, source.stream.table()) {
+                    section.problem_with(key, template.as_str(), what);
+                }
+            }
+        }
+        Some(destination)
+    });
+    Some(PipelineConfig {
+        name: name.to_owned(),
+        source: source?,
+        destination: destination?,
+    })
+}
+
+/// `None` only after a problem was reported.
+fn source(source: &mut Section<'_>, application: Option<&str>) -> Option<SourceConfig> {
+    const EITHER: &str = "either `dynamodb_table` (its current stream, also when it is enabled anew) or \
+                          `dynamodb_stream_arn` (this stream alone)";
+    match (source.has("dynamodb_table"), source.has("dynamodb_stream_arn")) {
+        (true, true) => source.problem_here(format!("names its stream twice: keep {EITHER}")),
+        (false, false) => source.problem_here(format!("names no stream: add {EITHER}")),
+        _ => {}
+    }
+    let apart = |table: &str| application.map_or(Ok(()), |a| check::application_apart_from(a, table));
+    let table = source.text("dynamodb_table", |text| {
+        let table = check::table_name(text)?;
+        apart(&table).map(|()| StreamChoice::Table(table))
+    });
+    let arn = source.text("dynamodb_stream_arn", |text| {
+        let arn = check::stream_arn(text)?;
+        apart(arn.table().unwrap_or_default()).map(|()| StreamChoice::Arn(arn))
+    });
+    let start = source.text("start", check::start);
+    let sync_interval = source.scalar("sync_interval", check::duration(bounds::SYNC));
+    let (poll_busy, poll_idle) = source.section("poll", |poll| {
+        (
+            poll.scalar("busy", check::duration(bounds::POLL_BUSY)),
+            poll.scalar("idle", check::duration(bounds::POLL_IDLE)),
+        )
+    });
+    let aws = aws(source);
+
+    let with_defaults = SourceConfig::of(table.or(arn)?);
+    let poll_busy = poll_busy.unwrap_or(with_defaults.poll_busy);
+    let poll_idle = poll_idle.unwrap_or(with_defaults.poll_idle);
+    if poll_idle < poll_busy {
+        source.problem(
+            "poll",
+            format!(
+                "a shard without records would be read more often (`idle`, {}) than one with (`busy`, {}): \
+                 let `idle` be the longer",
+                units::show_duration(poll_idle),
+                units::show_duration(poll_busy)
+            ),
+        );
+    }
+    if let (StreamChoice::Arn(arn), Some(region)) = (&with_defaults.stream, &aws.region)
+        && arn.region() != Some(region)
+    {
+        source.problem_with(
+            "region",
+            region.clone(),
+            "is not the region of the stream's ARN: remove the key",
+        );
+    }
+    let region = aws.region.or(with_defaults.aws.region);
+    Some(SourceConfig {
+        start: start.unwrap_or(with_defaults.start),
+        poll_busy,
+        poll_idle,
+        sync_interval: sync_interval.unwrap_or(with_defaults.sync_interval),
+        aws: AwsSettings { region, ..aws },
+        stream: with_defaults.stream,
+    })
+}
+
+/// `None` only after a problem was reported.
+fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
+    if !destination.has("group") {
+        destination.problem(
+            "group",
+            "is missing: name the log group, as in `group: /cdc/orders`",
+        );
+    }
+    let group = destination.text("group", check::group);
+    let stream = destination.text("stream", check::stream);
+    let create = destination.scalar("create", check::boolean);
+    let retention_days = destination.scalar("retention_days", check::retention_days);
+    let aws = aws(destination);
+
+    let with_defaults = DestinationConfig::of(group?);
+    let create = create.unwrap_or(with_defaults.create);
+    if let (false, Some(days)) = (create, retention_days) {
+        destination.problem_with(
+            "retention_days",
+            days.to_string(),
+            "is set on groups that Weir creates, and `create` is false: remove one of the two",
+        );
+    }
+    Some(DestinationConfig {
+        group: with_defaults.group,
+        stream: stream.unwrap_or(with_defaults.stream),
+        create,
+        retention_days,
+        aws,
+    })
+}
+
+fn aws(section: &mut Section<'_>) -> AwsSettings {
+    let has_role = section.has("assume_role_arn");
+    let aws = AwsSettings {
+        region: section.text("region", check::region),
+        assume_role_arn: section.text("assume_role_arn", check::role_arn),
+        external_id: section.text("external_id", check::external_id),
+    };
+    if let (Some(external_id), false) = (&aws.external_id, has_role) {
+        section.problem_with(
+            "external_id",
+            external_id.clone(),
+            "is sent when a role is assumed, and none is: add `assume_role_arn`, or remove it",
+        );
+    }
+    aws
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::clock::Timestamp;
+    use crate::config::problem::Problem;
+    use crate::config::{LogFormat, Start};
+    use crate::logs::template::{Template, TemplateKind};
+    use crate::stream::StreamArn;
+
+    const NO_VARS: Vars<'static> = &|_| None;
+    const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138";
+
+    fn load(text: &str) -> Result<Config, ConfigError> {
+        read(text, NO_VARS, Overrides::default())
+    }
+
+    fn problems(text: &str) -> Vec<Problem> {
+        match load(text).unwrap_err() {
+            ConfigError::Invalid(problems) => problems.0,
+            other => panic!("not a list of problems: {other}"),
+        }
+    }
+
+    /// The one problem of a file whose pipeline `p` has these sections.
+    fn problem_of(source: &str, destination: &str) -> String {
+        let found = problems(&format!(
+            "pipelines: {{ p: {{ source: {source}, destination: {destination} }} }}"
+        ));
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].to_string()
+    }
+
+    const SOURCE: &str = "{ dynamodb_table: orders }";
+    const DESTINATION: &str = "{ group: /cdc/orders }";
+
+    /// The one problem of a file that is fine but for `top`.
+    fn problem_beside(top: &str) -> String {
+        let text = format!("pipelines: {{ p: {{ source: {SOURCE}, destination: {DESTINATION} }} }}\n{top}");
+        let found = problems(&text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].to_string()
+    }
+
+    fn examples() -> Vec<(String, String)> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+        let files = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path());
+        files
+            .filter(|path| path.extension().is_some_and(|e| e == "yaml"))
+            .map(|path| {
+                (
+                    path.display().to_string(),
+                    std::fs::read_to_string(&path).unwrap(),
+                )
+            })
+            .collect()
+    }
+
+    fn example(name: &str) -> String {
+        examples()
+            .into_iter()
+            .find(|(path, _)| path.ends_with(name))
+            .unwrap()
+            .1
+    }
+
+    #[test]
+    fn every_example_file_is_valid() {
+        assert!(examples().len() >= 3);
+        for (path, text) in examples() {
+            if let Err(error) = load(&text) {
+                panic!("{path}: {error}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_full_example_has_every_key() {
+        let mut known = BTreeSet::new();
+        known_below("", &mut known);
+        assert!(known.contains("pipelines.p.source.poll.idle"), "{known:?}");
+
+        let full = parse(&example("full.yaml")).unwrap();
+        let mut written = BTreeSet::new();
+        fn collect(value: &Value, path: &str, written: &mut BTreeSet<String>) {
+            for (key, below) in value.as_object().into_iter().flatten() {
+                let key = match path {
+                    "" => key.clone(),
+                    "pipelines" => "pipelines.p".to_owned(),
+                    _ => format!("{path}.{key}"),
+                };
+                collect(below, &key, written);
+                written.insert(key);
+            }
+        }
+        collect(&full, "", &mut written);
+        written.remove("pipelines.p");
+        assert_eq!(known, written);
+    }
+
+    /// Asks the reader itself: an unknown key lists the known ones, if `path` is a section at all.
+    fn known_below(path: &str, known: &mut BTreeSet<String>) {
+        let prefix = if path.is_empty() {
+            String::new()
+        } else {
+            format!("{path}.")
+        };
+        let stranger = format!("{prefix}zzz");
+        let file = stranger
+            .rsplit('.')
+            .fold(Value::from(1), |below, key| serde_json::json!({ key: below }));
+        let found = problems(&file.to_string());
+        let Some(problem) = found.iter().find(|problem| problem.key == stranger) else {
+            return;
+        };
+        let (_, keys) = problem.what.split_once("use one of ").unwrap();
+        for key in keys.split(", ") {
+            let key = format!("{prefix}{key}");
+            known_below(if key == "pipelines" { "pipelines.p" } else { &key }, known);
+            known.insert(key);
+        }
+    }
+
+    #[test]
+    fn the_least_file_has_the_defaults_that_are_documented() {
+        let expected = Config {
+            application: "weir".into(),
+            http_address: "0.0.0.0:8080".parse().unwrap(),
+            log_format: LogFormat::Auto,
+            lease_duration: Duration::from_secs(10),
+            checkpoint_interval: Duration::from_secs(15),
+            drain_timeout: Duration::from_secs(25),
+            foreign_watch: Duration::from_secs(20),
+            memory: 256 * 1024 * 1024,
+            state: AwsSettings::default(),
+            pipelines: vec![PipelineConfig {
+                name: "orders".into(),
+                source: SourceConfig {
+                    stream: StreamChoice::Table("orders".into()),
+                    start: Start::TrimHorizon,
+                    poll_busy: Duration::ZERO,
+                    poll_idle: Duration::from_secs(1),
+                    sync_interval: Duration::from_secs(30),
+                    aws: AwsSettings::default(),
+                },
+                destination: DestinationConfig {
+                    group: Template::parse("/cdc/orders", TemplateKind::Group).unwrap(),
+                    stream: Template::parse("{shard_id}", TemplateKind::Stream).unwrap(),
+                    create: true,
+                    retention_days: None,
+                    aws: AwsSettings::default(),
+                },
+            }],
+        };
+        assert_eq!(load(&example("minimal.yaml")).unwrap(), expected);
+    }
+
+    #[test]
+    fn the_full_example_states_the_defaults_it_claims() {
+        let full = load(&example("full.yaml")).unwrap();
+        let expected = Config {
+            application: "prod-cdc".into(),
+            state: full.state.clone(),
+            ..Config::of(full.pipelines.clone())
+        };
+        assert_eq!(full, expected);
+        let orders = full.pipelines.iter().find(|p| p.name == "orders").unwrap();
+        let source = SourceConfig {
+            aws: orders.source.aws.clone(),
+            ..SourceConfig::of(StreamChoice::Table("orders".into()))
+        };
+        assert_eq!(orders.source, source);
+    }
+
+    #[test]
+    fn every_key_is_read_into_its_place() {
+        let text = format!(
+            r#"
+application: app
+http: {{ address: "127.0.0.1:9000" }}
+log: {{ format: json }}
+memory: 64MiB
+leases: {{ duration: 20s, foreign_watch: 40s }}
+checkpoint: {{ interval: 5s }}
+drain: {{ timeout: 1m }}
+state: {{ region: eu-west-1, assume_role_arn: "arn:aws:iam::111122223333:role/a", external_id: xa }}
+pipelines:
+  p:
+    source:
+      dynamodb_stream_arn: {ARN}
+      start: 2024-11-09T08:12:19.138Z
+      sync_interval: 2m
+      poll: {{ busy: 200ms, idle: 3s }}
+      assume_role_arn: arn:aws:iam::111122223333:role/b
+      external_id: xb
+    destination:
+      group: "/cdc/{{table}}"
+      stream: "{{pipeline}}"
+      create: true
+      retention_days: 30
+      region: eu-central-1
+      assume_role_arn: arn:aws:iam::111122223333:role/c
+      external_id: xc
+"#
+        );
+        let aws = |region: &str, role: &str| AwsSettings {
+            region: Some(region.into()),
+            assume_role_arn: Some(format!("arn:aws:iam::111122223333:role/{role}")),
+            external_id: Some(format!("x{role}")),
+        };
+        let expected = Config {
+            application: "app".into(),
+            http_address: "127.0.0.1:9000".parse().unwrap(),
+            log_format: LogFormat::Json,
+            lease_duration: Duration::from_secs(20),
+            checkpoint_interval: Duration::from_secs(5),
+            drain_timeout: Duration::from_secs(60),
+            foreign_watch: Duration::from_secs(40),
+            memory: 64 << 20,
+            state: aws("eu-west-1", "a"),
+            pipelines: vec![PipelineConfig {
+                name: "p".into(),
+                source: SourceConfig {
+                    stream: StreamChoice::Arn(StreamArn::new(ARN)),
+                    start: Start::At(Timestamp::from_millis(1_731_139_939_138)),
+                    poll_busy: Duration::from_millis(200),
+                    poll_idle: Duration::from_secs(3),
+                    sync_interval: Duration::from_secs(120),
+                    aws: aws("eu-west-1", "b"),
+                },
+                destination: DestinationConfig {
+                    group: Template::parse("/cdc/{table}", TemplateKind::Group).unwrap(),
+                    stream: Template::parse("{pipeline}", TemplateKind::Stream).unwrap(),
+                    create: true,
+                    retention_days: Some(30),
+                    aws: aws("eu-central-1", "c"),
+                },
+            }],
+        };
+        assert_eq!(load(&text).unwrap(), expected);
+    }
+
+    #[test]
+    fn every_problem_is_listed_at_once_with_its_key_and_value() {
+        let found = problems(
+            r#"
+application: a
+memory: 256
+leases: { duration: 1s, foreign_wach: 20s }
+colour: red
+pipelines:
+  "bad/name":
+    source: { dynamodb_table: orders }
+    destination: { group: /cdc/orders }
+  one:
+    source: { dynamodb_table: orders, dynamodb_stream_arn: nonsense, start: erliest }
+    destination: { group: "/cdc/my orders", retention_days: 360, create: maybe }
+  two:
+    destination: {}
+"#,
+        );
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        let expected = [
+            "application: `a` must be 3 to 249",
+            "memory: `256` has no unit: add one, as in `256MiB`",
+            "leases.duration: `1s` is too little: use 3s to 5m",
+            "leases.foreign_wach: is not a known key: did you mean `foreign_watch`?",
+            "pipelines.bad/name: a pipeline's name must be",
+            "pipelines.one.source: names its stream twice",
+            "pipelines.one.source.dynamodb_stream_arn: `nonsense` is not an ARN",
+            "pipelines.one.source.start: `erliest` is not a starting position",
+            "pipelines.one.destination.group: `/cdc/my orders` holds ' ', which a log group can't",
+            "pipelines.one.destination.create: `maybe` is neither `true` nor `false`",
+            "pipelines.one.destination.retention_days: `360` is not a retention that CloudWatch Logs takes: the nearest is 365",
+            "pipelines.two.source: names no stream: add either `dynamodb_table`",
+            "pipelines.two.destination.group: is missing",
+            "colour: is not a known key: use one of application, http, log, memory, leases, checkpoint, drain, state, pipelines",
+        ];
+        assert_eq!(found.len(), expected.len(), "{found:#?}");
+        for (found, expected) in found.iter().zip(expected) {
+            assert!(
+                found.starts_with(expected),
+                "{found}\nshould begin with\n{expected}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_names_the_nearest_known_one() {
+        for (source, destination, says) in [
+            (
+                "{ table: orders, dynamodb_table: orders }",
+                DESTINATION,
+                "p.source.table: is not a known key: did you mean `dynamodb_table`?",
+            ),
+            (
+                SOURCE,
+                "{ group: g, retention: 30 }",
+                "p.destination.retention: is not a known key: did you mean `retention_days`?",
+            ),
+            (SOURCE, "{ group: g, log_stream: x }", "did you mean `stream`?"),
+            (
+                "{ dynamodb_table: orders, polls: {} }",
+                DESTINATION,
+                "did you mean `poll`?",
+            ),
+        ] {
+            let problem = problem_of(source, destination);
+            assert!(problem.contains(says), "{problem}");
+        }
+        assert!(problem_beside("pipeline: {}").contains("did you mean `pipelines`?"));
+    }
+
+    #[test]
+    fn an_unknown_key_far_from_all_lists_the_known_ones() {
+        let problem = problem_of(SOURCE, "{ group: g, zzz: 1 }");
+        assert!(
+            problem.ends_with(
+                "use one of group, stream, create, retention_days, region, assume_role_arn, external_id"
+            ),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn syntax_errors_and_duplicate_keys_have_a_line_and_a_column() {
+        for (text, at) in [
+            ("pipelines:\n  a: {\n", None),
+            ("application: one\nhttp: {}\napplication: two\n", Some((3, 1))),
+            ("pipelines:\n  p: {}\n  q: {}\n  p: {}\n", Some((4, 3))),
+            ("a: b: c\n", Some((1, 5))),
+        ] {
+            match load(text).unwrap_err() {
+                ConfigError::Syntax {
+                    line,
+                    column,
+                    message,
+                } => {
+                    assert!(line > 0 && column > 0 && !message.is_empty(), "{text}");
+                    if let Some(at) = at {
+                        assert_eq!((line, column), at, "{text}: {message}");
+                    }
+                }
+                other => panic!("{text}: {other}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_pipeline_is_refused() {
+        for text in [
+            "",
+            "# nothing\n",
+            "pipelines: {}",
+            "pipelines:\n",
+            "application: weir\n",
+        ] {
+            let found = problems(text);
+            assert_eq!(found.len(), 1, "{text}: {found:?}");
+            assert_eq!(found[0].key, "pipelines");
+            assert!(found[0].what.contains("add"), "{found:?}");
+        }
+        assert!(
+            problems("[]")
+                .iter()
+                .any(|p| p.to_string().contains("the file: must hold keys"))
+        );
+    }
+
+    #[test]
+    fn a_section_of_the_wrong_kind_is_one_problem() {
+        for (source, says) in [
+            ("orders", "pipelines.p.source: must hold keys of its own"),
+            ("[a]", "pipelines.p.source: must hold keys of its own"),
+            ("", "pipelines.p.source: has nothing below it"),
+            (
+                "{ dynamodb_table: [a] }",
+                "dynamodb_table: must be a single value",
+            ),
+            ("{ dynamodb_table: }", "dynamodb_table: has no value"),
+        ] {
+            let problem = problem_of(source, DESTINATION);
+            assert!(problem.contains(says), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_text_that_yaml_takes_for_something_else_wants_quotes() {
+        for (given, shown) in [("1.10", "1.1"), ("20240101", "20240101"), ("true", "true")] {
+            let problem = problem_of(&format!("{{ dynamodb_table: {given} }}"), DESTINATION);
+            assert!(
+                problem.contains(&format!("`{shown}` is not a text to YAML: put it in quotes")),
+                "{problem}"
+            );
+        }
+        let quoted = "pipelines: { 2024: { source: { dynamodb_table: \"1.10\" }, destination: { group: g, \
+                      retention_days: \"30\" } } }";
+        let read = load(quoted).unwrap();
+        assert_eq!(
+            read.pipelines[0].source.stream,
+            StreamChoice::Table("1.10".into())
+        );
+        assert_eq!(read.pipelines[0].name, "2024");
+        assert_eq!(read.pipelines[0].destination.retention_days, Some(30));
+        for spelling in ["007", "1_000", "yes"] {
+            let text = format!(
+                "pipelines: {{ p: {{ source: {{ dynamodb_table: {spelling} }}, destination: {DESTINATION} }} }}"
+            );
+            assert_eq!(
+                load(&text).unwrap().pipelines[0].source.stream,
+                StreamChoice::Table(spelling.into())
+            );
+        }
+    }
+
+    #[test]
+    fn bounds_are_stated_where_they_are_passed() {
+        for (top, says) in [
+            (
+                "leases: { duration: 10m }",
+                "leases.duration: `10m` is too much: use 3s to 5m",
+            ),
+            (
+                "leases: { foreign_watch: 1s }",
+                "leases.foreign_watch: `1s` is too little: use 5s to 1h",
+            ),
+            (
+                "checkpoint: { interval: 500ms }",
+                "checkpoint.interval: `500ms` is too little: use 1s to 10m",
+            ),
+            (
+                "drain: { timeout: 0s }",
+                "drain.timeout: `0s` is too little: use 1s to 1h",
+            ),
+            (
+                "drain: { timeout: 25 }",
+                "drain.timeout: `25` has no unit: add one, as in `25s`",
+            ),
+            ("memory: 1MiB", "memory: `1MiB` is too little: use 16MiB to 64GiB"),
+        ] {
+            let problem = problem_beside(top);
+            assert!(problem.contains(says), "{problem}");
+        }
+        for (source, says) in [
+            ("{ dynamodb_table: orders, sync_interval: 2h }", "use 1s to 1h"),
+            (
+                "{ dynamodb_table: orders, poll: { busy: 2m, idle: 1m } }",
+                "use 0s to 1m",
+            ),
+            (
+                "{ dynamodb_table: orders, poll: { idle: 1ms } }",
+                "use 100ms to 1m",
+            ),
+        ] {
+            let problem = problem_of(source, DESTINATION);
+            assert!(problem.contains(says), "{problem}");
+        }
+    }
+
+    #[test]
+    fn settings_that_contradict_each_other_are_refused() {
+        let arn = |rest: &str| format!("{{ dynamodb_stream_arn: \"{ARN}\"{rest} }}");
+        for (source, destination, says) in [
+            ("{ start: latest }", DESTINATION, "p.source: names no stream"),
+            (
+                "{ dynamodb_table: weir }",
+                DESTINATION,
+                "p.source.dynamodb_table: `weir` reads the lease table of the application `weir`, which is named after it: choose another application",
+            ),
+            (
+                "{ dynamodb_table: weir-fleet }",
+                DESTINATION,
+                "reads the fleet's table of the application `weir`",
+            ),
+            (
+                "{ dynamodb_table: orders, poll: { busy: 5s } }",
+                DESTINATION,
+                "p.source.poll: a shard without records would be read more often (`idle`, 1s) than one with (`busy`, 5s)",
+            ),
+            (
+                "{ dynamodb_table: orders, external_id: xy }",
+                DESTINATION,
+                "p.source.external_id: `xy` is sent when a role is assumed",
+            ),
+            (
+                &arn(", region: us-east-1"),
+                DESTINATION,
+                "p.source.region: `us-east-1` is not the region of the stream's ARN",
+            ),
+            (
+                SOURCE,
+                "{ group: g, create: false, retention_days: 7 }",
+                "p.destination.retention_days: `7` is set on groups that Weir creates",
+            ),
+            (
+                SOURCE,
+                "{ group: \"{table:-x}/x\", stream: \"{shard}\" }",
+                "did you mean `shard_id`?",
+            ),
+        ] {
+            let problem = problem_of(source, destination);
+            assert!(problem.contains(says), "{problem}");
+        }
+        let problem = problem_beside("application: orders");
+        assert!(
+            problem.contains("dynamodb_table: `orders` reads the lease table"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn names_that_would_be_invalid_are_refused_before_the_first_shard() {
+        let long = format!("{{ group: \"{}{{pipeline}}\" }}", "x".repeat(512));
+        assert!(
+            problem_of(SOURCE, &long)
+                .contains("gives no valid name: the name has 513 characters, and a log group holds 512")
+        );
+        let found = problems(
+            "pipelines: { aws: { source: { dynamodb_table: orders }, destination: { group: \"{pipeline}/x\" } } }",
+        );
+        assert!(found[0].to_string().contains("which AWS reserves"), "{found:?}");
+    }
+
+    #[test]
+    fn the_region_of_a_stream_is_its_arns() {
+        let text = format!(
+            "pipelines: {{ p: {{ source: {{ dynamodb_stream_arn: \"{ARN}\" }}, destination: {DESTINATION} }} }}"
+        );
+        assert_eq!(
+            load(&text).unwrap().pipelines[0].source.aws.region.as_deref(),
+            Some("eu-west-1")
+        );
+    }
+
+    #[test]
+    fn variables_are_replaced_after_parsing_and_give_numbers_and_booleans() {
+        let vars = |name: &str| match name {
+            "TABLE" => Some("orders".to_owned()),
+            "DAYS" => Some("30".to_owned()),
+            "NO" => Some("true".to_owned()),
+            "GROUP" => Some("/cdc/x\nretention_days: 1".to_owned()),
+            "LEASE" => Some("20s".to_owned()),
+            _ => None,
+        };
+        let text = |group: &str| {
+            format!(
+                "leases: {{ duration: \"${{LEASE}}\" }}\npipelines:\n  p:\n    source: {{ dynamodb_table: \"${{TABLE}}\" }}\n    \
+                 destination:\n      group: {group}\n      retention_days: ${{DAYS}}\n      create: ${{NO}}\n      \
+                 stream: ${{STREAM:-{{shard_id}}}}\n"
+            )
+        };
+        let read = |text: &str| read(text, &vars, Overrides::default());
+        let config = read(&text("/cdc/${TABLE}")).unwrap();
+        let destination = &config.pipelines[0].destination;
+        assert_eq!(destination.group.as_str(), "/cdc/orders");
+        assert_eq!(destination.stream.as_str(), "{shard_id}");
+        assert_eq!(destination.retention_days, Some(30));
+        assert_eq!(config.lease_duration, Duration::from_secs(20));
+
+        let error = read(&text("${GROUP}")).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "pipelines.p.destination.group: `/cdc/x\\nretention_days: 1` holds '\\n', which a log group can't: \
+             use letters, digits and . - _ / #"
+        );
+        let error = read(&text("/cdc/${UNSET}")).unwrap_err().to_string();
+        assert!(
+            error.starts_with("pipelines.p.destination.group: the environment variable `UNSET` is not set")
+        );
+        assert!(
+            !error.contains("orders"),
+            "the values of other variables stay out of it"
+        );
+    }
+
+    #[test]
+    fn what_is_given_beside_the_file_stands_before_it() {
+        let overrides = Overrides {
+            application: Some("beside".into()),
+            http_address: Some("127.0.0.1:1".parse().unwrap()),
+            log_format: Some(LogFormat::Text),
+        };
+        let config = read(&example("full.yaml"), NO_VARS, overrides).unwrap();
+        assert_eq!(config.application, "beside");
+        assert_eq!(config.http_address, "127.0.0.1:1".parse().unwrap());
+        assert_eq!(config.log_format, LogFormat::Text);
+
+        // The table `orders` is safe with the file's application and not with this one.
+        let overrides = Overrides {
+            application: Some("orders".into()),
+            ..Overrides::default()
+        };
+        let error = read(&example("full.yaml"), NO_VARS, overrides)
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("choose another application"), "{error}");
+    }
+
+    #[test]
+    fn anchors_and_merges_spare_repetition() {
+        let text = "
+pipelines:
+  a:
+    source: { dynamodb_table: aaa }
+    destination: &logs { group: /cdc, retention_days: 30 }
+  b:
+    source: { dynamodb_table: bbb }
+    destination: { <<: *logs, group: /cdc/b }
+";
+        let config = load(text).unwrap();
+        assert_eq!(config.pipelines[1].destination.retention_days, Some(30));
+        assert_eq!(config.pipelines[1].destination.group.as_str(), "/cdc/b");
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic_or_refuse_in_silence(text in "[a-z:{}\\[\\]&*!|>'\"#%@,\\n -]{0,80}") {
+            if let Err(ConfigError::Invalid(problems)) = load(&text) {
+                prop_assert!(!problems.0.is_empty());
+            }
+        }
+
+        #[test]
+        fn no_value_makes_the_reader_panic_or_refuse_in_silence(
+            key in "[a-z_.]{1,12}", value in "\\PC{0,30}", place in 0usize..8,
+        ) {
+            let mut file = serde_json::json!({ "pipelines": { "p": {
+                "source": { "dynamodb_table": "orders" }, "destination": { "group": "g" } } } });
+            match place {
+                0 => file[key] = value.into(),
+                1 => file["pipelines"]["p"]["source"][key] = value.into(),
+                2 => file["pipelines"]["p"]["source"]["start"] = value.into(),
+                3 => file["pipelines"]["p"]["destination"]["group"] = value.into(),
+                4 => file["pipelines"]["p"]["destination"]["stream"] = value.into(),
+                5 => file["application"] = value.into(),
+                6 => file["pipelines"][key] = value.into(),
+                _ => file["pipelines"]["p"]["source"]["dynamodb_stream_arn"] = value.into(),
+            }
+            if let Err(ConfigError::Invalid(problems)) = load(&file.to_string()) {
+                prop_assert!(!problems.0.is_empty());
+            }
+        }
+    }
+}

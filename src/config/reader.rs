@@ -1,0 +1,184 @@
+//! Walks a parsed file, section by section, and keeps every problem it meets on the way.
+//!
+//! Owns what holds for all keys: full paths, variables, kinds of value, unknown keys. Knows no key by name:
+//! a key is known because [`Section`] was asked for it. Called by `file`.
+
+use serde_json::{Map, Value};
+
+use super::Vars;
+use super::check::Checked;
+use super::interpolate::interpolate;
+use super::problem::Problem;
+use crate::suggest;
+
+/// The keys below one path. [`Self::read`] ends with the keys nobody asked for.
+pub struct Section<'v> {
+    path: String,
+    values: Map<String, Value>,
+    asked: Vec<&'static str>,
+    vars: Vars<'v>,
+    problems: Vec<Problem>,
+}
+
+impl<'v> Section<'v> {
+    /// Reads the whole of a file by `walk`.
+    pub fn read<T>(value: Value, vars: Vars<'v>, walk: impl FnOnce(&mut Self) -> T) -> (T, Vec<Problem>) {
+        let mut top = Self {
+            path: String::new(),
+            values: Map::new(),
+            asked: Vec::new(),
+            vars,
+            problems: Vec::new(),
+        };
+        match value {
+            Value::Object(values) => top.values = values,
+            Value::Null => {}
+            _ => top.problems.push(Problem::new(
+                "the file",
+                "must hold keys, beginning with `pipelines:`",
+            )),
+        }
+        let read = walk(&mut top);
+        (read, top.close())
+    }
+
+    /// The full path of a key of this section.
+    pub fn path_of(&self, key: &str) -> String {
+        if self.path.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}.{key}", self.path)
+        }
+    }
+
+    /// Adds a problem of a key of this section.
+    pub fn problem(&mut self, key: &str, what: impl Into<String>) {
+        let path = self.path_of(key);
+        self.problems.push(Problem::new(path, what));
+    }
+
+    /// Adds a problem of the section as a whole.
+    pub fn problem_here(&mut self, what: impl Into<String>) {
+        self.problems.push(Problem::new(self.path.clone(), what));
+    }
+
+    /// As [`Self::problem`], with the value as it would stand in the file.
+    pub fn problem_with(&mut self, key: &str, given: impl Into<String>, what: impl Into<String>) {
+        let path = self.path_of(key);
+        self.problems.push(Problem::with(path, given, what));
+    }
+
+    pub fn has(&self, key: &str) -> bool {
+        self.values.contains_key(key)
+    }
+
+    /// The names in this section, where the user chooses them.
+    pub fn names(&self) -> Vec<String> {
+        self.values.keys().cloned().collect()
+    }
+
+    /// Reads a section below this one; an absent one is empty.
+    pub fn section<T>(&mut self, key: &'static str, walk: impl FnOnce(&mut Self) -> T) -> T {
+        self.asked.push(key);
+        self.below(key, walk)
+    }
+
+    /// Reads a section whose name is the user's.
+    pub fn named<T>(&mut self, name: &str, walk: impl FnOnce(&mut Self) -> T) -> T {
+        self.below(name, walk)
+    }
+
+    fn below<T>(&mut self, key: &str, walk: impl FnOnce(&mut Self) -> T) -> T {
+        let path = self.path_of(key);
+        let mut problems = Vec::new();
+        let values = match self.values.remove(key) {
+            Some(Value::Object(values)) => values,
+            None => Map::new(),
+            Some(Value::Null) => {
+                problems.push(Problem::new(
+                    path.clone(),
+                    "has nothing below it: add keys, or remove it",
+                ));
+                Map::new()
+            }
+            Some(_) => {
+                problems.push(Problem::new(
+                    path.clone(),
+                    "must hold keys of its own, indented below it",
+                ));
+                Map::new()
+            }
+        };
+        // What such a section lacks is not a second problem: of what `walk` reports, nothing is kept.
+        let broken = !problems.is_empty();
+        let mut below = Self {
+            path,
+            values,
+            asked: Vec::new(),
+            vars: self.vars,
+            problems,
+        };
+        let read = walk(&mut below);
+        let mut found = below.close();
+        if broken {
+            found.truncate(1);
+        }
+        self.problems.append(&mut found);
+        read
+    }
+
+    /// A value that is a text. `None` if it is absent or wrong; wrong is a problem.
+    pub fn text<T>(&mut self, key: &'static str, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
+        let value = self.take(key)?;
+        if let Value::Number(_) | Value::Bool(_) = value {
+            // YAML has already read it: `1.10` is 1.1 by now, and what was meant can't be told.
+            self.problem_with(key, value.to_string(), "is not a text to YAML: put it in quotes");
+            return None;
+        }
+        self.checked(key, value, check)
+    }
+
+    /// A value that may be a number or a boolean. `None` if it is absent or wrong; wrong is a problem.
+    pub fn scalar<T>(&mut self, key: &'static str, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
+        let value = self.take(key)?;
+        self.checked(key, value, check)
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<Value> {
+        self.asked.push(key);
+        self.values.remove(key)
+    }
+
+    fn checked<T>(&mut self, key: &str, value: Value, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
+        let given = match value {
+            Value::String(text) => match interpolate(&text, self.vars) {
+                Ok(given) => given,
+                Err(what) => {
+                    self.problem(key, what);
+                    return None;
+                }
+            },
+            Value::Number(number) => number.to_string(),
+            Value::Bool(boolean) => boolean.to_string(),
+            Value::Null => {
+                self.problem(key, "has no value: give one, or remove the key");
+                return None;
+            }
+            Value::Array(_) | Value::Object(_) => {
+                self.problem(key, "must be a single value, not a list or a section");
+                return None;
+            }
+        };
+        check(&given)
+            .map_err(|what| self.problem_with(key, given, what))
+            .ok()
+    }
+
+    fn close(mut self) -> Vec<Problem> {
+        for (key, _) in std::mem::take(&mut self.values) {
+            let what = format!("is not a known key: {}", suggest::one_of(&key, &self.asked));
+            self.problem(&key, what);
+        }
+        self.problems
+    }
+}

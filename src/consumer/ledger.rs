@@ -1,0 +1,178 @@
+//! The account of one shard's records between the read and the checkpoint.
+//!
+//! Pure. Owns the order of what was received and what became of each record. The only place that turns
+//! deliveries into a position: an [`Acknowledged`] exists for the contiguous finished prefix alone.
+
+use std::collections::VecDeque;
+
+use crate::lease::Checkpoint;
+use crate::stream::SequenceNumber;
+
+/// A position up to which every record is finished. Only [`Ledger::acknowledged`] makes one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Acknowledged(Checkpoint);
+
+impl Acknowledged {
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.0
+    }
+}
+
+/// The proof that every record received is finished. Only [`Ledger::drained`] makes one.
+#[derive(Debug)]
+pub struct Drained(());
+
+#[derive(Debug)]
+struct Entry {
+    sequence_number: SequenceNumber,
+    /// Events of this record still to be accepted.
+    open: u32,
+    /// What the record holds of the memory budget.
+    bytes: usize,
+}
+
+/// The records in flight, oldest first.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// The index of the front entry.
+    base: u64,
+    entries: VecDeque<Entry>,
+    bytes: usize,
+    acknowledged: Option<Acknowledged>,
+}
+
+impl Ledger {
+    /// Enters a record of `events` log events; returns its index. With no events it is finished at once
+    /// (filtered, or before the start).
+    pub fn receive(&mut self, sequence_number: SequenceNumber, events: u32, bytes: usize) -> u64 {
+        let index = self.base + self.entries.len() as u64;
+        let bytes = if events == 0 { 0 } else { bytes };
+        self.bytes += bytes;
+        self.entries.push_back(Entry {
+            sequence_number,
+            open: events,
+            bytes,
+        });
+        self.settle();
+        index
+    }
+
+    /// One event of the record at `index` was accepted. `true` if that finished the record.
+    pub fn accepted(&mut self, index: u64) -> bool {
+        let Some(entry) = index
+            .checked_sub(self.base)
+            .and_then(|i| self.entries.get_mut(i as usize))
+        else {
+            return false;
+        };
+        if entry.open == 0 {
+            return false;
+        }
+        entry.open -= 1;
+        if entry.open > 0 {
+            return false;
+        }
+        self.bytes -= entry.bytes;
+        entry.bytes = 0;
+        self.settle();
+        true
+    }
+
+    /// Moves past the finished front.
+    fn settle(&mut self) {
+        while self.entries.front().is_some_and(|e| e.open == 0) {
+            if let Some(done) = self.entries.pop_front() {
+                self.base += 1;
+                self.acknowledged = Some(Acknowledged(Checkpoint::At(done.sequence_number, 0)));
+            }
+        }
+    }
+
+    /// The newest position all of whose predecessors are finished; `None` before the first.
+    pub fn acknowledged(&self) -> Option<&Acknowledged> {
+        self.acknowledged.as_ref()
+    }
+
+    /// Given while nothing is in flight.
+    pub fn drained(&self) -> Option<Drained> {
+        self.entries.is_empty().then_some(Drained(()))
+    }
+
+    /// Records received and not finished (a finished one behind an unfinished one is not counted).
+    pub fn open_records(&self) -> usize {
+        self.entries.iter().filter(|e| e.open > 0).count()
+    }
+
+    /// Bytes held by unfinished records.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn seq(n: u64) -> SequenceNumber {
+        SequenceNumber::parse(&n.to_string()).unwrap()
+    }
+
+    fn position(ledger: &Ledger) -> Option<u64> {
+        ledger.acknowledged().map(|a| match a.checkpoint() {
+            Checkpoint::At(s, 0) => s.as_str().parse().unwrap(),
+            other => panic!("{other}"),
+        })
+    }
+
+    #[test]
+    fn a_checkpoint_moves_only_over_the_contiguous_prefix() {
+        let mut ledger = Ledger::default();
+        let i: Vec<u64> = (1..=4).map(|n| ledger.receive(seq(n), 1, 10)).collect();
+        ledger.accepted(i[1]);
+        ledger.accepted(i[3]);
+        assert_eq!(position(&ledger), None);
+        ledger.accepted(i[0]);
+        assert_eq!(position(&ledger), Some(2));
+        assert!(ledger.drained().is_none());
+        ledger.accepted(i[2]);
+        assert_eq!(position(&ledger), Some(4));
+        assert!(ledger.drained().is_some());
+        assert_eq!(ledger.bytes(), 0);
+    }
+
+    #[test]
+    fn a_record_without_events_is_finished_but_waits_for_those_before_it() {
+        let mut ledger = Ledger::default();
+        let first = ledger.receive(seq(1), 2, 10);
+        ledger.receive(seq(2), 0, 10);
+        assert!(!ledger.accepted(first));
+        assert_eq!(position(&ledger), None);
+        assert!(ledger.accepted(first));
+        assert_eq!(position(&ledger), Some(2));
+    }
+
+    proptest! {
+        #[test]
+        fn the_position_is_always_the_longest_finished_prefix(
+            events in proptest::collection::vec(0u32..3, 1..40),
+            order in proptest::collection::vec(any::<u16>(), 0..120),
+        ) {
+            let mut ledger = Ledger::default();
+            let mut open = events.clone();
+            let indices: Vec<u64> =
+                events.iter().enumerate().map(|(n, e)| ledger.receive(seq(n as u64), *e, 1)).collect();
+            for pick in order {
+                let at = pick as usize % open.len();
+                let expect = open[at] == 1;
+                prop_assert_eq!(ledger.accepted(indices[at]), expect);
+                open[at] = open[at].saturating_sub(1);
+                let prefix = open.iter().take_while(|o| **o == 0).count() as u64;
+                prop_assert_eq!(position(&ledger), prefix.checked_sub(1));
+                prop_assert_eq!(ledger.drained().is_some(), open.iter().all(|o| *o == 0));
+                prop_assert_eq!(ledger.bytes(), open.iter().filter(|o| **o > 0).count());
+            }
+        }
+    }
+}

@@ -1,0 +1,151 @@
+//! The worker's requests to the fleet table, one attempt each: the loop that calls them repeats.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::clock::{Clock, timeout};
+use crate::lease::heartbeat::Times;
+use crate::lease::plan::{Observer, Scanned, Suspect};
+use crate::lease::{Lease, SharedTable, TableError, WorkerId, Written};
+use crate::metrics::Metrics;
+
+/// A scan has many pages; each is a request, so the whole may take longer than one.
+const SCAN_FACTOR: u32 = 10;
+
+pub(super) struct Fleet {
+    table: SharedTable,
+    clock: Arc<dyn Clock>,
+    times: Times,
+    pub(super) me: WorkerId,
+    pub(super) observer: Observer,
+    metrics: Metrics,
+}
+
+impl Fleet {
+    pub(super) fn new(
+        table: SharedTable,
+        clock: Arc<dyn Clock>,
+        times: Times,
+        me: WorkerId,
+        observer: Observer,
+        metrics: Metrics,
+    ) -> Self {
+        Self {
+            table,
+            clock,
+            times,
+            me,
+            observer,
+            metrics,
+        }
+    }
+
+    /// Reads the worker rows; the suspects among them. The error has been told.
+    pub(super) async fn scan_workers(&mut self) -> Result<Vec<Suspect>, ()> {
+        let started = self.clock.now();
+        // Not longer than a request: a worker that waits for the rows of others must not lose its own.
+        let rows = self
+            .bounded("reading the worker rows", 1, self.table.workers())
+            .await?;
+        Ok(self.observer.workers(
+            Scanned {
+                started,
+                received: self.clock.now(),
+            },
+            rows,
+        ))
+    }
+
+    /// Reads all leases. The error has been told.
+    pub(super) async fn scan_leases(&mut self) -> Result<Vec<Lease>, ()> {
+        let started = self.clock.now();
+        let leases = self
+            .bounded("reading the leases", SCAN_FACTOR, self.table.leases())
+            .await?;
+        self.observer.leases(
+            Scanned {
+                started,
+                received: self.clock.now(),
+            },
+            &leases,
+        );
+        Ok(leases)
+    }
+
+    /// Writes the certificate that a worker is dead (rule 4). `true`: its leases are free now.
+    pub(super) async fn evict(&mut self, suspect: &Suspect) -> bool {
+        let asked = self.table.evict(&suspect.id, suspect.heartbeat);
+        let Ok(written) = self.bounded("evicting a dead worker", 1, asked).await else {
+            return false;
+        };
+        let gone = match written {
+            Written::Applied => {
+                info!(worker = %suspect.id, "evicted a worker whose heartbeat stood still");
+                self.metrics.evictions.with_label_values::<&str>(&[]).inc();
+                true
+            }
+            // Another was faster, or my own first attempt went through.
+            Written::Refused(Some(row)) => row.evicted || row.tombstone,
+            Written::Refused(None) => false,
+        };
+        if gone {
+            self.observer.evicted(&suspect.id);
+        }
+        gone
+    }
+
+    pub(super) async fn delete_worker(&self, id: &WorkerId, heartbeat: u64) {
+        // A failure leaves the row to the next round.
+        let _ = self
+            .bounded(
+                "removing an old worker row",
+                1,
+                self.table.delete_worker(id, heartbeat),
+            )
+            .await;
+    }
+
+    /// Removes this worker's own row after a drain. If it fails, the row is evicted in time.
+    pub(super) async fn leave(&self) {
+        for _ in 0..3 {
+            let Ok(rows) = self
+                .bounded("reading the worker rows", 1, self.table.workers())
+                .await
+            else {
+                continue;
+            };
+            let Some(mine) = rows.into_iter().find(|r| r.id == self.me) else {
+                return;
+            };
+            let asked = self.table.delete_worker(&self.me, mine.heartbeat);
+            // Refused: a heartbeat came in between; read again.
+            if let Ok(Written::Applied) = self.bounded("removing the worker's row", 1, asked).await {
+                return;
+            }
+        }
+    }
+
+    async fn bounded<T>(
+        &self,
+        what: &str,
+        requests: u32,
+        work: impl Future<Output = Result<T, TableError>>,
+    ) -> Result<T, ()> {
+        let limit: Duration = self.times.request * requests;
+        let class = match timeout(&*self.clock, limit, work).await {
+            Ok(Ok(done)) => return Ok(done),
+            Ok(Err(error)) => {
+                warn!(%error, "{what} failed; repeating");
+                error.class()
+            }
+            Err(_) => {
+                warn!("no answer within {limit:?} when {what}; repeating");
+                "timeout"
+            }
+        };
+        self.metrics.table_errors.with_label_values(&[class]).inc();
+        Err(())
+    }
+}

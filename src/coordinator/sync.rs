@@ -1,0 +1,382 @@
+//! The shard sync of one pipeline: a lease for every shard, and none for ever.
+//!
+//! Owns the stream rows and the creation and removal of leases that nobody holds. Lists all shards
+//! periodically, because a shard's end does not always show its children. Every write is conditional, so
+//! that two syncs at once are harmless.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use crate::backoff::Backoff;
+use crate::clock::timeout;
+use crate::config::{Start, StreamChoice};
+use crate::consumer::Pipeline;
+use crate::lease::held::Leases;
+use crate::lease::{Expected, Lease, ResolvedStart, StreamRow, TableError, Written};
+use crate::readiness::Readiness;
+use crate::stream::lineage::{self, FirstPosition, Waiting};
+use crate::stream::{ShardListing, SourceError, StreamArn};
+
+/// Complete listings that must agree that a shard is gone before its lease goes.
+const LISTINGS_KEPT: usize = 3;
+/// One sync, with all pages of all listings: 100 shards a page, 5 pages a second.
+const SYNC_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// What a sync has found out.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Synced {
+    pub(super) pipeline: String,
+    /// The pipeline's streams, oldest first, with their last complete listing.
+    pub(super) streams: Vec<(StreamArn, Option<ShardListing>)>,
+    /// Leases were created or removed.
+    pub(super) changed: bool,
+}
+
+impl Synced {
+    /// Whether the lease may be read now.
+    pub(super) fn lets_start(&self, lease: &Lease, leases: &lineage::Leases) -> bool {
+        let at = match &lease.stream {
+            Some(stream) => self.streams.iter().position(|(arn, _)| arn == stream),
+            None => self.streams.len().checked_sub(1),
+        };
+        // A stream that this pipeline does not read (any more).
+        let Some((at, (_, listing))) = at.and_then(|at| Some((at, self.streams.get(at)?))) else {
+            return false;
+        };
+        let earlier: Vec<StreamArn> = self.streams[..at].iter().map(|(arn, _)| arn.clone()).collect();
+        match lineage::startable(lease, leases, listing.as_ref(), &earlier) {
+            Ok(()) => true,
+            Err(Waiting::Ended) => false,
+            Err(why) => {
+                debug!(lease = %lease.key, ?why, "not read yet");
+                false
+            }
+        }
+    }
+}
+
+/// Why a sync did not finish. It is repeated.
+#[derive(Debug, thiserror::Error)]
+enum SyncError {
+    #[error("the stream could not be listed: {0}")]
+    Source(#[from] SourceError),
+    #[error("the state tables could not be read or written: {0}")]
+    Table(#[from] TableError),
+    #[error("no answer in time from {0}")]
+    Slow(&'static str),
+    #[error("this worker is fenced")]
+    Fenced,
+}
+
+pub(super) struct Syncer {
+    pipeline: Arc<Pipeline>,
+    readiness: Readiness,
+    leases: Leases,
+    rng: fastrand::Rng,
+    found: mpsc::UnboundedSender<Synced>,
+    again: mpsc::Receiver<()>,
+    last: Synced,
+    /// The last complete listings of each stream, newest at the back.
+    listings: BTreeMap<StreamArn, VecDeque<ShardListing>>,
+}
+
+impl Syncer {
+    pub(super) fn new(
+        pipeline: Arc<Pipeline>,
+        readiness: Readiness,
+        leases: Leases,
+        rng: fastrand::Rng,
+        found: mpsc::UnboundedSender<Synced>,
+        again: mpsc::Receiver<()>,
+    ) -> Self {
+        let last = Synced {
+            pipeline: pipeline.config.name.clone(),
+            ..Synced::default()
+        };
+        Self {
+            pipeline,
+            readiness,
+            leases,
+            rng,
+            found,
+            again,
+            last,
+            listings: BTreeMap::new(),
+        }
+    }
+
+    /// Syncs at once, then periodically and when asked to. Ends with the worker's life.
+    pub(super) async fn run(mut self) {
+        let clock = self.pipeline.clock.clone();
+        let part = format!("source of {}", self.pipeline.config.name);
+        let mut backoff = Backoff::default();
+        while self.leases.fence().check().is_ok() {
+            let wait = match timeout(&*clock, SYNC_TIMEOUT, self.sync())
+                .await
+                .unwrap_or(Err(SyncError::Slow("a sync")))
+            {
+                Ok(()) => {
+                    backoff.reset();
+                    self.readiness.solved(&part);
+                    self.pipeline
+                        .config
+                        .source
+                        .sync_interval
+                        .mul_f64(0.9 + 0.2 * self.rng.f64())
+                }
+                Err(error) => {
+                    self.last.changed = false;
+                    self.readiness.problem(&part, error.to_string());
+                    if let SyncError::Source(error) = &error {
+                        let labels = [self.pipeline.config.name.as_str(), error.class()];
+                        self.pipeline
+                            .metrics
+                            .source_errors
+                            .with_label_values(&labels)
+                            .inc();
+                    }
+                    if (backoff.failures() + 1).is_power_of_two() {
+                        warn!(pipeline = %self.pipeline.config.name, %error, "the shard sync failed; repeating");
+                    }
+                    backoff.next(&mut self.rng) + Duration::from_millis(200)
+                }
+            };
+            // A failed first sync is told too: the pipeline was looked at, the problem stands in /readyz.
+            if self.found.send(self.last.clone()).is_err() {
+                return;
+            }
+            // Cancel-safe: recv keeps its queue, a sleep is no loss.
+            tokio::select! {
+                biased;
+                Some(()) = self.again.recv() => {}
+                () = clock.sleep(wait) => {}
+            }
+        }
+    }
+
+    async fn sync(&mut self) -> Result<(), SyncError> {
+        let name = self.pipeline.config.name.clone();
+        // A table without a stream may still have had one, to be read to its end.
+        let (current, none) = match self.pipeline.source.current().await {
+            Ok(arn) => (Some(arn), None),
+            Err(SourceError::NoStream(why)) => (None, Some(SourceError::NoStream(why))),
+            Err(error) => return Err(error.into()),
+        };
+        let rows = self.table_rows().await?;
+        let mut rows: BTreeMap<StreamArn, StreamRow> = rows
+            .into_iter()
+            .filter(|r| r.pipeline == name && self.is_ours(&r.arn))
+            .map(|r| (r.arn.clone(), r))
+            .collect();
+        let mut arns: Vec<StreamArn> = rows.keys().chain(current.as_ref()).cloned().collect();
+        // The label is the time the stream was enabled.
+        arns.sort_by(|a, b| (a.label(), a).cmp(&(b.label(), b)));
+        arns.dedup();
+        if arns.is_empty() {
+            return Err(none
+                .unwrap_or(SourceError::NoStream("no stream is known".to_owned()))
+                .into());
+        }
+
+        let mut leases = self.table_leases().await?;
+        let mut changed = false;
+        let mut streams = Vec::new();
+        for (at, arn) in arns.iter().enumerate() {
+            let is_current = current.as_ref() == Some(arn);
+            let in_use = leases.values().any(|l| l.stream.as_ref() == Some(arn));
+            if !is_current && !in_use && rows.get(arn).is_some_and(|r| r.complete) {
+                continue; // read to its end and tidied away
+            }
+            let listing = match self.pipeline.source.list_shards(arn).await {
+                Ok(listing) => listing,
+                // Deleted with all its shards; the consumers of unfinished leases will find that out.
+                Err(SourceError::NotFound(_)) if !is_current => ShardListing {
+                    shards: Vec::new(),
+                    disabled: true,
+                },
+                Err(error) => return Err(error.into()),
+            };
+            let (row, first) = self.stream_row(arn, rows.remove(arn), at > 0).await?;
+            changed |= self.create_missing(arn, &listing, &mut leases, first).await?;
+            if !row.complete {
+                self.complete(arn).await?;
+            }
+            let kept = self.listings.entry(arn.clone()).or_default();
+            kept.push_back(listing.clone());
+            if kept.len() > LISTINGS_KEPT {
+                kept.pop_front();
+            }
+            changed |= self.remove_finished(arn, &leases).await?;
+            streams.push((arn.clone(), Some(listing)));
+        }
+        self.last = Synced {
+            pipeline: name,
+            streams,
+            changed,
+        };
+        match none {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    fn is_ours(&self, arn: &StreamArn) -> bool {
+        match &self.pipeline.config.source.stream {
+            StreamChoice::Arn(configured) => configured == arn,
+            StreamChoice::Table(table) => arn.table() == Some(table),
+        }
+    }
+
+    /// The stream's row, written now if it is new, and where its missing leases start.
+    async fn stream_row(
+        &self,
+        arn: &StreamArn,
+        known: Option<StreamRow>,
+        follows_another: bool,
+    ) -> Result<(StreamRow, FirstPosition), SyncError> {
+        if let Some(row) = known {
+            let first = if row.complete {
+                FirstPosition::Later
+            } else {
+                FirstPosition::Start(row.start)
+            };
+            return Ok((row, first));
+        }
+        let mut closed_is_past = false;
+        let start = match self.pipeline.config.source.start {
+            // The table was being read when its stream was enabled anew: nothing may be skipped.
+            _ if follows_another => ResolvedStart::TrimHorizon,
+            Start::TrimHorizon => ResolvedStart::TrimHorizon,
+            Start::At(time) => ResolvedStart::At(time),
+            // Once, by the service's own clock, after the listing: what was closed by then is past.
+            Start::Latest => {
+                closed_is_past = true;
+                ResolvedStart::At(self.pipeline.source.service_time(arn).await?.floor_second())
+            }
+        };
+        let row = StreamRow {
+            pipeline: self.pipeline.config.name.clone(),
+            arn: arn.clone(),
+            start,
+            complete: false,
+        };
+        let limit = self.pipeline.request_timeout;
+        match timeout(
+            &*self.pipeline.clock,
+            limit,
+            self.pipeline.table.create_stream(&row),
+        )
+        .await
+        {
+            Ok(written) => match written? {
+                Written::Applied => {
+                    info!(pipeline = %row.pipeline, stream = %arn, ?start, "a new stream");
+                    let first = match closed_is_past {
+                        true => FirstPosition::StartClosedIsPast(start),
+                        false => FirstPosition::Start(start),
+                    };
+                    Ok((row, first))
+                }
+                // Another worker, or an earlier attempt of mine, resolved the start: that one counts. Its
+                // listing was another too, so that nothing is known to be past.
+                Written::Refused(Some(row)) if row.complete => Ok((row, FirstPosition::Later)),
+                Written::Refused(Some(row)) => {
+                    let first = FirstPosition::Start(row.start);
+                    Ok((row, first))
+                }
+                Written::Refused(None) => Err(SyncError::Slow("the fleet table")),
+            },
+            Err(_) => Err(SyncError::Slow("the fleet table")),
+        }
+    }
+
+    async fn create_missing(
+        &mut self,
+        arn: &StreamArn,
+        listing: &ShardListing,
+        leases: &mut lineage::Leases,
+        first: FirstPosition,
+    ) -> Result<bool, SyncError> {
+        let name = self.pipeline.config.name.clone();
+        let mut missing = lineage::missing(&name, arn, listing, leases, first);
+        let mut changed = false;
+        if !missing.replace.is_empty() {
+            for old in &missing.replace {
+                warn!(lease = %old.key, "the new stream uses a shard id of the old one again: its ended lease makes room");
+                changed |= self.delete(old).await?;
+                leases.remove(&old.key);
+            }
+            missing = lineage::missing(&name, arn, listing, leases, first);
+        }
+        for lease in missing.create {
+            self.leases.create(&lease).await.map_err(|_| SyncError::Fenced)?;
+            debug!(lease = %lease.key, position = %lease.checkpoint, "created the lease");
+            leases.insert(lease.key.clone(), lease);
+            changed = true;
+        }
+        Ok(changed)
+    }
+
+    async fn remove_finished(&self, arn: &StreamArn, leases: &lineage::Leases) -> Result<bool, SyncError> {
+        let mut changed = false;
+        let Some(listings) = self.listings.get(arn).filter(|l| l.len() == LISTINGS_KEPT) else {
+            return Ok(false);
+        };
+        let listings: Vec<ShardListing> = listings.iter().cloned().collect();
+        for lease in lineage::finished(arn, &listings, leases) {
+            if self.delete(lease).await? {
+                info!(lease = %lease.key, "removed the lease of a shard that has ended and left the stream");
+                changed = true;
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn delete(&self, lease: &Lease) -> Result<bool, SyncError> {
+        let expected = Expected {
+            owner: lease.owner.clone(),
+            counter: lease.counter,
+        };
+        let asked = self.pipeline.table.delete_lease(&lease.key, &expected);
+        match timeout(&*self.pipeline.clock, self.pipeline.request_timeout, asked).await {
+            // Refused: it changed since the scan; the next sync looks again.
+            Ok(written) => Ok(written? == Written::Applied),
+            Err(_) => Err(SyncError::Slow("the lease table")),
+        }
+    }
+
+    async fn complete(&self, arn: &StreamArn) -> Result<(), SyncError> {
+        let asked = self
+            .pipeline
+            .table
+            .complete_stream(&self.pipeline.config.name, arn);
+        match timeout(&*self.pipeline.clock, self.pipeline.request_timeout, asked).await {
+            Ok(written) => written.map(|_| ()).map_err(SyncError::from),
+            Err(_) => Err(SyncError::Slow("the fleet table")),
+        }
+    }
+
+    async fn table_rows(&self) -> Result<Vec<StreamRow>, SyncError> {
+        let limit = self.pipeline.request_timeout * 10;
+        match timeout(&*self.pipeline.clock, limit, self.pipeline.table.streams()).await {
+            Ok(rows) => Ok(rows?),
+            Err(_) => Err(SyncError::Slow("the fleet table")),
+        }
+    }
+
+    async fn table_leases(&self) -> Result<lineage::Leases, SyncError> {
+        let limit = self.pipeline.request_timeout * 10;
+        match timeout(&*self.pipeline.clock, limit, self.pipeline.table.leases()).await {
+            Ok(leases) => Ok(leases?
+                .into_iter()
+                .filter(|l| l.key.pipeline() == Some(&self.pipeline.config.name))
+                .map(|l| (l.key.clone(), l))
+                .collect()),
+            Err(_) => Err(SyncError::Slow("the lease table")),
+        }
+    }
+}

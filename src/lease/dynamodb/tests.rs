@@ -1,0 +1,156 @@
+use super::*;
+use crate::aws::canned::{self, Canned};
+use crate::clock::SystemClock;
+
+fn table(canned: &Canned) -> DynamoDbTable {
+    DynamoDbTable::new(Client::new(&canned.config()), "app", Arc::new(SystemClock))
+}
+
+const LEASE: &str = r#"{"leaseKey":{"S":"p/s"},"leaseCounter":{"N":"4"},"leaseOwner":{"S":"you"},
+    "checkpoint":{"S":"LATEST"},"throughputKBps":{"N":"3.1"},"other":{"L":[]}}"#;
+
+fn expected() -> Expected {
+    Expected {
+        owner: Some(WorkerId::new("me")),
+        counter: 3,
+    }
+}
+
+async fn release(canned: &Canned) -> Result<Written<Lease>, TableError> {
+    let key = LeaseKey::new("p/s");
+    table(canned)
+        .update_lease(&key, &expected(), &LeaseChange::Release)
+        .await
+}
+
+#[tokio::test]
+async fn a_refused_write_brings_the_row_that_refused_it() {
+    let code = "com.amazonaws.dynamodb.v20120810#ConditionalCheckFailedException";
+    let canned = Canned::new([
+        canned::answer(400, &format!(r#"{{"__type":"{code}","Item":{LEASE}}}"#)),
+        canned::answer(400, &format!(r#"{{"__type":"{code}","message":"m"}}"#)),
+    ]);
+    let Written::Refused(Some(lease)) = release(&canned).await.unwrap() else {
+        panic!("expected the row");
+    };
+    assert_eq!(
+        (lease.owner, lease.counter, lease.shard.as_str()),
+        (Some(WorkerId::new("you")), 4, "s")
+    );
+    assert_eq!(release(&canned).await.unwrap(), Written::Refused(None));
+    assert!(canned.asked()[0].contains(r#""ReturnValuesOnConditionCheckFailure":"ALL_OLD""#));
+}
+
+#[tokio::test]
+async fn a_write_that_failed_says_whether_it_may_have_been_applied() {
+    for (answer, applied) in [
+        (canned::error(400, "ThrottlingException"), "no: slow down"),
+        (
+            canned::error(400, "ProvisionedThroughputExceededException"),
+            "no: slow down",
+        ),
+        (
+            canned::error(400, "TransactionConflictException"),
+            "no: slow down",
+        ),
+        (canned::error(500, "InternalServerError"), "perhaps"),
+        (canned::answer(502, "<html>"), "perhaps"),
+        (canned::error(503, "ServiceUnavailable"), "no: repeat"),
+        (
+            canned::error(400, "AccessDeniedException"),
+            "no: a person must act",
+        ),
+        (
+            canned::error(400, "ResourceNotFoundException"),
+            "no: a person must act",
+        ),
+        (canned::error(400, "ValidationException"), "no: a person must act"),
+    ] {
+        let error = release(&Canned::new([answer.clone()])).await.unwrap_err();
+        let seen = match error {
+            TableError::Throttled(_) => "no: slow down",
+            TableError::Unanswered(_) => "perhaps",
+            TableError::Unavailable(_) => "no: repeat",
+            TableError::Refused(_) => "no: a person must act",
+        };
+        assert_eq!(seen, applied, "{answer:?}");
+    }
+    // No answer at all: the connection broke.
+    let error = release(&Canned::default()).await.unwrap_err();
+    assert!(matches!(error, TableError::Unanswered(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_read_that_got_no_answer_changed_nothing() {
+    let error = table(&Canned::default()).leases().await.unwrap_err();
+    assert!(matches!(error, TableError::Unavailable(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_scan_reads_all_pages_and_passes_over_rows_that_are_no_leases() {
+    let metrics = r#"{"leaseKey":{"S":"w"},"entityType":{"S":"WORKER_METRIC_STATS"}}"#;
+    let canned = Canned::new([
+        canned::ok(&format!(
+            r#"{{"Items":[{LEASE},{metrics}],"LastEvaluatedKey":{{"leaseKey":{{"S":"w"}}}}}}"#
+        )),
+        canned::ok(&format!(r#"{{"Items":[{LEASE}]}}"#)),
+    ]);
+    assert_eq!(table(&canned).leases().await.unwrap().len(), 2);
+    let asked = canned.asked();
+    assert!(asked.iter().all(|a| a.contains(r#""ConsistentRead":true"#)));
+    assert!(asked[1].contains(r#""ExclusiveStartKey":{"leaseKey":{"S":"w"}}"#));
+}
+
+#[tokio::test]
+async fn an_unreadable_row_is_named_and_left_alone() {
+    let canned = Canned::new([canned::ok(r#"{"Items":[{"leaseKey":{"S":"p/s"}}]}"#)]);
+    let error = table(&canned).leases().await.unwrap_err();
+    assert!(matches!(error, TableError::Refused(_)));
+    assert!(error.to_string().contains("\"p/s\"") && error.to_string().contains("leaseCounter"));
+}
+
+fn described(key: &str, kind: &str, status: &str) -> canned::Answer {
+    canned::ok(&format!(
+        r#"{{"Table":{{"TableStatus":"{status}","KeySchema":[{{"AttributeName":"{key}","KeyType":"HASH"}}],
+        "AttributeDefinitions":[{{"AttributeName":"{key}","AttributeType":"{kind}"}}]}}}}"#
+    ))
+}
+
+#[tokio::test]
+async fn a_table_of_another_make_is_refused_before_anything_is_written() {
+    let missing = || canned::error(400, "ResourceNotFoundException");
+    for (first, second) in [
+        (described("pk", "S", "ACTIVE"), None),
+        (described("leaseKey", "N", "ACTIVE"), None),
+        (missing(), Some(described("kind", "S", "ACTIVE"))),
+    ] {
+        let canned = Canned::new([Some(first), second].into_iter().flatten());
+        let error = table(&canned).prepare(&[]).await.unwrap_err();
+        assert!(matches!(error, PrepareError::Unusable(_)), "{error}");
+        assert!(canned.asked().iter().all(|asked| !asked.contains("KeySchema")));
+    }
+    for source in ["app", "app-fleet"] {
+        let canned = Canned::default();
+        let error = table(&canned).prepare(&[source.to_owned()]).await.unwrap_err();
+        assert!(
+            error
+                .to_string()
+                .contains(&format!("table {source} is the source"))
+        );
+        assert!(canned.asked().is_empty(), "nothing was asked");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_table_that_never_becomes_active_ends_in_an_error() {
+    let creating = described("leaseKey", "S", "CREATING");
+    let fleet = canned::ok(
+        r#"{"Table":{"TableStatus":"ACTIVE","KeySchema":[{"AttributeName":"kind","KeyType":"HASH"},
+        {"AttributeName":"id","KeyType":"RANGE"}],"AttributeDefinitions":[
+        {"AttributeName":"kind","AttributeType":"S"},{"AttributeName":"id","AttributeType":"S"}]}}"#,
+    );
+    let looks = std::iter::repeat_n(creating.clone(), 100);
+    let canned = Canned::new([creating.clone(), fleet].into_iter().chain(looks));
+    let error = table(&canned).prepare(&[]).await.unwrap_err();
+    assert!(error.to_string().contains("still CREATING"), "{error}");
+}

@@ -1,0 +1,154 @@
+//! The heartbeat: how a worker says that it lives.
+//!
+//! Owns this worker's row in the fleet table while the worker id is in use. One write each third of the
+//! lease duration keeps the fence open; the first write that finds the row evicted, gone or changed ends
+//! this worker id (protocol rules 1, 2, 4, 13). It never re-creates its row.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::fence::{Fence, Fenced};
+use super::{SharedTable, TableError, WorkerRow, Written};
+use crate::backoff::Backoff;
+use crate::clock::{Clock, Monotonic, timeout};
+use crate::metrics::Metrics;
+
+/// The protocol's times, all from one setting (rule 1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Times {
+    /// Between two heartbeats, ± 10 %.
+    pub heartbeat: Duration,
+    /// From the start of the last heartbeat until the worker fences itself.
+    pub fence: Duration,
+    /// From the sight of a heartbeat until others may call its worker dead. Above `fence`.
+    pub takeover: Duration,
+    /// A request to the tables.
+    pub request: Duration,
+}
+
+impl Times {
+    /// 10 s give 3.3, 8, 8.5 and 1 s.
+    pub fn of(lease_duration: Duration) -> Self {
+        Self {
+            heartbeat: lease_duration.mul_f64(0.33),
+            fence: lease_duration.mul_f64(0.8),
+            takeover: lease_duration.mul_f64(0.85),
+            request: lease_duration.mul_f64(0.2).min(Duration::from_secs(1)),
+        }
+    }
+}
+
+/// What the rest of the worker tells the heartbeat.
+#[derive(Debug, Default)]
+pub struct Vitals {
+    /// The leases held, for the row.
+    pub leases_held: AtomicU64,
+    /// 1 while the worker drains.
+    pub draining: AtomicU64,
+    /// When the coordinator last came round, in nanoseconds of the clock. A heartbeat must not hide a
+    /// stuck worker (rule 16): without progress for F it stops.
+    pub coordinator_seen: AtomicU64,
+}
+
+impl Vitals {
+    pub fn seen(&self, now: Monotonic) {
+        self.coordinator_seen
+            .store(now.since_origin().as_nanos() as u64, Ordering::Relaxed);
+    }
+
+    fn stuck(&self, now: Monotonic, limit: Duration) -> bool {
+        let seen = Duration::from_nanos(self.coordinator_seen.load(Ordering::Relaxed));
+        now.since(Monotonic::from_origin(seen)) > limit
+    }
+}
+
+/// One worker's heartbeat.
+pub struct Heartbeat {
+    pub table: SharedTable,
+    pub clock: Arc<dyn Clock>,
+    pub rng: fastrand::Rng,
+    pub fence: Fence,
+    pub times: Times,
+    pub vitals: Arc<Vitals>,
+    pub metrics: Metrics,
+    /// The row as last written.
+    pub row: WorkerRow,
+}
+
+impl Heartbeat {
+    /// Beats until the fence falls. Returns the row as it was last known.
+    pub async fn run(mut self) -> WorkerRow {
+        loop {
+            let jitter = 0.9 + 0.2 * self.rng.f64();
+            let wait = self.times.heartbeat.mul_f64(jitter);
+            // The row's numbers may change before the beat is due; they are read when it is written.
+            self.clock
+                .sleep(wait.min(self.fence.remaining().unwrap_or_default()))
+                .await;
+            if self.vitals.stuck(self.clock.now(), self.times.fence) {
+                warn!(
+                    "the coordinator made no progress for {:?}: no more heartbeats",
+                    self.times.fence
+                );
+                self.fence.close();
+            }
+            if self.beat().await.is_err() {
+                self.fence.close();
+                return self.row;
+            }
+        }
+    }
+
+    /// One heartbeat, repeated with the same condition until it is answered or the fence falls.
+    async fn beat(&mut self) -> Result<(), Fenced> {
+        let mut next = self.row.clone();
+        next.heartbeat += 1;
+        next.leases_held = self.vitals.leases_held.load(Ordering::Relaxed);
+        next.draining = self.vitals.draining.load(Ordering::Relaxed) != 0;
+        // The first attempt without an answer may be the one that was applied: the fence counts from there.
+        let mut first_unanswered = None;
+        let mut backoff = Backoff::default();
+        loop {
+            self.fence.check()?;
+            let since = first_unanswered.unwrap_or(self.clock.now());
+            match timeout(&*self.clock, self.times.request, self.table.beat(&next)).await {
+                Ok(Ok(Written::Applied)) => return self.beaten(next, since),
+                Ok(Ok(Written::Refused(Some(row)))) if mine(&row, &next) => return self.beaten(next, since),
+                Ok(Ok(Written::Refused(row))) => {
+                    warn!(?row, "another worker has evicted this one");
+                    return Err(Fenced);
+                }
+                Ok(Err(error)) => {
+                    self.metrics
+                        .table_errors
+                        .with_label_values(&[error.class()])
+                        .inc();
+                    warn!(error = %error, "the heartbeat was not written; repeating");
+                    if matches!(error, TableError::Unanswered(_)) {
+                        first_unanswered = Some(since);
+                    }
+                }
+                Err(_) => {
+                    first_unanswered = Some(since);
+                    self.metrics.table_errors.with_label_values(&["timeout"]).inc();
+                    debug!("no answer to the heartbeat; repeating");
+                }
+            }
+            self.clock.sleep(backoff.next(&mut self.rng)).await;
+        }
+    }
+
+    fn beaten(&mut self, row: WorkerRow, since: Monotonic) -> Result<(), Fenced> {
+        self.row = row;
+        self.metrics.heartbeats.with_label_values::<&str>(&[]).inc();
+        self.fence.extend(since)
+    }
+}
+
+/// My own earlier attempt, whose answer was lost.
+fn mine(row: &WorkerRow, next: &WorkerRow) -> bool {
+    row.id == next.id && row.heartbeat == next.heartbeat && !row.evicted && !row.tombstone
+}

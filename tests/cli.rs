@@ -1,0 +1,66 @@
+//! The binary as a person or a supervisor meets it: what it prints where, and its exit codes.
+
+#![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
+
+use std::process::{Command, Output};
+
+/// Runs `weir` with these arguments and an environment of these variables alone.
+fn weir(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_weir"))
+        .args(arguments)
+        .env_clear()
+        .envs(variables.iter().copied())
+        .output()
+        .unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn wrong_settings_exit_with_2_and_nothing_but_the_problems_on_stderr() {
+    let out = weir(&["run", "--table", "a/b"], &[("WEIR_START", "soon")]);
+    assert_eq!(out.status.code(), Some(2));
+    assert_eq!(text(&out.stdout), "");
+    let lines: Vec<&str> = text(&out.stderr).lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(lines[0].starts_with("--table: `a/b`"));
+    assert!(lines[1].starts_with("--log-group: is missing"));
+    assert!(lines[2].starts_with("--start (from WEIR_START): `soon`"));
+}
+
+#[test]
+fn a_wrong_log_level_exits_with_2() {
+    let out = weir(
+        &["run", "--table", "orders", "--log-group", "g"],
+        &[("WEIR_LOG", "weir=loud")],
+    );
+    assert_eq!(out.status.code(), Some(2));
+    assert!(
+        text(&out.stderr).starts_with("WEIR_LOG: `weir=loud` is not a filter"),
+        "{}",
+        text(&out.stderr)
+    );
+}
+
+#[test]
+fn an_unknown_flag_exits_with_2_and_names_the_nearest() {
+    let out = weir(&["run", "--tabel", "orders"], &[]);
+    assert_eq!(out.status.code(), Some(2));
+    assert!(text(&out.stderr).contains("'--table'"), "{}", text(&out.stderr));
+}
+
+#[test]
+fn version_and_help_go_to_stdout_and_exit_with_0() {
+    let out = weir(&["--version"], &[]);
+    assert_eq!(out.status.code(), Some(0));
+    assert_eq!(
+        text(&out.stdout),
+        concat!("weir ", env!("CARGO_PKG_VERSION"), "\n")
+    );
+    let out = weir(&["run", "--help"], &[]);
+    assert_eq!(out.status.code(), Some(0));
+    assert!(text(&out.stdout).contains("weir run --table orders --log-group /cdc/orders"));
+    assert_eq!(text(&out.stderr), "");
+}

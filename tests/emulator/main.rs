@@ -1,0 +1,11 @@
+//! The adapters against AWS emulators by others, so that Weir's own fakes are not the only judge.
+//!
+//! Each test starts an emulator of its own on a free loopback port. The emulators are Python packages; the
+//! tests look for them in `$WEIR_TOOLS/venv/bin`, else in `target/tools/venv/bin`.
+
+#![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
+
+mod emulator;
+mod leases;
+mod logs;
+mod streams;
