@@ -1,12 +1,24 @@
 //! Weir as the simulation runs it: one `coordinator::run` per process, on the world's fakes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use weir::config::Start;
+use tokio::sync::watch;
+use weir::config::{AwsSettings, DestinationConfig, PipelineConfig, SourceConfig, Start, StreamChoice};
+use weir::coordinator::{self, Pipeline, Worker};
+use weir::logs::template::{Template, TemplateKind};
+use weir::metrics::Metrics;
+use weir::readiness::Readiness;
+use weir::shutdown;
 
+use crate::clock::SimClock;
+use crate::logs::SimLogs;
+use crate::ownership::LEASE;
 use crate::process::Program;
-use crate::world::State;
+use crate::source::SimSource;
+use crate::table::SimTable;
+use crate::world::{Seat, State};
 
 /// How often a worker writes a moved checkpoint (the default).
 pub const CHECKPOINT: Duration = Duration::from_secs(15);
@@ -58,6 +70,80 @@ impl State {
     }
 }
 
+/// The real thing.
 pub fn program() -> Program {
-    crate::reader::program(crate::reader::Sin::None)
+    Arc::new(|seat, told| Box::pin(weir(seat, told)))
+}
+
+async fn weir(seat: Seat, mut told: watch::Receiver<bool>) -> Result<(), String> {
+    let (stopper, stop) = shutdown::channel();
+    let work = coordinator::run(worker(&seat), stop);
+    tokio::pin!(work);
+    // Safe to cancel: `work` is only borrowed, and a wish stays wished.
+    let end = tokio::select! {
+        biased;
+        end = &mut work => end,
+        () = wished(&mut told) => {
+            stopper.stop();
+            work.await
+        }
+    };
+    end.map_err(|died| died.to_string())
+}
+
+async fn wished(told: &mut watch::Receiver<bool>) {
+    // A closed channel is the end of the story.
+    let _slot_is_there = told.wait_for(|stop| *stop).await;
+}
+
+fn worker(seat: &Seat) -> Worker {
+    let (settings, seed) = seat.world.with(|s| (s.settings, s.procs[seat.pid].rng_seed));
+    let metrics = Metrics::new();
+    Worker {
+        host: format!("p{}", seat.pid),
+        clock: Arc::new(SimClock::new(seat.clone())),
+        rng: Rng::with_seed(seed),
+        table: Arc::new(SimTable { seat: seat.clone() }),
+        pipelines: vec![Pipeline {
+            name: "orders".to_owned(),
+            source: Arc::new(SimSource { seat: seat.clone() }),
+            sink: Arc::new(SimLogs { seat: seat.clone() }),
+            config: config(&settings),
+        }],
+        settings: coordinator::Settings {
+            application: "weir".to_owned(),
+            lease_duration: LEASE,
+            checkpoint_interval: CHECKPOINT,
+            memory: settings.memory,
+            ..coordinator::Settings::default()
+        },
+        metrics,
+        readiness: Readiness::new(),
+    }
+}
+
+fn config(settings: &Settings) -> PipelineConfig {
+    let stream = if settings.one_log_stream {
+        "all"
+    } else {
+        "{shard_id}"
+    };
+    PipelineConfig {
+        name: "orders".to_owned(),
+        source: SourceConfig {
+            stream: StreamChoice::Table("orders".to_owned()),
+            start: settings.start,
+            poll_busy: Duration::ZERO,
+            poll_idle: settings.poll_idle,
+            sync_interval: settings.sync_interval,
+            aws: AwsSettings::default(),
+        },
+        destination: DestinationConfig {
+            group: Template::parse("/cdc/{table}", TemplateKind::Group).unwrap(),
+            stream: Template::parse(stream, TemplateKind::Stream).unwrap(),
+            create: true,
+            retention_days: Some(30),
+            aws: AwsSettings::default(),
+        },
+    }
 }
