@@ -176,7 +176,7 @@ fn split_and_merge_keep_the_order_per_key_and_repeat_nothing() {
                 f.listing_delay = s(60);
                 f.torn_listing = 5_000;
             });
-            world.with(|s| s.draw_settings());
+            world.with(|s| s.settings.one_log_stream = s.rng.bool());
             let _slot = start(&world, 0);
             for _ in 0..8 {
                 write_some(&world, 60, 4, s(12)).await;
@@ -195,6 +195,7 @@ fn trimmed_data_leave_a_recorded_gap() {
         enable(&world, 1);
         let slot = start(&world, 0);
         write_some(&world, 50, 5, s(10)).await;
+        world.pass_time(s(3)).await;
         slot.stop();
         slot.gone().await;
         write_some(&world, 50, 5, s(10)).await;
@@ -221,6 +222,7 @@ fn a_deleted_shard_leaves_a_recorded_gap() {
         enable(&world, 1);
         let slot = start(&world, 0);
         write_some(&world, 20, 5, s(5)).await;
+        world.pass_time(s(3)).await;
         slot.stop();
         slot.gone().await;
         write_some(&world, 20, 5, s(5)).await;
@@ -375,7 +377,7 @@ fn odd_records_are_dead_lettered_and_hold_nothing_back() {
         6,
         async |world| {
             enable(&world, 2);
-            world.with(|s| s.draw_settings());
+            world.with(|s| s.settings.one_log_stream = s.rng.bool());
             let _slot = start(&world, 0);
             for kind in [Kind::Undecodable, Kind::Poison, Kind::TooOld, Kind::TooNew] {
                 write_some(&world, 20, 5, s(3)).await;

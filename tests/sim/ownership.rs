@@ -154,10 +154,13 @@ impl State {
         };
         let right = match &lease.checkpoint {
             Checkpoint::TrimHorizon => true,
-            Checkpoint::AtTimestamp(t) => {
-                let parents = self.streams.shard((stream, shard)).parents.clone();
-                let child = parents.iter().any(|&p| self.lease_of((stream, p)).is_some());
-                !child && (stream > 0 || self.model.start == Some(*t))
+            // Of a child too: what came before the start is dropped by its time.
+            Checkpoint::AtTimestamp(t) => stream == 0 && self.model.start == Some(*t),
+            // A shard that was closed before LATEST was resolved: all of it came before.
+            Checkpoint::ShardEnd => {
+                let n = self.settled_prefix((stream, shard));
+                let of = self.streams.shard((stream, shard));
+                of.closed && n == of.changes.len()
             }
             _ => false,
         };

@@ -185,6 +185,11 @@ impl Streams {
         visible_at: Duration,
     ) {
         let shards = &mut self.streams[stream].shards;
+        // A listing may lack the newest shards, but no shard's ancestors: the services list in the order of birth.
+        let visible_at = parents
+            .iter()
+            .map(|&p| shards[p].visible_at)
+            .fold(visible_at, Duration::max);
         // Equal ids in different streams are no accident: they happen on AWS and on emulators.
         let id = ShardId::new(format!(
             "shardId-{:020}-{:08x}",
@@ -300,11 +305,12 @@ impl Streams {
 
     /// The change a log message tells of, whatever form it has.
     pub fn in_message(&self, message: &str) -> Option<Gid> {
-        if let Some(at) = message.find("5eed") {
-            let hex = message.get(at + 4..at + 32)?;
-            return usize::from_str_radix(hex, 16)
-                .ok()
-                .filter(|&g| g < self.changes.len());
+        let id = message.find("5eed").and_then(|at| message.get(at + 4..at + 32));
+        // Base64 may hold these letters by chance, but no number in this place.
+        if let Some(gid) = id.and_then(|hex| usize::from_str_radix(hex, 16).ok())
+            && gid < self.changes.len()
+        {
+            return Some(gid);
         }
         message
             .split(|c: char| !c.is_ascii_digit())
