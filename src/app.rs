@@ -1,11 +1,226 @@
-//! To come.
+//! The composition root: makes the parts, gives them to each other, and sees them to their end.
+//!
+//! The only file that imports everything. Decides nothing but the exit code.
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::aws::AwsClients;
+use crate::backoff::Backoff;
 use crate::cli::exit::Exit;
+use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::coordinator::{self, Pipeline, Settings, Worker};
+use crate::http::{self, Server};
+use crate::lease::dynamodb::DynamoDbTable;
+use crate::lease::{LeaseTable, PrepareError, SharedTable};
+use crate::logs::cloudwatch::CloudWatchLogs;
+use crate::metrics::Metrics;
+use crate::readiness::{Latch, Readiness};
+use crate::shutdown::{self, Stop};
+use crate::stream::dynamodb::DynamoDbStreams;
 
-/// Runs until told to stop.
-pub async fn run(_config: Config) -> ExitCode {
-    Exit::Drained.into()
+/// Why the process ends with a failure. Each is its last word.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    #[error("the signal handlers can't be set: {0}")]
+    Signals(std::io::Error),
+    #[error(transparent)]
+    Bind(#[from] http::BindError),
+    #[error(transparent)]
+    Aws(#[from] crate::aws::AwsError),
+    #[error("the operating system gives no random numbers: {0}")]
+    Random(getrandom::Error),
+    #[error("the state tables can't be used: {0}")]
+    Tables(String),
+    #[error(transparent)]
+    Worker(#[from] coordinator::Died),
+    #[error("the HTTP server ended: {0}")]
+    Http(String),
+}
+
+/// Works until a signal and a complete drain.
+pub async fn run(config: Config) -> ExitCode {
+    match work(config).await {
+        Ok(()) => {
+            info!("ended");
+            Exit::Drained.into()
+        }
+        Err(failure) => {
+            error!("{failure}");
+            Exit::Failed.into()
+        }
+    }
+}
+
+async fn work(config: Config) -> Result<(), Failure> {
+    let signals = Signals::listen().map_err(Failure::Signals)?;
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let metrics = Metrics::new();
+    let readiness = Readiness::new();
+    let mut rng = fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?);
+
+    let listener = http::bind(config.http_address).await?;
+    info!(address = %config.http_address, "health at /livez and /readyz, metrics at /metrics");
+    let server = Server {
+        clock: clock.clone(),
+        readiness: readiness.clone(),
+        metrics: metrics.clone(),
+    };
+    let (http_stopper, http_stop) = shutdown::channel();
+    let mut http = tokio::spawn(http::serve(listener, server, http_stop));
+
+    let (stopper, stop) = shutdown::channel();
+    let signals = tokio::spawn(signals.handle(stopper));
+
+    let worker = async {
+        let clients = AwsClients::from_env()?;
+        let state = clients.clients(&config.state).await?;
+        let table: SharedTable = Arc::new(DynamoDbTable::new(
+            state.dynamodb,
+            &config.application,
+            clock.clone(),
+        ));
+        let mut pipelines = Vec::new();
+        for pipeline in &config.pipelines {
+            let from = clients.clients(&pipeline.source.aws).await?;
+            let to = clients.clients(&pipeline.destination.aws).await?;
+            let choice = pipeline.source.stream.clone();
+            pipelines.push(Pipeline {
+                name: pipeline.name.clone(),
+                source: Arc::new(DynamoDbStreams::new(
+                    from.dynamodb,
+                    from.streams,
+                    choice,
+                    clock.clone(),
+                )),
+                sink: Arc::new(CloudWatchLogs::new(to.logs)),
+                config: pipeline.clone(),
+            });
+        }
+        if !prepare(&*table, &config, &*clock, &readiness, &mut rng, stop.clone()).await? {
+            return Ok(());
+        }
+        let settings = Settings {
+            application: config.application.clone(),
+            lease_duration: config.lease_duration,
+            checkpoint_interval: config.checkpoint_interval,
+            drain_timeout: config.drain_timeout,
+            foreign_watch: config.foreign_watch,
+            memory: config.memory,
+        };
+        let host = host();
+        let worker = Worker {
+            host,
+            clock: clock.clone(),
+            rng: rng.fork(),
+            table,
+            pipelines,
+            settings,
+            metrics: metrics.clone(),
+            readiness: readiness.clone(),
+        };
+        Ok::<(), Failure>(Box::pin(coordinator::run(worker, stop)).await?)
+    };
+    // Neither is cancelled while it matters: whichever ends first ends the process.
+    let ended = tokio::select! {
+        ended = worker => ended,
+        ended = &mut http => return Err(Failure::Http(format!("{ended:?}"))),
+    };
+    signals.abort();
+    http_stopper.stop();
+    // A scraper that holds its connection open must not hold the process.
+    if tokio::time::timeout(Duration::from_secs(1), &mut http)
+        .await
+        .is_err()
+    {
+        http.abort();
+    }
+    ended
+}
+
+/// Makes the state tables ready, however long it takes. `false`: a stop was wished before.
+async fn prepare(
+    table: &dyn LeaseTable,
+    config: &Config,
+    clock: &dyn Clock,
+    readiness: &Readiness,
+    rng: &mut fastrand::Rng,
+    mut stop: Stop,
+) -> Result<bool, Failure> {
+    let sources: Vec<String> = config
+        .pipelines
+        .iter()
+        .filter_map(|p| p.source.stream.table().map(ToOwned::to_owned))
+        .collect();
+    let mut backoff = Backoff::default();
+    loop {
+        let prepared = tokio::select! {
+            prepared = table.prepare(&sources) => prepared,
+            () = stop.wished() => return Ok(false),
+        };
+        match prepared {
+            Ok(()) => {
+                readiness.solved("state tables");
+                readiness.open(Latch::Tables);
+                return Ok(true);
+            }
+            Err(PrepareError::Unusable(why)) => return Err(Failure::Tables(why)),
+            Err(PrepareError::Table(error)) => {
+                readiness.problem("state tables", error.to_string());
+                warn!(%error, "the state tables are not ready; repeating");
+            }
+        }
+        tokio::select! {
+            () = clock.sleep(backoff.next(rng) + Duration::from_millis(200)) => {}
+            () = stop.wished() => return Ok(false),
+        }
+    }
+}
+
+/// The pod's or the machine's name: the readable part of the worker's id.
+fn host() -> String {
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    if name.is_empty() {
+        "worker".to_owned()
+    } else {
+        name
+    }
+}
+
+/// SIGTERM (ECS, Kubernetes) and SIGINT (a terminal).
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) -> (&'static str, i32) {
+        tokio::select! {
+            _ = self.terminate.recv() => ("SIGTERM", SignalKind::terminate().as_raw_value()),
+            _ = self.interrupt.recv() => ("SIGINT", SignalKind::interrupt().as_raw_value()),
+        }
+    }
+
+    /// The first signal asks for a drain, the second ends the process at once.
+    async fn handle(mut self, stopper: shutdown::Stopper) {
+        let (name, _) = self.next().await;
+        info!("{name}: draining; a second signal ends at once");
+        stopper.stop();
+        let (name, number) = self.next().await;
+        error!("{name} again: ending at once; what was not checkpointed will be repeated");
+        // 128 + n, as a shell reports a process that a signal ended.
+        std::process::exit(128 + number);
+    }
 }

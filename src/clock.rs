@@ -4,6 +4,8 @@
 //! bypassed: domain code that asks the system for the time can't be simulated. Everyone calls it.
 
 use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
@@ -122,6 +124,29 @@ impl Clock for SystemClock {
     async fn sleep(&self, d: Duration) {
         #[expect(clippy::disallowed_methods, reason = "the one place that sleeps")]
         tokio::time::sleep(d).await;
+    }
+}
+
+/// When a loop last came round: a mark that it lives, for whoever watches it. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Progress(Arc<AtomicU64>);
+
+impl Progress {
+    pub fn mark(&self, now: Monotonic) {
+        // Zero is kept for "never"; 584 years fit.
+        let nanos = u64::try_from(now.0.as_nanos()).unwrap_or(u64::MAX).max(1);
+        self.0.store(nanos, Ordering::Relaxed);
+    }
+
+    /// `None` before the first mark.
+    pub fn last(&self) -> Option<Monotonic> {
+        let nanos = self.0.load(Ordering::Relaxed);
+        (nanos > 0).then(|| Monotonic(Duration::from_nanos(nanos)))
+    }
+
+    /// Whether the last mark is more than `limit` ago. Not before the first.
+    pub fn is_stuck(&self, now: Monotonic, limit: Duration) -> bool {
+        self.last().is_some_and(|last| now.since(last) > limit)
     }
 }
 

@@ -10,7 +10,6 @@ pub mod ledger;
 mod reader;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -21,7 +20,7 @@ use self::budget::{Budget, Reservation};
 use self::ledger::{Acknowledged, Ledger};
 use self::reader::{Fetched, Reader};
 use crate::backoff::Backoff;
-use crate::clock::{Clock, Monotonic, Timestamp, timeout};
+use crate::clock::{Clock, Progress, Timestamp, timeout};
 use crate::config::PipelineConfig;
 use crate::decode;
 use crate::lease::held::{HeldLease, LeaseError, Leases};
@@ -72,21 +71,6 @@ pub struct Pipeline {
     pub checkpoint_interval: Duration,
     pub drain_timeout: Duration,
     pub request_timeout: Duration,
-}
-
-/// When a consumer last came round, in nanoseconds of the clock.
-#[derive(Clone, Debug, Default)]
-pub struct Progress(Arc<AtomicU64>);
-
-impl Progress {
-    pub fn mark(&self, now: Monotonic) {
-        self.0
-            .store(now.since_origin().as_nanos() as u64, Ordering::Relaxed);
-    }
-
-    pub fn last(&self) -> Monotonic {
-        Monotonic::from_origin(Duration::from_nanos(self.0.load(Ordering::Relaxed)))
-    }
 }
 
 /// Reads one shard until it ends, the lease is lost or a stop is wished.
@@ -582,7 +566,7 @@ fn address(
                 parcel.dead_letter(
                     to,
                     index,
-                    sequence_number,
+                    &sequence_number,
                     reason,
                     &error.to_string(),
                     &record.data,
@@ -596,7 +580,7 @@ fn address(
             parcel.dead_letter(
                 &to,
                 index,
-                sequence_number,
+                &sequence_number,
                 reason,
                 &error.to_string(),
                 &record.data,

@@ -19,10 +19,10 @@ use tracing::{error, info, warn};
 use self::act::Fleet;
 use self::sync::{Synced, Syncer};
 use crate::backoff::Backoff;
-use crate::clock::{Clock, Monotonic, timeout};
+use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::config::PipelineConfig;
 use crate::consumer::budget::Budget;
-use crate::consumer::{self, End, Progress};
+use crate::consumer::{self, End};
 use crate::lease::fence::{Fence, Fenced};
 use crate::lease::heartbeat::{Heartbeat, Times, Vitals};
 use crate::lease::held::{LeaseError, Leases};
@@ -217,6 +217,7 @@ impl Life {
             if stop.is_wished() {
                 return None;
             }
+            worker.readiness.coordinator().mark(clock.now());
             // A new id for each try: whether the try before was applied is not known.
             row.id = WorkerId::new(format!("{}-{:016x}", worker.host, worker.rng.u64(..)));
             let since = clock.now();
@@ -251,8 +252,12 @@ impl Life {
         let clock = worker.clock.clone();
         let settings = worker.settings.clone();
         let fence = Fence::new(clock.clone(), times.fence, since);
-        let vitals = Arc::new(Vitals::default());
-        vitals.seen(clock.now());
+        let coordinator = worker.readiness.coordinator().clone();
+        coordinator.mark(clock.now());
+        let vitals = Arc::new(Vitals {
+            coordinator,
+            ..Vitals::default()
+        });
         let me = row.id.clone();
         let mut leases = Leases::new(
             worker.table.clone(),
@@ -379,7 +384,7 @@ impl Life {
         let mut leases_due = clock.now();
         let mut synced_once = BTreeSet::new();
         loop {
-            self.vitals.seen(clock.now());
+            self.vitals.coordinator.mark(clock.now());
             self.vitals
                 .leases_held
                 .store(self.running.len() as u64, Ordering::Relaxed);
@@ -516,7 +521,7 @@ impl Life {
 
     /// Starts the consumer of a lease just taken. `true`: another write came first.
     fn taken(&mut self, taken: Option<Result<Taken, JoinError>>) -> Result<bool, Died> {
-        self.vitals.seen(self.clock.now());
+        self.vitals.coordinator.mark(self.clock.now());
         let (taken, lease, from) = match taken {
             None => return Ok(false),
             Some(Ok(taken)) => taken,
@@ -572,7 +577,7 @@ impl Life {
     fn end_the_hung(&mut self) {
         let now = self.clock.now();
         for (key, running) in &self.running {
-            if now.since(running.progress.last()) > self.times.fence && !running.abort.is_finished() {
+            if running.progress.is_stuck(now, self.times.fence) && !running.abort.is_finished() {
                 error!(lease = %key, "the shard's task made no progress for {:?}; ending it", self.times.fence);
                 self.metrics
                     .hung_shards
@@ -654,7 +659,7 @@ impl Life {
         let until = clock.now() + self.settings.drain_timeout;
         let mut repeats = false;
         while !self.consumers.is_empty() && clock.now() < until {
-            self.vitals.seen(clock.now());
+            self.vitals.coordinator.mark(clock.now());
             if fence.check().is_err() {
                 return Err(Died::DrainIncomplete);
             }

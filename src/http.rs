@@ -15,7 +15,6 @@ use axum::{Json, Router};
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
-use crate::consumer::Progress;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::shutdown::Stop;
@@ -30,19 +29,22 @@ pub struct Server {
     pub clock: Arc<dyn Clock>,
     pub readiness: Readiness,
     pub metrics: Metrics,
-    pub alive: Progress,
 }
 
 /// The address can't be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("http.address {address} can't be listened on: {source}; choose another with --http-address or WEIR_HTTP_ADDRESS")]
+#[error(
+    "http.address {address} can't be listened on: {source}; choose another with --http-address or WEIR_HTTP_ADDRESS"
+)]
 pub struct BindError {
     pub address: SocketAddr,
     source: std::io::Error,
 }
 
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address).await.map_err(|source| BindError { address, source })
+    TcpListener::bind(address)
+        .await
+        .map_err(|source| BindError { address, source })
 }
 
 /// Answers until a stop is wished.
@@ -52,14 +54,18 @@ pub async fn serve(listener: TcpListener, server: Server, mut stop: Stop) -> std
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .with_state(server);
-    axum::serve(listener, routes).with_graceful_shutdown(async move { stop.wished().await }).await
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(async move { stop.wished().await })
+        .await
 }
 
 async fn livez(State(server): State<Server>) -> Response {
-    let silent = server.clock.now().since(server.alive.last());
-    if silent > STUCK_AFTER {
-        let seconds = silent.as_secs();
-        let text = format!("the coordinator made no progress for {seconds} s\n");
+    if server
+        .readiness
+        .coordinator()
+        .is_stuck(server.clock.now(), STUCK_AFTER)
+    {
+        let text = format!("the coordinator made no progress for {STUCK_AFTER:?}\n");
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     }
     "ok\n".into_response()
@@ -67,7 +73,11 @@ async fn livez(State(server): State<Server>) -> Response {
 
 async fn readyz(State(server): State<Server>) -> Response {
     let report = server.readiness.report();
-    let status = if report.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let status = if report.ready {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
     (status, Json(report)).into_response()
 }
 

@@ -9,6 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde::Serialize;
 
+use crate::clock::Progress;
+
 /// What must have happened once before the process is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -43,7 +45,10 @@ struct State {
 
 /// The shared state. Clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Readiness(Arc<Mutex<State>>);
+pub struct Readiness {
+    state: Arc<Mutex<State>>,
+    coordinator: Progress,
+}
 
 impl Readiness {
     pub fn new() -> Self {
@@ -52,7 +57,7 @@ impl Readiness {
 
     fn state(&self) -> MutexGuard<'_, State> {
         // Each change is one step, so a poisoned state is still a whole one.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub fn open(&self, latch: Latch) {
@@ -65,6 +70,11 @@ impl Readiness {
     /// A fenced worker is not ready until it has joined anew.
     pub fn close(&self, latch: Latch) {
         self.state().open.retain(|l| *l != latch);
+    }
+
+    /// When the coordinator last came round: what `/livez` judges by.
+    pub fn coordinator(&self) -> &Progress {
+        &self.coordinator
     }
 
     pub fn drain(&self) {

@@ -13,7 +13,7 @@ use tracing::{debug, warn};
 use super::fence::{Fence, Fenced};
 use super::{SharedTable, TableError, WorkerRow, Written};
 use crate::backoff::Backoff;
-use crate::clock::{Clock, Monotonic, timeout};
+use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::metrics::Metrics;
 
 /// The protocol's times, all from one setting (rule 1).
@@ -48,21 +48,9 @@ pub struct Vitals {
     pub leases_held: AtomicU64,
     /// 1 while the worker drains.
     pub draining: AtomicU64,
-    /// When the coordinator last came round, in nanoseconds of the clock. A heartbeat must not hide a
-    /// stuck worker (rule 16): without progress for F it stops.
-    pub coordinator_seen: AtomicU64,
-}
-
-impl Vitals {
-    pub fn seen(&self, now: Monotonic) {
-        self.coordinator_seen
-            .store(now.since_origin().as_nanos() as u64, Ordering::Relaxed);
-    }
-
-    fn stuck(&self, now: Monotonic, limit: Duration) -> bool {
-        let seen = Duration::from_nanos(self.coordinator_seen.load(Ordering::Relaxed));
-        now.since(Monotonic::from_origin(seen)) > limit
-    }
+    /// When the coordinator last came round. A heartbeat must not hide a stuck worker (rule 16): without
+    /// progress for F it stops.
+    pub coordinator: Progress,
 }
 
 /// One worker's heartbeat.
@@ -88,7 +76,11 @@ impl Heartbeat {
             self.clock
                 .sleep(wait.min(self.fence.remaining().unwrap_or_default()))
                 .await;
-            if self.vitals.stuck(self.clock.now(), self.times.fence) {
+            if self
+                .vitals
+                .coordinator
+                .is_stuck(self.clock.now(), self.times.fence)
+            {
                 warn!(
                     "the coordinator made no progress for {:?}: no more heartbeats",
                     self.times.fence

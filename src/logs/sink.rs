@@ -144,7 +144,7 @@ impl<'a> Parcel<'a> {
         &mut self,
         meant_for: &LogDestination,
         index: u64,
-        sequence_number: SequenceNumber,
+        sequence_number: &SequenceNumber,
         reason: Refusal,
         detail: &str,
         data: &[u8],
@@ -153,7 +153,7 @@ impl<'a> Parcel<'a> {
         let letter = letter(
             &self.lane.shared,
             index,
-            &sequence_number,
+            sequence_number,
             meant_for,
             reason,
             detail,

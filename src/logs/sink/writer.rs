@@ -129,11 +129,7 @@ impl Writer {
             };
             self.count_error(&error);
             match &error {
-                SinkError::Missing(_) if self.context.settings.create => {
-                    if self.create().await? {
-                        continue;
-                    }
-                }
+                SinkError::Missing(_) if self.context.settings.create && self.create().await? => continue,
                 SinkError::Invalid(reason) => {
                     self.bisect(items, reason);
                     return Ok(());

@@ -1,0 +1,51 @@
+//! The real binary as a black box, on an emulated AWS, with faults: killed, stopped, cut off, frozen, lied to.
+//!
+//! Each test starts an emulator of its own (ministack, installed by `scripts/tools`) and ends all it started. What
+//! a test knows of Weir is what a user knows: flags, variables, the config file, signals, exit codes, HTTP, the
+//! lease table and the log group. Real time passes here: no test asserts how long something took, but for bounds
+//! so wide that to exceed them is to hang.
+//!
+//! Environment, for longer runs than CI's:
+//! - `WEIR_FAULT_CHANGES`, `WEIR_FAULT_KILLS`, `WEIR_FAULT_LEASE_SECONDS`, `WEIR_FAULT_CHECKPOINT_SECONDS`,
+//!   `WEIR_FAULT_SEED`: the test with `kill -9` (20000, 10, 3, 1, 1).
+//! - `WEIR_FAULT_OUTAGE_SECONDS`: how long each outage lasts (8).
+//! - `WEIR_FAULT_BINARY`: another binary than the one cargo just built.
+#![allow(clippy::disallowed_methods, reason = "a black-box test lives on real time")]
+
+mod clients;
+mod crash;
+mod emulator;
+mod http;
+mod outage;
+mod shutdown;
+mod start;
+mod tally;
+mod weir;
+mod wire;
+mod world;
+mod writers;
+
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// A number from the environment, for a run that is longer than CI's.
+fn setting<T: FromStr>(name: &str, default: T) -> T {
+    match std::env::var(name) {
+        Ok(text) => text
+            .parse()
+            .unwrap_or_else(|_| panic!("{name}={text} is not a number")),
+        Err(_) => default,
+    }
+}
+
+/// Asks `probe` until it says true. After `patience` without it, whatever was waited for hangs: panics.
+async fn until<F: AsyncFnMut() -> bool>(what: &str, patience: Duration, mut probe: F) {
+    let start = Instant::now();
+    while !probe().await {
+        assert!(
+            start.elapsed() < patience,
+            "waited {patience:?} for {what}, in vain"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

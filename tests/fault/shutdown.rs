@@ -1,0 +1,113 @@
+//! Weir is asked to end.
+
+use std::os::unix::process::ExitStatusExt;
+use std::time::Duration;
+
+use crate::until;
+use crate::wire::Wire;
+use crate::world::{GROUP, TABLE, World};
+use crate::writers::{Plan, Writers};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigterm_drains_and_repeats_nothing() {
+    let world = World::new().await;
+    let plan = Plan {
+        keys: 1000,
+        versions: 5,
+        padding: 100,
+        over: Duration::from_secs(20),
+    };
+    let mut writers = Writers::start(&world.dynamodb, plan);
+    for stop in 1..=5 {
+        let mut weir = world.run_plainly();
+        weir.first_delivery().await;
+        // In the midst of the writes, each time at another point of the work.
+        tokio::time::sleep(Duration::from_millis(500 + 171 * stop)).await;
+        weir.terminate();
+        let status = weir.ended().await;
+        assert_eq!(status.code(), Some(0), "a completed drain: {status}");
+        // What was delivered is checkpointed, and the lease is free for the next at once.
+        let tally = world.tally().await;
+        assert_eq!(world.owner().await, None, "the owner of the lease after a drain");
+        let newest = tally.events.iter().map(|e| e.sequence).max();
+        assert_eq!(
+            world.checkpoint().await,
+            newest,
+            "the checkpoint is the last record delivered"
+        );
+        println!(
+            "stop {stop}: written {}, in the log {}",
+            writers.written(),
+            tally.changes()
+        );
+    }
+    let mut weir = world.run_plainly();
+    writers.done().await;
+    let tally = world.all_delivered(&mut weir, plan.changes()).await;
+    weir.terminate();
+    assert_eq!(weir.ended().await.code(), Some(0));
+    tally.must_hold(plan.keys, plan.versions);
+    assert_eq!(tally.repeats(), 0, "repeats after planned stops");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sigint_is_like_sigterm() {
+    let world = World::new().await;
+    let plan = Plan {
+        keys: 100,
+        versions: 1,
+        padding: 0,
+        over: Duration::ZERO,
+    };
+    Writers::start(&world.dynamodb, plan).done().await;
+    let mut weir = world.run_plainly();
+    weir.first_delivery().await;
+    weir.interrupt();
+    assert_eq!(weir.ended().await.code(), Some(0));
+    assert_eq!(world.owner().await, None, "the owner of the lease after a drain");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_at_once() {
+    let world = World::new().await;
+    let mut logs = Wire::to(world.emulator.address).await;
+    let endpoint = logs.endpoint();
+    let variables = [("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", endpoint.as_str())];
+    let plan = Plan {
+        keys: 1000,
+        versions: 5,
+        padding: 100,
+        over: Duration::from_secs(20),
+    };
+    let writers = Writers::start(&world.dynamodb, plan);
+    let mut weir = world.run(&["--table", TABLE, "--log-group", GROUP], &variables);
+    weir.first_delivery().await;
+
+    // Records in flight that can't be delivered keep a drain going until its limit.
+    logs.cut().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    weir.terminate();
+    until("the drain to be seen", Duration::from_secs(10), async || {
+        !weir.is_ready().await
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert!(weir.is_running(), "a drain waits for what is in flight");
+    weir.terminate();
+    // The drain's limit is 25 s: what ends well before that has heard the second signal.
+    until("the process to end", Duration::from_secs(10), async || {
+        !weir.is_running()
+    })
+    .await;
+    let status = weir.ended().await;
+    println!("a drain cut short: {status}");
+    assert!(
+        status.code() != Some(0),
+        "a drain that was cut short is no success: {status}"
+    );
+    assert!(status.signal() != Some(9), "ended by itself");
+
+    // And nothing is lost by that either.
+    drop(writers);
+    logs.mend().await;
+}

@@ -1,0 +1,179 @@
+//! What the log group holds, compared with what the writers wrote.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use aws_sdk_cloudwatchlogs::Client;
+use serde::Deserialize;
+
+/// A decimal sequence number as a number; `None` for `TRIM_HORIZON` and its like.
+pub fn sequence(text: &str) -> Option<u128> {
+    text.parse().ok()
+}
+
+/// One log event, and the change it tells of.
+#[derive(Debug)]
+pub struct Event {
+    pub stream: String,
+    /// When CloudWatch Logs took it, in ms.
+    pub ingested: i64,
+    pub event_id: String,
+    pub sequence: u128,
+    pub key: String,
+    pub version: u32,
+}
+
+/// The parts of a record that a test looks at.
+#[derive(Deserialize)]
+struct Record {
+    #[serde(rename = "eventID")]
+    event_id: String,
+    dynamodb: Change,
+}
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Change {
+    sequence_number: String,
+    new_image: Image,
+}
+#[derive(Deserialize)]
+struct Image {
+    id: Text,
+    version: Number,
+}
+#[derive(Deserialize)]
+#[allow(non_snake_case, reason = "the names of DynamoDB's attribute types")]
+struct Text {
+    S: String,
+}
+#[derive(Deserialize)]
+#[allow(non_snake_case, reason = "the names of DynamoDB's attribute types")]
+struct Number {
+    N: String,
+}
+
+/// All events of a log group, in the order in which they came in.
+#[derive(Debug, Default)]
+pub struct Tally {
+    pub events: Vec<Event>,
+    /// Copies of each change, by its `eventID`.
+    copies: HashMap<String, usize>,
+}
+
+impl Tally {
+    /// Reads every stream to its end. With GetLogEvents, since the emulator's FilterLogEvents ends at 10,000.
+    pub async fn read(logs: &Client, group: &str) -> Self {
+        let mut events = Vec::new();
+        for stream in streams(logs, group).await {
+            let mut token = None;
+            loop {
+                let page = logs
+                    .get_log_events()
+                    .log_group_name(group)
+                    .log_stream_name(&stream)
+                    .start_from_head(true)
+                    .set_next_token(token.clone())
+                    .send()
+                    .await
+                    .unwrap();
+                for event in page.events() {
+                    let message = event.message().unwrap();
+                    let record: Record =
+                        serde_json::from_str(message).unwrap_or_else(|e| panic!("{e} in {message}"));
+                    events.push(Event {
+                        stream: stream.clone(),
+                        ingested: event.ingestion_time().unwrap(),
+                        event_id: record.event_id,
+                        sequence: sequence(&record.dynamodb.sequence_number).unwrap(),
+                        key: record.dynamodb.new_image.id.S,
+                        version: record.dynamodb.new_image.version.N.parse().unwrap(),
+                    });
+                }
+                // The end is reached when the token comes back.
+                if page.next_forward_token == token {
+                    break;
+                }
+                token = page.next_forward_token;
+            }
+        }
+        // The service reads back by timestamp. Stable: within one put its own order stays.
+        events.sort_by_key(|e| e.ingested);
+        let mut copies = HashMap::new();
+        for event in &events {
+            *copies.entry(event.event_id.clone()).or_default() += 1;
+        }
+        Self { events, copies }
+    }
+
+    /// How many different changes there are.
+    pub fn changes(&self) -> usize {
+        self.copies.len()
+    }
+
+    /// How many events are copies of one that was there before.
+    pub fn repeats(&self) -> usize {
+        self.events.len() - self.copies.len()
+    }
+
+    /// The changes that are there more than once: their sequence numbers, with the number of repeats.
+    pub fn repeated(&self) -> BTreeMap<u128, usize> {
+        let repeats = self
+            .events
+            .iter()
+            .map(|e| (e.sequence, self.copies[&e.event_id] - 1));
+        repeats.filter(|(_, n)| *n > 0).collect()
+    }
+
+    /// Panics unless each of `keys` went through all versions from 1 to `versions`, nothing else is there, and the
+    /// first copies of each key's versions came in order.
+    pub fn must_hold(&self, keys: usize, versions: u32) {
+        let mut seen = BTreeSet::new();
+        let mut firsts: HashMap<&str, Vec<u32>> = HashMap::new();
+        for event in &self.events {
+            if seen.insert(&event.event_id) {
+                firsts.entry(&event.key).or_default().push(event.version);
+            }
+        }
+        let expected: Vec<u32> = (1..=versions).collect();
+        let mut wrong: Vec<_> = firsts.iter().filter(|(_, found)| **found != expected).collect();
+        wrong.sort();
+        assert!(
+            wrong.is_empty(),
+            "{} keys lack versions, or have them out of order; the first: {:?}",
+            wrong.len(),
+            &wrong[..wrong.len().min(5)]
+        );
+        assert_eq!(firsts.len(), keys, "keys in the log group");
+        assert_eq!(
+            self.changes(),
+            keys * versions as usize,
+            "different changes in the log group"
+        );
+    }
+}
+
+async fn streams(logs: &Client, group: &str) -> Vec<String> {
+    let mut names = Vec::new();
+    let mut pages = logs
+        .describe_log_streams()
+        .log_group_name(group)
+        .into_paginator()
+        .send();
+    while let Some(page) = pages.next().await {
+        match page {
+            Ok(page) => names.extend(
+                page.log_streams()
+                    .iter()
+                    .map(|s| s.log_stream_name().unwrap().to_owned()),
+            ),
+            // Weir creates the group with the first event.
+            Err(e)
+                if e.as_service_error()
+                    .is_some_and(|e| e.is_resource_not_found_exception()) =>
+            {
+                break;
+            }
+            Err(e) => panic!("{e:?}"),
+        }
+    }
+    names
+}

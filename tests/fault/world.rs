@@ -1,0 +1,176 @@
+//! What each test has of its own: a directory, an emulator, a table with a stream, and Weir's settings for both.
+
+use std::process::Command;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+    StreamSpecification, StreamViewType,
+};
+use tempfile::TempDir;
+
+use crate::clients::{self, ACCESS_KEY, REGION};
+use crate::emulator::{Emulator, free_address};
+use crate::tally::{Tally, sequence};
+use crate::weir::{self, Weir};
+
+pub const TABLE: &str = "orders";
+pub const GROUP: &str = "/cdc/orders";
+/// The application's default name, and with it the lease table's.
+const LEASES: &str = "weir";
+
+pub struct World {
+    pub emulator: Emulator,
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    logs: aws_sdk_cloudwatchlogs::Client,
+    // Dropped last: the others have files in it.
+    pub dir: TempDir,
+}
+
+impl World {
+    /// An emulator with the table `orders` and its stream.
+    pub async fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let emulator = Emulator::start(dir.path()).await;
+        let dynamodb = clients::dynamodb(emulator.address);
+        let logs = clients::logs(emulator.address);
+        let id = AttributeDefinition::builder()
+            .attribute_name("id")
+            .attribute_type(ScalarAttributeType::S);
+        let key = KeySchemaElement::builder()
+            .attribute_name("id")
+            .key_type(KeyType::Hash);
+        let stream = StreamSpecification::builder().stream_enabled(true);
+        dynamodb
+            .create_table()
+            .table_name(TABLE)
+            .billing_mode(BillingMode::PayPerRequest)
+            .attribute_definitions(id.build().unwrap())
+            .key_schema(key.build().unwrap())
+            .stream_specification(
+                stream
+                    .stream_view_type(StreamViewType::NewAndOldImages)
+                    .build()
+                    .unwrap(),
+            )
+            .send()
+            .await
+            .unwrap();
+        Self {
+            emulator,
+            dynamodb,
+            logs,
+            dir,
+        }
+    }
+
+    /// `weir` with what it needs to find the emulator, without arguments so far.
+    pub fn command(&self) -> Command {
+        let mut command = weir::command(self.dir.path());
+        command
+            .env("AWS_ENDPOINT_URL", format!("http://{}", self.emulator.address))
+            .env("AWS_REGION", REGION)
+            .env("AWS_ACCESS_KEY_ID", ACCESS_KEY)
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+        command
+    }
+
+    /// Runs `weir run` with these arguments and variables, on an HTTP port of its own.
+    pub fn run(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Weir {
+        let http = free_address();
+        let mut command = self.command();
+        command
+            .arg("run")
+            .args(arguments)
+            .args(["--http-address", &http.to_string(), "--log-format", "text"])
+            .envs(variables.iter().copied());
+        Weir::start(command, http, &self.dir.path().join("weir.log"))
+    }
+
+    /// The simplest use: flags alone, all defaults.
+    pub fn run_plainly(&self) -> Weir {
+        self.run(&["--table", TABLE, "--log-group", GROUP], &[])
+    }
+
+    /// Writes a config file with other times than the defaults; for `-c`.
+    pub fn config(&self, lease: Duration, checkpoint: Duration) -> String {
+        let path = self.dir.path().join("weir.yaml");
+        let text = format!(
+            "leases: {{ duration: {}s }}\n\
+             checkpoint: {{ interval: {}s }}\n\
+             pipelines:\n  \
+               orders:\n    \
+                 source: {{ dynamodb_table: {TABLE} }}\n    \
+                 destination: {{ group: {GROUP} }}\n",
+            lease.as_secs(),
+            checkpoint.as_secs()
+        );
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// The checkpoint of the stream's only shard; `None` while it has no sequence number.
+    pub async fn checkpoint(&self) -> Option<u128> {
+        let mut rows = self.leases().await;
+        assert!(rows.len() <= 1, "the emulator's streams have one shard: {rows:?}");
+        let checkpoint = rows.pop()?.remove("checkpoint")?;
+        sequence(checkpoint.as_s().unwrap())
+    }
+
+    /// The owner of the stream's only shard.
+    pub async fn owner(&self) -> Option<String> {
+        let owner = self.leases().await.pop()?.remove("leaseOwner")?;
+        Some(owner.as_s().unwrap().clone())
+    }
+
+    async fn leases(&self) -> Vec<std::collections::HashMap<String, AttributeValue>> {
+        match self
+            .dynamodb
+            .scan()
+            .table_name(LEASES)
+            .consistent_read(true)
+            .send()
+            .await
+        {
+            Ok(page) => page.items.unwrap_or_default(),
+            // Weir creates the table when it first runs.
+            Err(e)
+                if e.as_service_error()
+                    .is_some_and(|e| e.is_resource_not_found_exception()) =>
+            {
+                Vec::new()
+            }
+            Err(e) => panic!("{e:?}"),
+        }
+    }
+
+    /// All that is in the log group now.
+    pub async fn tally(&self) -> Tally {
+        Tally::read(&self.logs, GROUP).await
+    }
+
+    /// Waits until `changes` different changes are in the log group. Whoever delivers nothing for two minutes
+    /// hangs.
+    pub async fn all_delivered(&self, weir: &mut Weir, changes: usize) -> Tally {
+        let patience = Duration::from_secs(120);
+        let mut best = 0;
+        let mut moved = std::time::Instant::now();
+        loop {
+            weir.must_live();
+            let tally = self.tally().await;
+            if tally.changes() >= changes {
+                return tally;
+            }
+            if tally.changes() > best {
+                best = tally.changes();
+                moved = std::time::Instant::now();
+                println!("{best} of {changes} changes are in the log group");
+            }
+            assert!(
+                moved.elapsed() < patience,
+                "stuck: {best} of {changes} changes delivered"
+            );
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    }
+}
