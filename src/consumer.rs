@@ -440,7 +440,7 @@ impl Consumer {
             None => self.children(&stop).await,
         };
         for child in &children {
-            let key = LeaseKey::of(&self.pipeline.config.name, &child.id);
+            let key = self.key.sibling(&child.id);
             let lease = new_lease(key, &self.stream, child, Checkpoint::TrimHorizon);
             if self.leases.create(&lease).await.is_err() {
                 return End::Fenced;
