@@ -291,9 +291,7 @@ impl State {
             .children(at)
             .iter()
             .any(|&c| self.lease_of((at.0, c)).is_none());
-        // A finished stream's leases make room where the next one has equal shard ids.
-        let replaced = at.0 + 1 < self.streams.streams.len();
-        if before.checkpoint != Checkpoint::ShardEnd || (childless && !replaced) {
+        if before.checkpoint != Checkpoint::ShardEnd || childless {
             let line = format!(
                 "nothing_is_lost: the lease {} is deleted at {}",
                 before.key, before.checkpoint

@@ -186,6 +186,11 @@ fn trouble(world: &Arc<World>, slot: &Slot) {
             s.note(format!("the sink denies for {long:?}"));
         }),
         18 if coin => world.with(|s| {
+            // A stream that came and went while nobody looked can't be found by `current()` alone.
+            let known = s.table.streams.len() == s.streams.streams.len();
+            if !known {
+                return;
+            }
             if s.streams.enabled().is_some() && s.rng.bool() {
                 s.streams.disable();
                 s.note("the stream is disabled");
