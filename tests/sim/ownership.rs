@@ -75,6 +75,18 @@ impl State {
         *fence = (*fence).max(sent + FENCE + SLACK);
     }
 
+    /// A process gives an id up: it must not act under it any more, whatever time it had left.
+    pub fn buries(&mut self, pid: Pid, id: &WorkerId) {
+        let now = self.now;
+        if self.model.owners.is(pid, id) {
+            let fence = self.model.owners.fences.entry(id.clone()).or_default();
+            *fence = (*fence).min(now);
+        } else {
+            self.model
+                .broken(now, format!("one_reader: p{pid} buries {id}, another's"));
+        }
+    }
+
     pub fn evicted(&mut self, id: &WorkerId) {
         if let Some(&fence) = self.model.owners.fences.get(id)
             && self.now < fence

@@ -272,7 +272,8 @@ impl LeaseTable for SimTable {
     }
 
     async fn bury(&self, id: &WorkerId) -> Result<Written<WorkerRow>, TableError> {
-        let id = id.clone();
+        let (id, pid) = (id.clone(), self.seat.pid);
+        self.seat.world.with(|s| s.buries(pid, &id));
         self.write(format!("bury {id}"), move |s| {
             write(&mut s.table.workers, &id, |_| true, |r| r.tombstone = true)
         })
