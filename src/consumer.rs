@@ -435,12 +435,16 @@ impl Consumer {
         let Some(drained) = self.ledger.drained() else {
             return End::Released { drained: false };
         };
-        let children = match known {
+        let mut children = match known {
             Some(children) => children,
             None => self.children(&stop).await,
         };
+        // Rule 8: the child of a merge gets its lease only beside those of both parents. The last listing
+        // may be older than the child and lack the other parent, which would then pass for a trimmed one.
+        // The shard sync, asked for at each shard's end, sees them all.
+        children.retain(|c| c.parents.iter().all(|p| *p == self.reader.shard));
         for child in &children {
-            let key = LeaseKey::of(&self.pipeline.config.name, &child.id);
+            let key = self.key.sibling(&child.id);
             let lease = new_lease(key, &self.stream, child, Checkpoint::TrimHorizon);
             if self.leases.create(&lease).await.is_err() {
                 return End::Fenced;

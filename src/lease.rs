@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::stream::{SequenceNumber, ShardId, StreamArn, text_id};
 
 text_id!(
-    /// The primary key of a lease: `<pipeline>/<shardId>`.
+    /// The primary key of a lease: `<pipeline>/<shardId>`, or with the stream's label between the two.
     LeaseKey
 );
 text_id!(
@@ -28,9 +28,27 @@ text_id!(
 );
 
 impl LeaseKey {
-    /// Pipelines may read the same stream, and different streams may have equal shard ids.
+    /// Of a shard of the pipeline's first stream. Pipelines may read the same stream.
     pub fn of(pipeline: &str, shard: &ShardId) -> Self {
         Self::new(format!("{pipeline}/{shard}"))
+    }
+
+    /// Of a shard of a stream that was enabled after another: `<pipeline>/<label>/<shardId>`. Its shards
+    /// may have the ids of the ones before, whose leases stay until the old stream has let them go.
+    pub fn of_later(pipeline: &str, stream: &StreamArn, shard: &ShardId) -> Self {
+        Self::new(format!(
+            "{pipeline}/{}/{shard}",
+            stream.label().unwrap_or(stream.as_str())
+        ))
+    }
+
+    /// Of another shard of the same stream.
+    pub fn sibling(&self, shard: &ShardId) -> Self {
+        match self.as_str().rsplit_once('/') {
+            Some((stream, _)) => Self::new(format!("{stream}/{shard}")),
+            // A one-stream application of the KCL keys its leases by the shard alone.
+            None => Self::new(shard.as_str()),
+        }
     }
 
     /// The pipeline part; `None` for a key of another make.

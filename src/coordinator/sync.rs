@@ -201,7 +201,9 @@ impl Syncer {
                 Err(error) => return Err(error.into()),
             };
             let (row, first) = self.stream_row(arn, rows.remove(arn), at > 0).await?;
-            changed |= self.create_missing(arn, &listing, &mut leases, first).await?;
+            changed |= self
+                .create_missing(arn, at > 0, &listing, &mut leases, first)
+                .await?;
             if !row.complete {
                 self.complete(arn).await?;
             }
@@ -297,22 +299,14 @@ impl Syncer {
     async fn create_missing(
         &mut self,
         arn: &StreamArn,
+        follows_another: bool,
         listing: &ShardListing,
         leases: &mut lineage::Leases,
         first: FirstPosition,
     ) -> Result<bool, SyncError> {
         let name = self.pipeline.config.name.clone();
-        let mut missing = lineage::missing(&name, arn, listing, leases, first);
         let mut changed = false;
-        if !missing.replace.is_empty() {
-            for old in &missing.replace {
-                warn!(lease = %old.key, "the new stream uses a shard id of the old one again: its ended lease makes room");
-                changed |= self.delete(old).await?;
-                leases.remove(&old.key);
-            }
-            missing = lineage::missing(&name, arn, listing, leases, first);
-        }
-        for lease in missing.create {
+        for lease in lineage::missing(&name, arn, follows_another, listing, leases, first) {
             self.leases.create(&lease).await.map_err(|_| SyncError::Fenced)?;
             debug!(lease = %lease.key, position = %lease.checkpoint, "created the lease");
             leases.insert(lease.key.clone(), lease);

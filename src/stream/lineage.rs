@@ -24,41 +24,27 @@ pub enum FirstPosition {
     Later,
 }
 
-/// What a shard sync should write.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Missing {
-    /// Parents first.
-    pub create: Vec<Lease>,
-    /// Ended leases of an earlier stream whose shard id this stream uses again: delete them, then sync again.
-    pub replace: Vec<Lease>,
-}
-
-/// The leases the listing asks for and the table lacks (rules 8, 10, 11, 12, 13).
+/// The leases the listing asks for and the table lacks, parents first (rules 8, 10, 11, 12, 13).
+/// `follows_another`: the table had a stream before this one.
 pub fn missing(
     pipeline: &str,
     stream: &StreamArn,
+    follows_another: bool,
     listing: &ShardListing,
     leases: &Leases,
     first: FirstPosition,
-) -> Missing {
+) -> Vec<Lease> {
     let by_id: BTreeMap<&ShardId, &Shard> = listing.shards.iter().map(|s| (&s.id, s)).collect();
-    let mut found = Missing::default();
+    let mut found = Vec::new();
     let mut settled: BTreeSet<&ShardId> = BTreeSet::new();
     for shard in parents_first(&listing.shards) {
-        let key = LeaseKey::of(pipeline, &shard.id);
-        match leases.get(&key) {
-            Some(lease) if belongs(lease, stream) => {
-                settled.insert(&shard.id);
-                continue;
-            }
-            Some(other) => {
-                // An unfinished one is first read to its end: streams of one table follow each other.
-                if other.checkpoint == Checkpoint::ShardEnd {
-                    found.replace.push(other.clone());
-                }
-                continue;
-            }
-            None => {}
+        let key = match follows_another {
+            true => LeaseKey::of_later(pipeline, stream, &shard.id),
+            false => LeaseKey::of(pipeline, &shard.id),
+        };
+        if leases.get(&key).is_some_and(|lease| belongs(lease, stream)) {
+            settled.insert(&shard.id);
+            continue;
         }
         let parents: Vec<&Shard> = shard
             .parents
@@ -78,7 +64,7 @@ pub fn missing(
             FirstPosition::StartClosedIsPast(_) if shard.closed => Checkpoint::ShardEnd,
             FirstPosition::Start(start) | FirstPosition::StartClosedIsPast(start) => start.checkpoint(),
         };
-        found.create.push(new_lease(key, stream, shard, checkpoint));
+        found.push(new_lease(key, stream, shard, checkpoint));
     }
     found
 }
@@ -264,12 +250,18 @@ mod tests {
     }
 
     fn created(listing_text: &str, leases_text: &str, first: FirstPosition) -> String {
-        missing(P, &arn(), &listing(listing_text), &leases(leases_text), first)
-            .create
-            .iter()
-            .map(|l| format!("{}={}", l.shard, l.checkpoint))
-            .collect::<Vec<_>>()
-            .join(" ")
+        missing(
+            P,
+            &arn(),
+            false,
+            &listing(listing_text),
+            &leases(leases_text),
+            first,
+        )
+        .iter()
+        .map(|l| format!("{}={}", l.shard, l.checkpoint))
+        .collect::<Vec<_>>()
+        .join(" ")
     }
 
     #[test]
@@ -311,13 +303,35 @@ mod tests {
     }
 
     #[test]
-    fn a_shard_id_used_again_by_a_new_stream_waits_for_the_old_lease_to_end() {
+    fn a_shard_id_used_again_by_a_new_stream_gets_a_lease_of_its_own() {
         let new = StreamArn::new("arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-02-02T00:00:00.000");
-        let old_open = missing(P, &new, &listing("a"), &leases("a=7"), FirstPosition::Later);
-        assert_eq!(old_open, Missing::default());
-        let old_ended = missing(P, &new, &listing("a"), &leases("a=END"), FirstPosition::Later);
-        assert_eq!(old_ended.replace.len(), 1);
-        assert!(old_ended.create.is_empty());
+        for old in ["a=7", "a=END"] {
+            let mut all = leases(old);
+            let fresh = missing(P, &new, true, &listing("a! b<a"), &all, FirstPosition::Later);
+            let keys: Vec<&str> = fresh.iter().map(|l| l.key.as_str()).collect();
+            assert_eq!(
+                keys,
+                [
+                    "orders/2026-02-02T00:00:00.000/a",
+                    "orders/2026-02-02T00:00:00.000/b"
+                ]
+            );
+            assert_eq!(
+                fresh[0].key.sibling(&id("b")),
+                fresh[1].key,
+                "a consumer finds the same key"
+            );
+            assert_eq!(fresh[0].key.pipeline(), Some(P));
+            all.extend(fresh.into_iter().map(|l| (l.key.clone(), l)));
+            assert_eq!(
+                missing(P, &new, true, &listing("a! b<a"), &all, FirstPosition::Later),
+                []
+            );
+            assert_eq!(
+                missing(P, &arn(), false, &listing("a!"), &all, FirstPosition::Later),
+                []
+            );
+        }
     }
 
     #[test]

@@ -1,0 +1,185 @@
+//! The fake CloudWatch Logs: groups and streams that must exist, and PutLogEvents' rules to the byte.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use weir::clock::Timestamp;
+use weir::logs::{Accepted, LogDestination, LogEvent, LogSink, SinkError};
+
+use crate::faults::Service;
+use crate::streams::Kind;
+use crate::world::{Failure, Seat, State};
+
+const HOUR: i64 = 3_600_000;
+/// The adapter's own time-out of a creation.
+const REQUEST: Duration = Duration::from_secs(10);
+
+#[derive(Default)]
+pub struct Logs {
+    groups: BTreeSet<String>,
+    /// With the time from which puts know it.
+    streams: BTreeMap<LogDestination, Duration>,
+    pub puts: usize,
+    pub accepted: BTreeMap<LogDestination, usize>,
+}
+
+pub struct SimLogs {
+    pub seat: Seat,
+}
+
+fn failure(f: Failure) -> SinkError {
+    match f {
+        Failure::Throttled => SinkError::Throttled("the world is busy".into()),
+        Failure::Unavailable => SinkError::Unavailable("the world refused".into()),
+        Failure::Unanswered => SinkError::Unanswered("the world fell silent".into()),
+        Failure::Denied => SinkError::Denied("the world forbids it".into()),
+    }
+}
+
+/// What is wrong with a put as such; a correct writer never sends one (reference of PutLogEvents).
+fn rules(events: &[LogEvent], now: Timestamp) -> Result<(), String> {
+    let bytes: usize = events.iter().map(|e| e.message.len() + 26).sum();
+    let within = |e: &&LogEvent| {
+        let age = now.millis() - e.timestamp.millis();
+        age <= 14 * 24 * HOUR && age >= -2 * HOUR
+    };
+    let mut valid = events.iter().filter(within).map(|e| e.timestamp.millis());
+    let first = valid.next();
+    let last = valid.next_back().or(first);
+    match () {
+        () if events.is_empty() => Err("no events".into()),
+        () if events.len() > 10_000 => Err(format!("{} events", events.len())),
+        () if events.iter().any(|e| e.message.len() > 1_048_576 - 26) => Err("an event too large".into()),
+        () if bytes > 1_048_576 => Err(format!("{bytes} bytes")),
+        () if !events.is_sorted_by_key(|e| e.timestamp) => Err("not in order of time".into()),
+        () if last.zip(first).is_some_and(|(l, f)| l - f > 24 * HOUR) => Err("more than 24 hours".into()),
+        () if events.iter().any(|e| e.message.is_empty()) => Err("an empty message".into()),
+        () if events.iter().any(|e| e.timestamp.millis() < 0) => Err("a negative time".into()),
+        () => Ok(()),
+    }
+}
+
+fn apply(s: &mut State, pid: usize, to: &LogDestination, events: &[LogEvent]) -> Result<Accepted, SinkError> {
+    if s.logs.streams.get(to).is_none_or(|&known| s.now < known) {
+        return Err(SinkError::Missing(format!("{to} does not exist")));
+    }
+    if let Err(broken) = rules(events, s.wall()) {
+        return Err(SinkError::Invalid(broken));
+    }
+    let poison = |e: &LogEvent| {
+        // Its dead letter, another message, passes.
+        let gid = s.streams.in_message(&e.message);
+        !to.stream.contains("dead-letter") && gid.is_some_and(|g| s.streams.changes[g].kind == Kind::Poison)
+    };
+    if events.iter().any(poison) {
+        return Err(SinkError::Invalid("an event the service can't stand".into()));
+    }
+    let now = s.wall().millis();
+    let old = events
+        .iter()
+        .take_while(|e| now - e.timestamp.millis() > 14 * 24 * HOUR)
+        .count();
+    let young = events
+        .iter()
+        .take_while(|e| e.timestamp.millis() - now <= 2 * HOUR)
+        .count();
+    let accepted = Accepted {
+        too_new_from: (young < events.len()).then_some(young),
+        too_old_until: (old > 0).then_some(old),
+        expired_until: None,
+    };
+    *s.logs.accepted.entry(to.clone()).or_default() += young - old;
+    s.put_applied(pid, to, &events[old..young]);
+    Ok(accepted)
+}
+
+impl SimLogs {
+    async fn ask<T: Send + 'static>(
+        &self,
+        what: &str,
+        apply: impl FnOnce(&mut State) -> Result<T, SinkError> + Send + 'static,
+    ) -> Result<T, SinkError> {
+        match self
+            .seat
+            .within(REQUEST, self.seat.call(Service::Logs, what, apply))
+            .await
+        {
+            Some(answer) => answer.map_err(failure)?,
+            None => Err(SinkError::Unanswered("no answer in 10 s".into())),
+        }
+    }
+}
+
+#[async_trait]
+impl LogSink for SimLogs {
+    async fn put(
+        &self,
+        to: &LogDestination,
+        events: &[LogEvent],
+        within: Duration,
+    ) -> Result<Accepted, SinkError> {
+        let pid = self.seat.pid;
+        let put = self.seat.world.with(|s| {
+            if let Err(broken) = rules(events, s.wall()) {
+                s.model
+                    .broken(s.now, format!("p{pid} put to {to} against the rules: {broken}"));
+            }
+            s.put_begins(pid, events)
+        });
+        let what = format!("put {put} of {} to {}", events.len(), to.stream);
+        let (to, sent, line) = (to.clone(), events.to_vec(), what.clone());
+        let request = self.seat.call(Service::Logs, &what, move |s| {
+            let answer = apply(s, pid, &to, &sent);
+            match &answer {
+                Ok(a) if *a == Accepted::default() => s.note(format!("p{pid} {line}: accepted")),
+                other => s.note(format!("p{pid} {line}: {other:?}")),
+            }
+            answer
+        });
+        let answer = match self.seat.within(within, request).await {
+            Some(answer) => answer.map_err(failure).and_then(|a| a),
+            None => Err(SinkError::Unanswered(format!("no answer in {within:?}"))),
+        };
+        let accepted = answer.as_ref().ok().copied();
+        self.seat.world.with(|s| s.put_answered(pid, events, accepted));
+        answer
+    }
+
+    async fn create_group(&self, group: &str) -> Result<bool, SinkError> {
+        let name = group.to_owned();
+        self.ask("create_group", move |s| {
+            s.note(format!("group {name}"));
+            Ok(s.logs.groups.insert(name))
+        })
+        .await
+    }
+
+    async fn put_retention(&self, group: &str, _: u16) -> Result<(), SinkError> {
+        let name = group.to_owned();
+        self.ask("put_retention", move |s| match s.logs.groups.contains(&name) {
+            true => Ok(()),
+            false => Err(SinkError::Missing(name)),
+        })
+        .await
+    }
+
+    async fn create_stream(&self, to: &LogDestination) -> Result<(), SinkError> {
+        let to = to.clone();
+        self.ask("create_stream", move |s| {
+            if !s.logs.groups.contains(&to.group) {
+                return Err(SinkError::Missing(format!("group {}", to.group)));
+            }
+            let delay = if s.faults.on {
+                s.faults.creation_delay.mul_f64(s.rng.f64())
+            } else {
+                Duration::ZERO
+            };
+            let known = s.now + delay;
+            s.note(format!("log stream {to}"));
+            s.logs.streams.entry(to).or_insert(known);
+            Ok(())
+        })
+        .await
+    }
+}

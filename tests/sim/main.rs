@@ -1,0 +1,32 @@
+//! The simulation: Weir's own coordinator and consumers on paused time, in a world made of fakes.
+//!
+//! The world (`world`, `streams`, `source`, `table`, `logs`, `clock`) keeps state and has seeded faults
+//! (`faults`). `process` starts and kills workers as a cluster would. `model` holds the design's promises
+//! as invariants, checked while things happen and once more at the end. `scenario` draws a story from a
+//! seed and `seeded` tells 200 of them, `directed` tells chosen ones, `teeth` shows that the model catches readers that sin.
+//!
+//! Nothing here reads a real clock or a global random number: a seed gives the same trace, byte for byte.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that can't go on must stop loudly"
+)]
+
+mod clock;
+mod directed;
+mod fakes;
+mod faults;
+mod logs;
+mod model;
+mod ownership;
+mod process;
+mod reader;
+mod scenario;
+mod seeded;
+mod seeds;
+mod source;
+mod streams;
+mod subject;
+mod table;
+mod teeth;
+mod world;

@@ -1,0 +1,47 @@
+//! 200 drawn stories, in four tests that run side by side.
+
+use crate::scenario::any;
+use crate::seeds::{chosen, demand_kept, run};
+use crate::subject::program;
+
+fn tell(test: &str, usual: std::ops::Range<u64>) {
+    for seed in chosen(usual) {
+        let run = run(seed, |world| any(world, program()));
+        demand_kept(&format!("seeded::{test}"), seed, &run);
+    }
+}
+
+#[test]
+fn every_story_keeps_the_promises_1() {
+    tell("every_story_keeps_the_promises_1", 0..50);
+}
+
+#[test]
+fn every_story_keeps_the_promises_2() {
+    tell("every_story_keeps_the_promises_2", 50..100);
+}
+
+#[test]
+fn every_story_keeps_the_promises_3() {
+    tell("every_story_keeps_the_promises_3", 100..150);
+}
+
+#[test]
+fn every_story_keeps_the_promises_4() {
+    tell("every_story_keeps_the_promises_4", 150..200);
+}
+
+#[test]
+fn the_same_seed_tells_the_same_story() {
+    for seed in chosen(0..6) {
+        let told = || run(seed, |world| any(world, program()));
+        let (a, b) = (told(), told());
+        let differ = a.trace.iter().zip(&b.trace).position(|(a, b)| a != b);
+        assert!(
+            a.trace == b.trace,
+            "seed {seed} differs from line {differ:?} on:\n{:?}\n{:?}",
+            differ.map(|i| &a.trace[i]),
+            differ.map(|i| &b.trace[i]),
+        );
+    }
+}

@@ -1,0 +1,259 @@
+//! The fake DynamoDB Streams: the road to `streams`, with every way it has of being late or torn.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use weir::clock::Timestamp;
+use weir::stream::{
+    Record, RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition,
+    StreamArn, StreamSource,
+};
+
+use crate::faults::Service;
+use crate::streams::{Kind, ShardNo, Streams};
+use crate::world::{Failure, Seat, State};
+
+/// The adapter's own request time-out: the trait promises that no call waits longer.
+const REQUEST: Duration = Duration::from_secs(10);
+/// How long an iterator lives (AWS: 15 minutes).
+const ITERATOR: Duration = Duration::from_secs(900);
+
+pub struct SimSource {
+    pub seat: Seat,
+}
+
+fn failure(f: Failure) -> SourceError {
+    match f {
+        Failure::Throttled => SourceError::Throttled("the world is busy".into()),
+        Failure::Denied => SourceError::AccessDenied("the world forbids it".into()),
+        Failure::Unavailable | Failure::Unanswered => {
+            SourceError::Unavailable("the world fell silent".into())
+        }
+    }
+}
+
+impl SimSource {
+    async fn ask<T: Send + 'static>(
+        &self,
+        what: String,
+        apply: impl FnOnce(&mut State) -> Result<T, SourceError> + Send + 'static,
+    ) -> Result<T, SourceError> {
+        match self
+            .seat
+            .within(REQUEST, self.seat.call(Service::Streams, &what, apply))
+            .await
+        {
+            Some(answer) => answer.map_err(failure)?,
+            None => Err(SourceError::Unavailable("no answer in 10 s".into())),
+        }
+    }
+}
+
+fn stream(s: &State, arn: &StreamArn) -> Result<usize, SourceError> {
+    s.streams
+        .find(arn)
+        .ok_or_else(|| SourceError::NotFound(format!("stream {arn}")))
+}
+
+fn shown(streams: &Streams, at: ShardNo, now: Duration) -> Shard {
+    let shard = streams.shard(at);
+    let parents = shard.parents.iter().map(|&p| &streams.streams[at.0].shards[p]);
+    Shard {
+        id: shard.id.clone(),
+        // The service still names a parent it has dropped.
+        parents: parents.map(|p| p.id.clone()).collect(),
+        closed: shard.closed && shard.closing_visible_at <= now,
+    }
+}
+
+fn listing(s: &mut State, stream: usize) -> ShardListing {
+    let now = s.now;
+    let torn = s.faults.chance(s.faults.torn_listing, &mut s.rng);
+    // A page read before the newest shards were born: the older ones are never missing.
+    let before = if torn {
+        now.saturating_sub(Duration::from_secs(s.rng.u64(0..60)))
+    } else {
+        now
+    };
+    let of = &s.streams.streams[stream];
+    let seen = (0..of.shards.len()).filter(|&i| {
+        let shard = &of.shards[i];
+        let first = shard.parents.is_empty();
+        !shard.gone && shard.visible_at <= now && (first || shard.created <= before)
+    });
+    let shards = seen.map(|i| shown(&s.streams, (stream, i), now)).collect();
+    ShardListing {
+        shards,
+        disabled: !of.enabled,
+    }
+}
+
+/// `stream|shard|next index|issued at`. Opaque to the reader.
+fn iterator(at: ShardNo, next: usize, issued: Duration) -> ShardIterator {
+    ShardIterator::new(format!("{}|{}|{next}|{}", at.0, at.1, issued.as_millis()))
+}
+
+fn position(s: &mut State, at: ShardNo, position: &StartingPosition) -> Result<usize, SourceError> {
+    let shard = s.streams.shard(at);
+    let trimmed = shard.trimmed;
+    match position {
+        StartingPosition::TrimHorizon => Ok(trimmed),
+        StartingPosition::AtTimestamp(t) => {
+            s.model.broken(
+                s.now,
+                format!("asked for AT_TIMESTAMP {t}, which the source has not"),
+            );
+            Ok(trimmed)
+        }
+        StartingPosition::After(seq) => {
+            let seqs = shard.changes.iter().map(|&g| &s.streams.changes[g].seq);
+            let next = seqs.take_while(|have| *have <= seq).count();
+            // The service says so here, or at the read that follows.
+            if next <= trimmed && trimmed > 0 && s.rng.bool() {
+                return Err(SourceError::DataTrimmed);
+            }
+            Ok(next)
+        }
+    }
+}
+
+fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, SourceError> {
+    let parts: Vec<usize> = it.as_str().split('|').map(|p| p.parse().unwrap()).collect();
+    let [stream, shard, next, issued] = parts[..] else {
+        panic!("a made-up iterator: {it}")
+    };
+    let at = (stream, shard);
+    let of = s.streams.shard(at);
+    if of.gone || s.streams.streams[stream].gone {
+        return Err(SourceError::NotFound(format!("shard {}", of.id)));
+    }
+    let expired = s.now >= Duration::from_millis(issued as u64) + ITERATOR;
+    if expired || s.faults.chance(s.faults.expired_iterator, &mut s.rng) {
+        s.note(format!("p{pid} records {stream}/{shard}: the iterator expired"));
+        return Err(SourceError::IteratorExpired);
+    }
+    if next < of.trimmed {
+        return Err(SourceError::DataTrimmed);
+    }
+    let left = of.changes.len() - next;
+    let mut n = left.min(1_000);
+    if s.faults.on {
+        n = n.min([1, 3, 10, 1_000][s.rng.usize(0..4)]);
+    }
+    if s.faults.chance(s.faults.empty_answer, &mut s.rng) {
+        n = 0;
+    }
+    let of = s.streams.shard(at);
+    let mut records = Vec::new();
+    let mut bytes = 0;
+    for &gid in &of.changes[next..next + n] {
+        let c = &s.streams.changes[gid];
+        bytes += c.data.len();
+        if bytes > 1 << 20 && !records.is_empty() {
+            break;
+        }
+        let time = (c.kind != Kind::Undecodable).then_some(c.time);
+        records.push(Record {
+            sequence_number: c.seq.clone(),
+            time,
+            data: c.data.clone(),
+        });
+    }
+    let after = next + records.len();
+    // The last answer of a closed shard has no next iterator, or one more empty answer follows.
+    let end = of.closed
+        && after == of.changes.len()
+        && (records.is_empty() || s.rng.bool())
+        && left <= n.max(left.min(n));
+    let next = (!end).then(|| iterator(at, after, s.now));
+    if end || !records.is_empty() {
+        s.note(format!(
+            "p{pid} records {stream}/{shard}: {} of {left}{}",
+            records.len(),
+            if end { ", end" } else { "" }
+        ));
+    }
+    Ok(RecordBatch { records, next })
+}
+
+#[async_trait]
+impl StreamSource for SimSource {
+    async fn current(&self) -> Result<StreamArn, SourceError> {
+        self.ask("current".into(), |s| match s.streams.enabled() {
+            Some(n) => Ok(s.streams.streams[n].arn.clone()),
+            None => Err(SourceError::NoStream("the table has no stream".into())),
+        })
+        .await
+    }
+
+    async fn service_time(&self, arn: &StreamArn) -> Result<Timestamp, SourceError> {
+        let arn = arn.clone();
+        self.ask("service_time".into(), move |s| {
+            stream(s, &arn).map(|_| s.wall().floor_second())
+        })
+        .await
+    }
+
+    async fn list_shards(&self, arn: &StreamArn) -> Result<ShardListing, SourceError> {
+        let (arn, pid) = (arn.clone(), self.seat.pid);
+        self.ask("list_shards".into(), move |s| {
+            let n = stream(s, &arn)?;
+            let listing = listing(s, n);
+            s.note(format!("p{pid} list_shards {n}: {}", listing.shards.len()));
+            Ok(listing)
+        })
+        .await
+    }
+
+    async fn child_shards(&self, arn: &StreamArn, parent: &ShardId) -> Result<Vec<Shard>, SourceError> {
+        let (arn, parent, pid) = (arn.clone(), parent.clone(), self.seat.pid);
+        self.ask("child_shards".into(), move |s| {
+            let n = stream(s, &arn)?;
+            let listing = listing(s, n);
+            let children: Vec<Shard> = listing
+                .shards
+                .into_iter()
+                .filter(|c| c.parents.contains(&parent))
+                .collect();
+            s.note(format!("p{pid} child_shards of {n}/{parent}: {}", children.len()));
+            Ok(children)
+        })
+        .await
+    }
+
+    async fn iterator(
+        &self,
+        arn: &StreamArn,
+        shard: &ShardId,
+        at: &StartingPosition,
+    ) -> Result<ShardIterator, SourceError> {
+        let (arn, shard, at, pid) = (arn.clone(), shard.clone(), at.clone(), self.seat.pid);
+        self.ask("iterator".into(), move |s| {
+            let n = stream(s, &arn)?;
+            let gone = || SourceError::NotFound(format!("shard {shard}"));
+            let i = s.streams.find_shard(n, &shard).ok_or_else(gone)?;
+            if s.streams.shard((n, i)).gone {
+                return Err(gone());
+            }
+            let next = position(s, (n, i), &at);
+            s.note(format!("p{pid} iterator {n}/{i} {at:?}: {next:?}"));
+            Ok(iterator((n, i), next?, s.now))
+        })
+        .await
+    }
+
+    async fn records(&self, _: &StreamArn, it: &ShardIterator) -> Result<RecordBatch, SourceError> {
+        let (it, pid) = (it.clone(), self.seat.pid);
+        let batch = self.ask("records".into(), move |s| read(s, &it, pid)).await?;
+        self.seat.world.with(|s| s.handed_out(pid, &batch.records));
+        Ok(batch)
+    }
+
+    fn has_timestamps(&self) -> bool {
+        false
+    }
+
+    fn largest_answer(&self) -> usize {
+        1 << 20
+    }
+}

@@ -1,0 +1,348 @@
+//! What the service holds: streams, shards with their lineage, and the changes in them.
+//!
+//! State only; `source` is the road to it. Everything a change is made of is decided when it is written.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use fastrand::Rng;
+use weir::clock::Timestamp;
+use weir::stream::{SequenceNumber, ShardId, StreamArn};
+
+/// A change's number, over all streams, in the order of writing.
+pub type Gid = usize;
+/// A stream's and a shard's place in the world's lists.
+pub type ShardNo = (usize, usize);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Plain,
+    /// Not JSON.
+    Undecodable,
+    /// The sink refuses every batch that holds it.
+    Poison,
+    /// The sink refuses it alone, by its time.
+    TooOld,
+    TooNew,
+}
+
+pub struct Change {
+    pub at: ShardNo,
+    /// In its shard.
+    pub index: usize,
+    pub seq: SequenceNumber,
+    pub key: String,
+    pub version: u64,
+    /// As the record tells it.
+    pub time: Timestamp,
+    pub data: Bytes,
+    pub kind: Kind,
+}
+
+pub struct SimShard {
+    pub id: ShardId,
+    pub parents: Vec<usize>,
+    /// The keys' hashes it takes, half open.
+    range: (u32, u32),
+    pub closed: bool,
+    pub changes: Vec<Gid>,
+    /// As many of the oldest changes are gone.
+    pub trimmed: usize,
+    /// Out of the listings, and unreadable.
+    pub gone: bool,
+    pub created: Duration,
+    /// From when listings show it, and show its end.
+    pub visible_at: Duration,
+    pub closing_visible_at: Duration,
+}
+
+pub struct SimStream {
+    pub arn: StreamArn,
+    pub enabled: bool,
+    pub gone: bool,
+    pub shards: Vec<SimShard>,
+}
+
+pub struct Streams {
+    pub streams: Vec<SimStream>,
+    pub changes: Vec<Change>,
+    by_sequence: BTreeMap<String, Gid>,
+    versions: BTreeMap<(usize, String), u64>,
+    sequence: u128,
+    /// Record times may go back by up to this, as an approximate time may.
+    pub jitter: Duration,
+    /// Times are whole seconds, as DynamoDB's mostly are.
+    pub whole_seconds: bool,
+}
+
+const RANGE: u32 = 1 << 16;
+
+fn hash(key: &str) -> u32 {
+    let h = key.bytes().fold(0x811c_9dc5_u32, |h, b| {
+        (h ^ u32::from(b)).wrapping_mul(0x0100_0193)
+    });
+    (h ^ (h >> 16)) % RANGE
+}
+
+/// The event id of a change; recognised in any message, escaped or not.
+pub fn event_id(gid: Gid) -> String {
+    format!("5eed{gid:028x}")
+}
+
+impl Streams {
+    pub fn new(rng: &mut Rng) -> Self {
+        Self {
+            streams: Vec::new(),
+            changes: Vec::new(),
+            by_sequence: BTreeMap::new(),
+            versions: BTreeMap::new(),
+            // Soon grows by a digit: as text, 1000… sorts before 999….
+            sequence: 99_999_999_999_999_990_000 + u128::from(rng.u32(0..10_000)),
+            jitter: Duration::ZERO,
+            whole_seconds: rng.bool(),
+        }
+    }
+
+    /// Enables a stream: the one before it, if any, takes no more changes.
+    pub fn enable(&mut self, shards: u32, now: Duration) {
+        self.disable();
+        let label = format!(
+            "2026-01-01T00:{:02}:{:02}.000",
+            now.as_secs() / 60 % 60,
+            now.as_secs() % 60
+        );
+        let n = self.streams.len();
+        let arn = format!("arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/{label}-{n}");
+        self.streams.push(SimStream {
+            arn: StreamArn::new(arn),
+            enabled: true,
+            gone: false,
+            shards: Vec::new(),
+        });
+        for i in 0..shards {
+            let range = (
+                RANGE / shards * i,
+                if i + 1 == shards {
+                    RANGE
+                } else {
+                    RANGE / shards * (i + 1)
+                },
+            );
+            self.open(n, Vec::new(), range, now, now);
+        }
+    }
+
+    /// The newest stream takes no more changes; its shards end without children.
+    pub fn disable(&mut self) {
+        if let Some(old) = self.streams.last_mut() {
+            old.enabled = false;
+            old.shards.iter_mut().for_each(|s| s.closed = true);
+        }
+    }
+
+    pub fn enabled(&self) -> Option<usize> {
+        self.streams
+            .len()
+            .checked_sub(1)
+            .filter(|&n| self.streams[n].enabled)
+    }
+
+    pub fn find(&self, arn: &StreamArn) -> Option<usize> {
+        self.streams.iter().position(|s| s.arn == *arn && !s.gone)
+    }
+
+    pub fn find_shard(&self, stream: usize, id: &ShardId) -> Option<usize> {
+        self.streams[stream].shards.iter().position(|s| s.id == *id)
+    }
+
+    pub fn shard(&self, at: ShardNo) -> &SimShard {
+        &self.streams[at.0].shards[at.1]
+    }
+
+    pub fn shard_mut(&mut self, at: ShardNo) -> &mut SimShard {
+        &mut self.streams[at.0].shards[at.1]
+    }
+
+    pub fn open_shards(&self, stream: usize) -> Vec<usize> {
+        let shards = &self.streams[stream].shards;
+        (0..shards.len()).filter(|&i| !shards[i].closed).collect()
+    }
+
+    pub fn children(&self, at: ShardNo) -> Vec<usize> {
+        let shards = &self.streams[at.0].shards;
+        (0..shards.len())
+            .filter(|&i| shards[i].parents.contains(&at.1))
+            .collect()
+    }
+
+    fn open(
+        &mut self,
+        stream: usize,
+        parents: Vec<usize>,
+        range: (u32, u32),
+        now: Duration,
+        visible_at: Duration,
+    ) {
+        let shards = &mut self.streams[stream].shards;
+        // A listing may lack the newest shards, but no shard's ancestors: the services list in the order of birth.
+        let visible_at = parents
+            .iter()
+            .map(|&p| shards[p].visible_at)
+            .fold(visible_at, Duration::max);
+        // Equal ids in different streams are no accident: they happen on AWS and on emulators.
+        let id = ShardId::new(format!(
+            "shardId-{:020}-{:08x}",
+            shards.len() + 1,
+            range.0 * 7 + range.1
+        ));
+        shards.push(SimShard {
+            id,
+            parents,
+            range,
+            closed: false,
+            changes: Vec::new(),
+            trimmed: 0,
+            gone: false,
+            created: now,
+            visible_at,
+            closing_visible_at: now,
+        });
+    }
+
+    fn close(&mut self, at: ShardNo, now: Duration, delay: Duration, rng: &mut Rng) {
+        let shard = self.shard_mut(at);
+        shard.closed = true;
+        shard.closing_visible_at = now + delay.mul_f64(rng.f64());
+    }
+
+    /// Closes `shard` and opens one child (a roll-over) or two (a split).
+    pub fn divide(&mut self, at: ShardNo, children: u32, now: Duration, delay: Duration, rng: &mut Rng) {
+        self.close(at, now, delay, rng);
+        let (from, to) = self.shard(at).range;
+        let middle = from + (to - from) / 2;
+        let ranges = if children == 1 {
+            vec![(from, to)]
+        } else {
+            vec![(from, middle), (middle, to)]
+        };
+        for range in ranges {
+            self.open(at.0, vec![at.1], range, now, now + delay.mul_f64(rng.f64()));
+        }
+    }
+
+    /// Merges two neighbours; false if the stream has none.
+    pub fn merge(&mut self, stream: usize, now: Duration, delay: Duration, rng: &mut Rng) -> bool {
+        let open = self.open_shards(stream);
+        let range = |i: usize| self.streams[stream].shards[i].range;
+        let pair = open
+            .iter()
+            .flat_map(|&a| open.iter().map(move |&b| (a, b)))
+            .find(|&(a, b)| range(a).1 == range(b).0);
+        let Some((a, b)) = pair else { return false };
+        let whole = (range(a).0, range(b).1);
+        self.close((stream, a), now, delay, rng);
+        self.close((stream, b), now, delay, rng);
+        self.open(stream, vec![a, b], whole, now, now + delay.mul_f64(rng.f64()));
+        true
+    }
+
+    /// The `n` oldest changes of a shard are no more.
+    pub fn trim(&mut self, at: ShardNo, n: usize) {
+        let shard = self.shard_mut(at);
+        shard.trimmed = (shard.trimmed + n).min(shard.changes.len());
+    }
+
+    pub fn write(
+        &mut self,
+        key: &str,
+        kind: Kind,
+        size: usize,
+        now: Timestamp,
+        rng: &mut Rng,
+    ) -> Option<Gid> {
+        let stream = self.enabled()?;
+        let h = hash(key);
+        let shards = &self.streams[stream].shards;
+        let shard = shards
+            .iter()
+            .position(|s| !s.closed && s.range.0 <= h && h < s.range.1)?;
+        let gid = self.changes.len();
+        self.sequence += u128::from(rng.u32(1..40));
+        let seq = self.sequence.to_string();
+        let version = self.versions.entry((stream, key.to_owned())).or_insert(0);
+        *version += 1;
+        let version = *version;
+        let back = self.jitter.mul_f64(rng.f64());
+        let mut time = match kind {
+            Kind::TooOld => now.minus(Duration::from_secs(15 * 86_400)),
+            Kind::TooNew => now.plus(Duration::from_secs(3 * 3_600)),
+            _ => now.minus(back),
+        };
+        if self.whole_seconds {
+            time = time.floor_second();
+        }
+        let data = if kind == Kind::Undecodable {
+            format!("{{ torn {} \"SequenceNumber\":\"{seq}\"", event_id(gid))
+        } else {
+            wire(gid, key, version, &seq, time, size)
+        };
+        self.by_sequence.insert(seq.clone(), gid);
+        let index = self.streams[stream].shards[shard].changes.len();
+        self.streams[stream].shards[shard].changes.push(gid);
+        self.changes.push(Change {
+            at: (stream, shard),
+            index,
+            seq: SequenceNumber::parse(&seq).unwrap(),
+            key: key.to_owned(),
+            version,
+            time,
+            data: Bytes::from(data),
+            kind,
+        });
+        Some(gid)
+    }
+
+    /// The change a log message tells of, whatever form it has.
+    pub fn in_message(&self, message: &str) -> Option<Gid> {
+        let id = message.find("5eed").and_then(|at| message.get(at + 4..at + 32));
+        // Base64 may hold these letters by chance, but no number in this place.
+        if let Some(gid) = id.and_then(|hex| usize::from_str_radix(hex, 16).ok())
+            && gid < self.changes.len()
+        {
+            return Some(gid);
+        }
+        message
+            .split(|c: char| !c.is_ascii_digit())
+            .filter(|digits| digits.len() >= 20)
+            .find_map(|digits| self.by_sequence.get(digits).copied())
+    }
+}
+
+/// A record as GetRecords has it on the wire.
+fn wire(gid: Gid, key: &str, version: u64, seq: &str, time: Timestamp, size: usize) -> String {
+    let (seconds, millis) = (time.millis().div_euclid(1000), time.millis().rem_euclid(1000));
+    let time = if millis == 0 {
+        seconds.to_string()
+    } else {
+        format!("{seconds}.{millis:03}")
+    };
+    let name = if version == 1 { "INSERT" } else { "MODIFY" };
+    let old = match version {
+        1 => String::new(),
+        v => format!(
+            r#""OldImage":{{"pk":{{"S":"{key}"}},"version":{{"N":"{}"}}}},"#,
+            v - 1
+        ),
+    };
+    let blob = if size == 0 {
+        String::new()
+    } else {
+        format!(r#","blob":{{"S":"{}"}}"#, "x".repeat(size))
+    };
+    format!(
+        r#"{{"eventID":"{id}","eventName":"{name}","eventVersion":"1.1","eventSource":"aws:dynamodb","awsRegion":"eu-west-1","dynamodb":{{"ApproximateCreationDateTime":{time},"Keys":{{"pk":{{"S":"{key}"}}}},"NewImage":{{"pk":{{"S":"{key}"}},"version":{{"N":"{version}"}}{blob}}},{old}"SequenceNumber":"{seq}","SizeBytes":{bytes},"StreamViewType":"NEW_AND_OLD_IMAGES"}}}}"#,
+        id = event_id(gid),
+        bytes = 26 + size,
+    )
+}

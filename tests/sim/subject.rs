@@ -1,0 +1,149 @@
+//! Weir as the simulation runs it: one `coordinator::run` per process, on the world's fakes.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use fastrand::Rng;
+use tokio::sync::watch;
+use weir::config::{AwsSettings, DestinationConfig, PipelineConfig, SourceConfig, Start, StreamChoice};
+use weir::coordinator::{self, Pipeline, Worker};
+use weir::logs::template::{Template, TemplateKind};
+use weir::metrics::Metrics;
+use weir::readiness::Readiness;
+use weir::shutdown;
+
+use crate::clock::SimClock;
+use crate::logs::SimLogs;
+use crate::ownership::LEASE;
+use crate::process::Program;
+use crate::source::SimSource;
+use crate::table::SimTable;
+use crate::world::{Seat, State};
+
+/// How often a worker writes a moved checkpoint (the default).
+pub const CHECKPOINT: Duration = Duration::from_secs(15);
+
+/// What a seed sets.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub start: Start,
+    pub poll_idle: Duration,
+    pub sync_interval: Duration,
+    /// All shards write to one log stream.
+    pub one_log_stream: bool,
+    pub memory: usize,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            start: Start::TrimHorizon,
+            poll_idle: Duration::from_secs(1),
+            sync_interval: Duration::from_secs(30),
+            one_log_stream: false,
+            memory: 16 << 20,
+        }
+    }
+}
+
+impl Settings {
+    fn draw(rng: &mut Rng) -> Self {
+        Self {
+            start: [Start::TrimHorizon, Start::TrimHorizon, Start::Latest][rng.usize(0..3)],
+            poll_idle: Duration::from_millis([250, 1_000, 3_000][rng.usize(0..3)]),
+            sync_interval: Duration::from_secs([10, 30, 60][rng.usize(0..3)]),
+            one_log_stream: rng.bool(),
+            memory: [8 << 20, 64 << 20][rng.usize(0..2)],
+        }
+    }
+
+    pub fn from_the_horizon(&self) -> bool {
+        self.start == Start::TrimHorizon
+    }
+}
+
+impl State {
+    pub fn draw_settings(&mut self) {
+        self.settings = Settings::draw(&mut self.rng);
+        let settings = self.settings;
+        self.note(format!("{settings:?} {:?}", self.faults));
+    }
+}
+
+/// The real thing.
+pub fn program() -> Program {
+    Arc::new(|seat, told| Box::pin(weir(seat, told)))
+}
+
+async fn weir(seat: Seat, mut told: watch::Receiver<bool>) -> Result<(), String> {
+    let (stopper, stop) = shutdown::channel();
+    let work = coordinator::run(worker(&seat), stop);
+    tokio::pin!(work);
+    // Safe to cancel: `work` is only borrowed, and a wish stays wished.
+    let end = tokio::select! {
+        biased;
+        end = &mut work => end,
+        () = wished(&mut told) => {
+            stopper.stop();
+            work.await
+        }
+    };
+    end.map_err(|died| died.to_string())
+}
+
+async fn wished(told: &mut watch::Receiver<bool>) {
+    // A closed channel is the end of the story.
+    let _slot_is_there = told.wait_for(|stop| *stop).await;
+}
+
+fn worker(seat: &Seat) -> Worker {
+    let (settings, seed) = seat.world.with(|s| (s.settings, s.procs[seat.pid].rng_seed));
+    let metrics = Metrics::new();
+    Worker {
+        host: format!("p{}", seat.pid),
+        clock: Arc::new(SimClock::new(seat.clone())),
+        rng: Rng::with_seed(seed),
+        table: Arc::new(SimTable { seat: seat.clone() }),
+        pipelines: vec![Pipeline {
+            name: "orders".to_owned(),
+            source: Arc::new(SimSource { seat: seat.clone() }),
+            sink: Arc::new(SimLogs { seat: seat.clone() }),
+            config: config(&settings),
+        }],
+        settings: coordinator::Settings {
+            application: "weir".to_owned(),
+            lease_duration: LEASE,
+            checkpoint_interval: CHECKPOINT,
+            memory: settings.memory,
+            ..coordinator::Settings::default()
+        },
+        metrics,
+        readiness: Readiness::new(),
+    }
+}
+
+fn config(settings: &Settings) -> PipelineConfig {
+    let stream = if settings.one_log_stream {
+        "all"
+    } else {
+        "{shard_id}"
+    };
+    PipelineConfig {
+        name: "orders".to_owned(),
+        source: SourceConfig {
+            stream: StreamChoice::Table("orders".to_owned()),
+            start: settings.start,
+            poll_busy: Duration::ZERO,
+            poll_idle: settings.poll_idle,
+            sync_interval: settings.sync_interval,
+            aws: AwsSettings::default(),
+        },
+        destination: DestinationConfig {
+            group: Template::parse("/cdc/{table}", TemplateKind::Group).unwrap(),
+            stream: Template::parse(stream, TemplateKind::Stream).unwrap(),
+            create: true,
+            retention_days: Some(30),
+            aws: AwsSettings::default(),
+        },
+    }
+}

@@ -1,0 +1,333 @@
+//! The fake lease table: conditional writes, one at a time, exactly as the trait says.
+
+use std::collections::BTreeMap;
+use std::ops::Bound;
+
+use async_trait::async_trait;
+use weir::lease::{
+    Checkpoint, Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, PrepareError, StreamRow,
+    TableError, WorkerId, WorkerRow, Written,
+};
+use weir::stream::StreamArn;
+
+use crate::faults::Service;
+use crate::world::{Failure, Seat, State};
+
+#[derive(Default)]
+pub struct Table {
+    pub leases: BTreeMap<LeaseKey, Lease>,
+    pub workers: BTreeMap<WorkerId, WorkerRow>,
+    pub streams: BTreeMap<(String, StreamArn), StreamRow>,
+    pub gaps: Vec<GapRow>,
+}
+
+pub struct SimTable {
+    pub seat: Seat,
+}
+
+fn failure(f: Failure) -> TableError {
+    match f {
+        Failure::Throttled => TableError::Throttled("the world is busy".into()),
+        Failure::Unavailable => TableError::Unavailable("the world refused".into()),
+        Failure::Unanswered => TableError::Unanswered("the world fell silent".into()),
+        Failure::Denied => TableError::Refused("the world forbids it".into()),
+    }
+}
+
+/// One conditional write: `change` gets the row if `condition` holds of it.
+fn write<K: Ord, R: Clone>(
+    rows: &mut BTreeMap<K, R>,
+    key: &K,
+    condition: impl FnOnce(&R) -> bool,
+    change: impl FnOnce(&mut R),
+) -> Written<R> {
+    match rows.get_mut(key) {
+        Some(row) if condition(row) => {
+            change(row);
+            Written::Applied
+        }
+        other => Written::Refused(other.cloned()),
+    }
+}
+
+fn create<K: Ord + Clone, R: Clone>(rows: &mut BTreeMap<K, R>, key: &K, row: &R) -> Written<R> {
+    match rows.get(key) {
+        Some(there) => Written::Refused(Some(there.clone())),
+        None => {
+            rows.insert(key.clone(), row.clone());
+            Written::Applied
+        }
+    }
+}
+
+fn delete<K: Ord, R: Clone>(
+    rows: &mut BTreeMap<K, R>,
+    key: &K,
+    condition: impl FnOnce(&R) -> bool,
+) -> Written<R> {
+    match rows.get(key) {
+        Some(row) if condition(row) => {
+            rows.remove(key);
+            Written::Applied
+        }
+        other => Written::Refused(other.cloned()),
+    }
+}
+
+fn owned(lease: &Lease, expected: &Expected) -> bool {
+    lease.owner == expected.owner && lease.counter == expected.counter
+}
+
+fn change(lease: &mut Lease, change: &LeaseChange) {
+    lease.counter += 1;
+    match change {
+        LeaseChange::Take(worker) => {
+            lease.owner = Some(worker.clone());
+            lease.owner_switches += 1;
+        }
+        LeaseChange::Checkpoint(to) => {
+            lease.checkpoint = to.clone();
+            lease.owner_switches = 0;
+        }
+        LeaseChange::End(children) => {
+            lease.checkpoint = Checkpoint::ShardEnd;
+            lease.children.clone_from(children);
+            lease.owner_switches = 0;
+        }
+        LeaseChange::Release => lease.owner = None,
+    }
+}
+
+fn brief<T>(written: &Written<T>) -> &'static str {
+    match written {
+        Written::Applied => "applied",
+        Written::Refused(Some(_)) => "refused",
+        Written::Refused(None) => "no row",
+    }
+}
+
+impl SimTable {
+    async fn ask<T: Send + 'static>(
+        &self,
+        what: &str,
+        apply: impl FnOnce(&mut State) -> T + Send + 'static,
+    ) -> Result<T, TableError> {
+        self.seat.call(Service::Table, what, apply).await.map_err(failure)
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        what: String,
+        apply: impl FnOnce(&mut State) -> Written<T> + Send + 'static,
+    ) -> Result<Written<T>, TableError> {
+        let pid = self.seat.pid;
+        let line = what.clone();
+        self.ask(&what, move |s| {
+            let written = apply(s);
+            s.note(format!("p{pid} {line}: {}", brief(&written)));
+            written
+        })
+        .await
+    }
+
+    /// Page by page: what is written meanwhile may be seen or not.
+    async fn scan<K, R>(
+        &self,
+        what: &'static str,
+        rows: fn(&State) -> &BTreeMap<K, R>,
+    ) -> Result<Vec<R>, TableError>
+    where
+        K: Ord + Clone + Send + 'static,
+        R: Clone + Send + 'static,
+    {
+        let mut all = Vec::new();
+        let mut from: Bound<K> = Bound::Unbounded;
+        let page = self.seat.world.with(|s| s.rng.usize(1..6));
+        loop {
+            let start = from.clone();
+            let (mut some, last) = self
+                .ask(what, move |s| {
+                    let next = rows(s).range((start, Bound::Unbounded)).take(page);
+                    let page: Vec<(&K, &R)> = next.collect();
+                    let last = page.last().map(|(k, _)| (*k).clone());
+                    (page.into_iter().map(|(_, r)| r.clone()).collect::<Vec<R>>(), last)
+                })
+                .await?;
+            let full = some.len() == page;
+            all.append(&mut some);
+            match last {
+                Some(last) if full => from = Bound::Excluded(last),
+                _ => return Ok(all),
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl LeaseTable for SimTable {
+    async fn prepare(&self, _: &[String]) -> Result<(), PrepareError> {
+        Ok(self.ask("prepare", |_| ()).await?)
+    }
+
+    async fn leases(&self) -> Result<Vec<Lease>, TableError> {
+        self.scan("leases", |s| &s.table.leases).await
+    }
+
+    async fn create_lease(&self, lease: &Lease) -> Result<Written<Lease>, TableError> {
+        let lease = lease.clone();
+        self.write(
+            format!("create lease {} {}", lease.key, lease.checkpoint),
+            move |s| {
+                let written = create(&mut s.table.leases, &lease.key, &lease);
+                if written == Written::Applied {
+                    s.lease_created(&lease);
+                }
+                written
+            },
+        )
+        .await
+    }
+
+    async fn update_lease(
+        &self,
+        key: &LeaseKey,
+        expected: &Expected,
+        to: &LeaseChange,
+    ) -> Result<Written<Lease>, TableError> {
+        let (key, expected, to, pid) = (key.clone(), expected.clone(), to.clone(), self.seat.pid);
+        self.write(format!("lease {key} at {}: {to:?}", expected.counter), move |s| {
+            let before = s.table.leases.get(&key).cloned();
+            let written = write(
+                &mut s.table.leases,
+                &key,
+                |l| owned(l, &expected),
+                |l| change(l, &to),
+            );
+            if let (Written::Applied, Some(before)) = (&written, before) {
+                s.lease_changed(pid, &before, &to);
+            }
+            written
+        })
+        .await
+    }
+
+    async fn delete_lease(&self, key: &LeaseKey, expected: &Expected) -> Result<Written<Lease>, TableError> {
+        let (key, expected) = (key.clone(), expected.clone());
+        self.write(format!("delete lease {key}"), move |s| {
+            let before = s.table.leases.get(&key).cloned();
+            let written = delete(&mut s.table.leases, &key, |l| owned(l, &expected));
+            if let (Written::Applied, Some(before)) = (&written, before) {
+                s.lease_deleted(&before);
+            }
+            written
+        })
+        .await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRow>, TableError> {
+        self.scan("workers", |s| &s.table.workers).await
+    }
+
+    async fn create_worker(&self, row: &WorkerRow) -> Result<Written<WorkerRow>, TableError> {
+        let (row, pid) = (row.clone(), self.seat.pid);
+        let sent = self.seat.world.with(|s| {
+            s.joins(pid, &row.id);
+            s.now
+        });
+        self.write(format!("create worker {}", row.id), move |s| {
+            let written = create(&mut s.table.workers, &row.id, &row);
+            if written == Written::Applied {
+                s.beaten(&row.id, sent);
+            }
+            written
+        })
+        .await
+    }
+
+    async fn beat(&self, row: &WorkerRow) -> Result<Written<WorkerRow>, TableError> {
+        let row = row.clone();
+        let sent = self.seat.world.with(|s| s.now);
+        self.write(format!("beat {} {}", row.id, row.heartbeat), move |s| {
+            let due = |r: &WorkerRow| r.heartbeat + 1 == row.heartbeat && !r.evicted && !r.tombstone;
+            let written = write(&mut s.table.workers, &row.id, due, |r| *r = row.clone());
+            if written == Written::Applied {
+                s.beaten(&row.id, sent);
+            }
+            written
+        })
+        .await
+    }
+
+    async fn evict(&self, id: &WorkerId, heartbeat: u64) -> Result<Written<WorkerRow>, TableError> {
+        let id = id.clone();
+        self.write(format!("evict {id} at {heartbeat}"), move |s| {
+            let due = |r: &WorkerRow| r.heartbeat == heartbeat && !r.evicted;
+            let written = write(&mut s.table.workers, &id, due, |r| r.evicted = true);
+            if written == Written::Applied {
+                s.evicted(&id);
+            }
+            written
+        })
+        .await
+    }
+
+    async fn bury(&self, id: &WorkerId) -> Result<Written<WorkerRow>, TableError> {
+        let (id, pid) = (id.clone(), self.seat.pid);
+        self.seat.world.with(|s| s.buries(pid, &id));
+        self.write(format!("bury {id}"), move |s| {
+            write(&mut s.table.workers, &id, |_| true, |r| r.tombstone = true)
+        })
+        .await
+    }
+
+    async fn delete_worker(&self, id: &WorkerId, heartbeat: u64) -> Result<Written<WorkerRow>, TableError> {
+        let id = id.clone();
+        self.write(format!("delete worker {id}"), move |s| {
+            delete(&mut s.table.workers, &id, |r| r.heartbeat == heartbeat)
+        })
+        .await
+    }
+
+    async fn streams(&self) -> Result<Vec<StreamRow>, TableError> {
+        self.scan("streams", |s| &s.table.streams).await
+    }
+
+    async fn create_stream(&self, row: &StreamRow) -> Result<Written<StreamRow>, TableError> {
+        let row = row.clone();
+        self.write(format!("create stream {:?}", row.start), move |s| {
+            let key = (row.pipeline.clone(), row.arn.clone());
+            let written = create(&mut s.table.streams, &key, &row);
+            if written == Written::Applied {
+                s.start_resolved(&row);
+            }
+            written
+        })
+        .await
+    }
+
+    async fn complete_stream(
+        &self,
+        pipeline: &str,
+        arn: &StreamArn,
+    ) -> Result<Written<StreamRow>, TableError> {
+        let key = (pipeline.to_owned(), arn.clone());
+        self.write("complete stream".into(), move |s| {
+            write(&mut s.table.streams, &key, |_| true, |r| r.complete = true)
+        })
+        .await
+    }
+
+    async fn record_gap(&self, gap: &GapRow) -> Result<(), TableError> {
+        let (gap, pid) = (gap.clone(), self.seat.pid);
+        self.ask("gap", move |s| {
+            s.note(format!(
+                "p{pid} gap in {} after {}: {}",
+                gap.shard, gap.after, gap.reason
+            ));
+            if !s.table.gaps.contains(&gap) {
+                s.table.gaps.push(gap);
+            }
+        })
+        .await
+    }
+}
