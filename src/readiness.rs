@@ -81,8 +81,11 @@ impl Readiness {
         self.state().draining = true;
     }
 
-    pub fn problem(&self, part: &str, what: impl Into<String>) {
-        self.state().problems.insert(part.to_owned(), what.into());
+    /// Notes what a person should fix. `true` if it is news.
+    pub fn problem(&self, part: &str, what: impl Into<String>) -> bool {
+        let what = what.into();
+        let before = self.state().problems.insert(part.to_owned(), what.clone());
+        before.as_ref() != Some(&what)
     }
 
     pub fn solved(&self, part: &str) {

@@ -128,6 +128,14 @@ impl Syncer {
                         .sync_interval
                         .mul_f64(0.9 + 0.2 * self.rng.f64())
                 }
+                // Nothing failed: a person should know, and the next look is due as ever.
+                Err(SyncError::Source(error @ SourceError::NoStream(_))) => {
+                    backoff.reset();
+                    if self.readiness.problem(&part, error.to_string()) {
+                        warn!(pipeline = %self.pipeline.config.name, "{error}");
+                    }
+                    self.pipeline.config.source.sync_interval
+                }
                 Err(error) => {
                     self.last.changed = false;
                     self.readiness.problem(&part, error.to_string());
@@ -161,7 +169,7 @@ impl Syncer {
     async fn sync(&mut self) -> Result<(), SyncError> {
         let name = self.pipeline.config.name.clone();
         // A table without a stream may still have had one, to be read to its end.
-        let (current, none) = match self.pipeline.source.current().await {
+        let (current, mut none) = match self.pipeline.source.current().await {
             Ok(arn) => (Some(arn), None),
             Err(SourceError::NoStream(why)) => (None, Some(SourceError::NoStream(why))),
             Err(error) => return Err(error.into()),
@@ -200,6 +208,11 @@ impl Syncer {
                 },
                 Err(error) => return Err(error.into()),
             };
+            if is_current && listing.disabled {
+                let why =
+                    format!("the stream {arn} is disabled: what it holds is read, nothing new will come");
+                none = Some(SourceError::NoStream(why));
+            }
             let (row, first) = self.stream_row(arn, rows.remove(arn), at > 0).await?;
             changed |= self
                 .create_missing(arn, at > 0, &listing, &mut leases, first)

@@ -35,14 +35,16 @@ pub fn missing(
     first: FirstPosition,
 ) -> Vec<Lease> {
     let by_id: BTreeMap<&ShardId, &Shard> = listing.shards.iter().map(|s| (&s.id, s)).collect();
+    // By stream and shard, whatever the key: a pipeline that names a table may later name its stream.
+    let leased: BTreeSet<&ShardId> = leases
+        .values()
+        .filter(|l| belongs(l, stream))
+        .map(|l| &l.shard)
+        .collect();
     let mut found = Vec::new();
     let mut settled: BTreeSet<&ShardId> = BTreeSet::new();
     for shard in parents_first(&listing.shards) {
-        let key = match follows_another {
-            true => LeaseKey::of_later(pipeline, stream, &shard.id),
-            false => LeaseKey::of(pipeline, &shard.id),
-        };
-        if leases.get(&key).is_some_and(|lease| belongs(lease, stream)) {
+        if leased.contains(&shard.id) {
             settled.insert(&shard.id);
             continue;
         }
@@ -63,6 +65,10 @@ pub fn missing(
             FirstPosition::Later => Checkpoint::TrimHorizon,
             FirstPosition::StartClosedIsPast(_) if shard.closed => Checkpoint::ShardEnd,
             FirstPosition::Start(start) | FirstPosition::StartClosedIsPast(start) => start.checkpoint(),
+        };
+        let key = match follows_another {
+            true => LeaseKey::of_later(pipeline, stream, &shard.id),
+            false => LeaseKey::of(pipeline, &shard.id),
         };
         found.push(new_lease(key, stream, shard, checkpoint));
     }

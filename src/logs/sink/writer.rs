@@ -115,6 +115,8 @@ impl Writer {
             items.retain(Item::alive);
             self.finished(before - items.len());
             if items.is_empty() {
+                // Withdrawn: what was wrong here is another worker's now.
+                self.context.readiness.solved(&self.part());
                 return Ok(());
             }
             let events: Vec<LogEvent> = items.iter().map(|i| i.event.clone()).collect();
