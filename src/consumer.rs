@@ -114,6 +114,7 @@ pub async fn run(
         destination,
         position,
         not_before,
+        started: false,
         leases,
         pipeline,
         progress,
@@ -158,6 +159,10 @@ struct Consumer {
     destination: Result<LogDestination, RenderError>,
     position: StartingPosition,
     not_before: Option<Timestamp>,
+    /// A record that is not before the start was read. Until then nothing enters the ledger, so that the
+    /// lease keeps its start: a checkpoint among the records to drop would make the next owner deliver
+    /// the rest of them.
+    started: bool,
     progress: Progress,
     rng: fastrand::Rng,
     ledger: Ledger,
@@ -254,8 +259,12 @@ impl Consumer {
             self.accounts.received(record.data.len());
             let events = if self.is_before_start(record) {
                 self.accounts.before_start();
+                if !self.started {
+                    continue;
+                }
                 0
             } else {
+                self.started = true;
                 1
             };
             let index = self
