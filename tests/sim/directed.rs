@@ -302,6 +302,38 @@ fn latest_is_resolved_once_and_a_restart_before_the_first_checkpoint_skips_nothi
 }
 
 #[test]
+fn latest_holds_through_a_restart_in_the_middle_of_the_backlog() {
+    let name = "latest_holds_through_a_restart_in_the_middle_of_the_backlog";
+    let runs = tell(name, 5, async |world| {
+        enable(&world, 1);
+        world.with(|s| {
+            s.settings.start = Start::Latest;
+            // The day before: read and dropped for longer than a checkpoint interval lasts.
+            (0..8_000).for_each(|_| s.write(20, Kind::Plain, 0));
+        });
+        world.pass_time(s(2)).await;
+        faults(&world, |f| f.streams.slow = 10_000);
+        let slot = start(&world, 0);
+        write_some(&world, 40, 5, s(40)).await;
+        slot.crash_after(1);
+        write_some(&world, 40, 5, s(40)).await;
+        slot.stop();
+        slot.gone().await;
+        slot.resume();
+        settle(&world, PATIENCE).await;
+    });
+    for run in runs {
+        run.world.with(|s| {
+            let before = (0..s.streams.changes.len())
+                .filter(|&g| s.before_start(g))
+                .count();
+            assert!(before >= 8_000);
+            assert_eq!(s.model.delivered() + before, s.streams.changes.len());
+        });
+    }
+}
+
+#[test]
 fn a_stream_enabled_anew_is_read_from_its_first_change_after_the_old_one() {
     let story = async |world: Arc<World>, start_at: Start| {
         enable(&world, 2);

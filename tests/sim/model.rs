@@ -104,7 +104,11 @@ impl State {
     /// Before the configured start.
     pub fn before_start(&self, gid: Gid) -> bool {
         let c = &self.streams.changes[gid];
-        c.at.0 == 0 && self.model.start.is_some_and(|start| c.time < start)
+        c.at.0 == 0
+            && self
+                .model
+                .start
+                .is_some_and(|start| c.time.min(c.written) < start)
     }
 
     fn in_recorded_gap(&self, gid: Gid) -> bool {

@@ -34,8 +34,9 @@ pub struct Change {
     pub seq: SequenceNumber,
     pub key: String,
     pub version: u64,
-    /// As the record tells it.
+    /// As the record tells it, and as it was.
     pub time: Timestamp,
+    pub written: Timestamp,
     pub data: Bytes,
     pub kind: Kind,
 }
@@ -297,6 +298,7 @@ impl Streams {
             key: key.to_owned(),
             version,
             time,
+            written: now,
             data: Bytes::from(data),
             kind,
         });
