@@ -474,7 +474,8 @@ impl Life {
             .observer
             .next_foreign_verdict()
             .map(|at| at.since(self.clock.now()));
-        LEASE_SCAN.min(due.unwrap_or(LEASE_SCAN))
+        // Not sooner than a request takes: a verdict may wait for the worker rows.
+        LEASE_SCAN.min(due.unwrap_or(LEASE_SCAN)).max(self.times.request)
     }
 
     /// Plans over a scan of the leases, and takes what the plan names. `true`: a take found the lease

@@ -37,6 +37,8 @@ pub struct Observer {
     /// For owners without a worker row: the counters of all their leases, and when they were first seen so.
     foreign: BTreeMap<WorkerId, (BTreeMap<LeaseKey, u64>, Monotonic)>,
     rows: BTreeMap<WorkerId, WorkerRow>,
+    /// When the scan that showed them was asked for.
+    rows_asked: Option<Monotonic>,
     /// Foreign owners found dead, with the counters that prove it.
     dead_foreign: BTreeMap<WorkerId, BTreeMap<LeaseKey, u64>>,
 }
@@ -57,6 +59,7 @@ impl Observer {
             beats: BTreeMap::new(),
             foreign: BTreeMap::new(),
             rows: BTreeMap::new(),
+            rows_asked: None,
             dead_foreign: BTreeMap::new(),
         }
     }
@@ -67,6 +70,7 @@ impl Observer {
     /// only if a scan *started* a take-over time later still shows it (rule 3).
     pub fn workers(&mut self, when: Scanned, rows: Vec<WorkerRow>) -> Vec<Suspect> {
         self.rows = rows.into_iter().map(|r| (r.id.clone(), r)).collect();
+        self.rows_asked = Some(when.started);
         let rows = &self.rows;
         self.beats.retain(|id, _| rows.contains_key(id));
         let mut suspects = Vec::new();
@@ -110,6 +114,9 @@ impl Observer {
     }
 
     /// Takes in a scan of the leases, for the owners that have no worker row (rule 14).
+    ///
+    /// That an owner has none is known only from a scan of the worker rows asked for after the owner was
+    /// seen: before the first one everybody would be foreign, and an idle worker's leases stand still.
     pub fn leases(&mut self, when: Scanned, leases: &[Lease]) {
         let mut now: BTreeMap<WorkerId, BTreeMap<LeaseKey, u64>> = BTreeMap::new();
         for lease in leases.iter().filter(|l| l.checkpoint != Checkpoint::ShardEnd) {
@@ -128,7 +135,8 @@ impl Observer {
         for (id, counters) in now {
             match self.foreign.get(&id) {
                 Some((seen, stamped)) if *seen == counters => {
-                    if when.started >= *stamped + self.foreign_watch {
+                    let without_row = self.rows_asked.is_some_and(|asked| asked >= *stamped);
+                    if without_row && when.started >= *stamped + self.foreign_watch {
                         self.dead_foreign.insert(id, counters);
                     }
                 }
@@ -371,6 +379,7 @@ mod tests {
         let kcl = WorkerId::new("kcl");
         let at = |a, b| [lease("a", Some("kcl"), a), lease("b", Some("kcl"), b)];
         o.leases(scan(0, 100), &at(1, 1));
+        o.workers(scan(20_000, 20_100), vec![worker("me", 1)]);
         o.leases(scan(19_000, 19_100), &at(1, 2));
         o.leases(scan(38_000, 38_100), &at(1, 2));
         assert_eq!(o.standing(&kcl), Standing::Live, "one lease moved");
@@ -379,6 +388,22 @@ mod tests {
         assert_eq!(o.standing(&kcl), Standing::Gone);
         o.leases(scan(40_000, 40_100), &at(2, 2));
         assert_eq!(o.standing(&kcl), Standing::Live, "it moved after all");
+    }
+
+    #[test]
+    fn nobody_is_foreign_until_the_worker_rows_were_read_after_it_was_seen() {
+        let mut o = observer();
+        let idle = [lease("a", Some("idle"), 1)];
+        o.leases(scan(0, 100), &idle);
+        o.leases(scan(21_000, 21_100), &idle);
+        assert_eq!(
+            o.standing(&WorkerId::new("idle")),
+            Standing::Live,
+            "no worker row was read at all"
+        );
+        o.workers(scan(22_000, 22_100), vec![worker("me", 1), worker("idle", 9)]);
+        o.leases(scan(43_000, 43_100), &idle);
+        assert_eq!(o.standing(&WorkerId::new("idle")), Standing::Live, "it has a row");
     }
 
     #[test]
