@@ -30,7 +30,7 @@ where
     let mut runs = Vec::new();
     for seed in chosen(0..seeds) {
         let run = run(seed, &story);
-        demand_kept(&format!("directed::{name}"), seed, &run);
+        demand_kept(&format!("directed::{name}"), seed, &run, &[]);
         runs.push(run);
     }
     runs
@@ -71,7 +71,7 @@ fn a_crash_at_any_await_point_loses_nothing_and_repeats_one_checkpoint_interval_
             write_some(&world, 240, 8, s(40)).await;
             settle(&world, PATIENCE).await;
         });
-        demand_kept(&format!("directed::{name}"), point, &run);
+        demand_kept(&format!("directed::{name}"), point, &run, &[]);
         run.world.with(|state| {
             let crash = state.procs.first().and_then(|p| p.died);
             for &(first, gid) in &state.model.repeated_from {
@@ -285,7 +285,7 @@ fn latest_is_resolved_once_and_a_restart_before_the_first_checkpoint_skips_nothi
             write_some(&world, 200, 5, s(40)).await;
             settle(&world, PATIENCE).await;
         });
-        demand_kept(&format!("directed::{name}"), points, &run);
+        demand_kept(&format!("directed::{name}"), points, &run, &[]);
         run.world.with(|s| {
             let start = s.model.start.expect("LATEST became a time");
             let late = start.millis() - crate::world::EPOCH;

@@ -5,9 +5,17 @@ use crate::seeds::{chosen, demand_kept, run};
 use crate::subject::program;
 
 fn tell(test: &str, usual: std::ops::Range<u64>) {
+    let mut broken = Vec::new();
     for seed in chosen(usual) {
         let run = run(seed, |world| any(world, program()));
-        demand_kept(&format!("seeded::{test}"), seed, &run);
+        if !run.violations.is_empty() {
+            broken.push((seed, run));
+        }
+    }
+    // All are counted, the first is told.
+    let seeds: Vec<u64> = broken.iter().map(|(seed, _)| *seed).collect();
+    if let Some((seed, run)) = broken.first() {
+        demand_kept(&format!("seeded::{test}"), *seed, run, &seeds);
     }
 }
 

@@ -57,8 +57,8 @@ pub fn chosen(usual: Range<u64>) -> Range<u64> {
     from + part * size..from + (part + 1) * size
 }
 
-/// Panics with everything one needs to look at a broken run.
-pub fn demand_kept(test: &str, seed: u64, run: &Run) {
+/// Panics with everything one needs to look at a broken run, one of `all`.
+pub fn demand_kept(test: &str, seed: u64, run: &Run, all: &[u64]) {
     if run.violations.is_empty() {
         return;
     }
@@ -66,7 +66,7 @@ pub fn demand_kept(test: &str, seed: u64, run: &Run) {
         std::fs::write(file, run.trace.join("\n")).unwrap();
     }
     panic!(
-        "seed {seed} broke {} promises:\n  {}\nthe last of its trace ({} lines; all with WEIR_SIM_TRACE=<file>):\n{}\nrun it alone:\n  \
+        "seed {seed} (of {all:?}) broke {} promises:\n  {}\nthe last of its trace ({} lines; all with WEIR_SIM_TRACE=<file>):\n{}\nrun it alone:\n  \
          WEIR_SIM_SEED={seed} cargo nextest run --test sim -E 'test(={test})'",
         run.violations.len(),
         run.violations.join("\n  "),

@@ -52,6 +52,7 @@ fn a_plain_reader_keeps_the_promises_in_a_calm_world() {
             "teeth::a_plain_reader_keeps_the_promises_in_a_calm_world",
             seed,
             &run,
+            &[],
         );
         run.world.with(|s| {
             assert_eq!(s.model.repeats, 0, "a planned restart repeats nothing");
