@@ -104,7 +104,7 @@ pub async fn run(
         stream: stream.clone(),
         shard: lease.shard.clone(),
     };
-    info!(lease = %lease.key, position = %lease.checkpoint, "reading the shard");
+    info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, "reading the shard");
     let consumer = Consumer {
         key: lease.key.clone(),
         stream,
@@ -336,7 +336,7 @@ impl Consumer {
         };
         self.leases.checkpoint(held, &to).await?;
         self.accounts.checkpointed();
-        debug!(lease = %self.key, position = %to.checkpoint(), "checkpoint");
+        debug!(lease = %self.key, shard_id = %self.reader.shard, position = %to.checkpoint(), "checkpoint");
         self.written = Some(to);
         Ok(())
     }
@@ -344,7 +344,7 @@ impl Consumer {
     fn lost(&self, error: LeaseError) -> End {
         match error {
             LeaseError::Lost => {
-                warn!(lease = %self.key, "the lease was lost to another worker");
+                warn!(lease = %self.key, shard_id = %self.reader.shard, "the lease was lost to another worker");
                 self.accounts.lost();
                 End::Lost
             }
@@ -358,7 +358,7 @@ impl Consumer {
         match error {
             // A fresh iterator from the last position, at once the first time.
             SourceError::IteratorExpired => {
-                debug!(lease = %self.key, "the iterator expired");
+                debug!(lease = %self.key, shard_id = %self.reader.shard, "the iterator expired");
                 let first = backoff.failures() == 0;
                 let wait = backoff.next(&mut self.rng);
                 Step::Read(if first { Duration::ZERO } else { wait })
@@ -385,7 +385,7 @@ impl Consumer {
             | SourceError::Unavailable(_) => {
                 if (backoff.failures() + 1).is_power_of_two() {
                     let failures = backoff.failures() + 1;
-                    warn!(lease = %self.key, failures, %error, "the shard could not be read; repeating");
+                    warn!(lease = %self.key, shard_id = %self.reader.shard, failures, %error, "the shard could not be read; repeating");
                 }
                 Step::Read(backoff.next(&mut self.rng))
             }
@@ -408,7 +408,7 @@ impl Consumer {
             StartingPosition::After(sequence_number) => sequence_number.to_string(),
             StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => "TRIM_HORIZON".to_owned(),
         };
-        tracing::error!(lease = %self.key, position = %after, "{reason}: a gap");
+        tracing::error!(lease = %self.key, shard_id = %self.reader.shard, position = %after, "{reason}: a gap");
         self.accounts.gap();
         let gap = GapRow {
             pipeline: self.pipeline.config.name.clone(),
@@ -431,8 +431,12 @@ impl Consumer {
             .await
             {
                 Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => warn!(lease = %self.key, %error, "the gap could not be written; repeating"),
-                Err(_) => warn!(lease = %self.key, "no answer when writing the gap; repeating"),
+                Ok(Err(error)) => {
+                    warn!(lease = %self.key, shard_id = %self.reader.shard, %error, "the gap could not be written; repeating")
+                }
+                Err(_) => {
+                    warn!(lease = %self.key, shard_id = %self.reader.shard, "no answer when writing the gap; repeating")
+                }
             }
             clock.sleep(backoff.next(&mut self.rng)).await;
         }
@@ -460,7 +464,7 @@ impl Consumer {
             }
         }
         let ids = children.into_iter().map(|c| c.id).collect::<Vec<_>>();
-        info!(lease = %self.key, children = ?ids, "the shard has ended");
+        info!(lease = %self.key, shard_id = %self.reader.shard, children = ?ids, "the shard has ended");
         if let Err(error) = self.leases.end(held, ids, drained).await {
             return self.lost(error);
         }
@@ -489,7 +493,7 @@ impl Consumer {
                 .sleep(CHILD_WAIT.mul_f64(0.5 + self.rng.f64() * f64::from(attempt + 1) / 2.0))
                 .await;
         }
-        debug!(lease = %self.key, "no child shard is listed yet; the shard sync will find them");
+        debug!(lease = %self.key, shard_id = %self.reader.shard, "no child shard is listed yet; the shard sync will find them");
         Vec::new()
     }
 
@@ -546,14 +550,14 @@ impl Consumer {
         let drained = self.ledger.drained().is_some();
         if !drained {
             let records = self.ledger.open_records();
-            warn!(lease = %self.key, records, "the drain hit its limit: the next owner repeats these records");
+            warn!(lease = %self.key, shard_id = %self.reader.shard, records, "the drain hit its limit: the next owner repeats these records");
         }
         if let Err(error) = self.checkpoint(&mut held).await {
             return self.lost(error);
         }
         match self.leases.release(held).await {
             Ok(()) => {
-                info!(lease = %self.key, drained, "released the lease");
+                info!(lease = %self.key, shard_id = %self.reader.shard, drained, "released the lease");
                 End::Released { drained }
             }
             Err(error) => self.lost(error),

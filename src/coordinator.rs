@@ -536,7 +536,7 @@ impl Life {
         let name = lease.key.pipeline().unwrap_or_default().to_owned();
         match taken {
             Ok(held) => {
-                info!(lease = %lease.key, from = from.as_str(), previous = ?lease.owner, "took the lease");
+                info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, from = from.as_str(), previous = ?lease.owner, "took the lease");
                 self.metrics
                     .leases_taken
                     .with_label_values(&[&name, from.as_str()])
