@@ -99,6 +99,7 @@ async fn wished(told: &mut watch::Receiver<bool>) {
 fn worker(seat: &Seat) -> Worker {
     let (settings, seed) = seat.world.with(|s| (s.settings, s.procs[seat.pid].rng_seed));
     let metrics = Metrics::new();
+    seat.world.with(|s| s.books.push(metrics.clone()));
     Worker {
         host: format!("p{}", seat.pid),
         clock: Arc::new(SimClock::new(seat.clone())),

@@ -47,6 +47,8 @@ pub struct State {
     pub sink_down_until: Duration,
     pub sink_denied_until: Duration,
     pub settings: Settings,
+    /// The metrics of each process, in the order of their starts.
+    pub books: Vec<weir::metrics::Metrics>,
 }
 
 pub struct Proc {
@@ -216,6 +218,7 @@ impl World {
                 sink_down_until: Duration::ZERO,
                 sink_denied_until: Duration::ZERO,
                 settings: Settings::default(),
+                books: Vec::new(),
             }),
         })
     }
