@@ -42,7 +42,7 @@ fn rules(events: &[LogEvent], now: Timestamp) -> Result<(), String> {
     let bytes: usize = events.iter().map(|e| e.message.len() + 26).sum();
     let within = |e: &&LogEvent| {
         let age = now.millis() - e.timestamp.millis();
-        age <= 14 * 24 * HOUR && age >= -2 * HOUR
+        (-2 * HOUR..=14 * 24 * HOUR).contains(&age)
     };
     let mut valid = events.iter().filter(within).map(|e| e.timestamp.millis());
     let first = valid.next();

@@ -62,11 +62,12 @@ impl Model {
         self.owners.booted();
     }
 
-    pub fn broken(&mut self, now: Duration, what: String) {
+    pub fn broken(&mut self, now: Duration, mut what: String) {
         // The first few of each promise say it all.
-        let promise = what.split(':').next().unwrap_or_default();
-        if self.violations.iter().filter(|v| v.contains(promise)).count() < 4 {
-            self.violations.push(format!("at {now:?}: {what}"));
+        let promise = what.split(':').next().unwrap_or_default().to_owned();
+        if self.violations.iter().filter(|v| v.contains(&promise)).count() < 4 {
+            what.insert_str(0, &format!("at {now:?}: "));
+            self.violations.push(what);
         }
     }
 

@@ -65,7 +65,9 @@ impl State {
             p.paused_until = self.now;
             p.table_deaf_until = self.now;
             p.table_mute_until = self.now;
-            p.crash_at = None;
+            if p.alive {
+                p.crash_at = None;
+            }
         }
         self.note("quiet");
     }
@@ -85,7 +87,10 @@ pub async fn settle(world: &Arc<World>, limit: Duration) {
         }
         world.pass_time(Duration::from_secs(1)).await;
     }
-    world.with(|s| s.finish());
+    world.with(|s| {
+        s.finish();
+        s.counters_add_up();
+    });
 }
 
 /// The habits of one seed's writer.
@@ -126,7 +131,7 @@ pub async fn any(world: Arc<World>, program: Program) {
         s.faults = Faults::draw(&mut s.rng);
         s.draw_settings();
         // An approximate time that goes back could fall before a LATEST that was resolved in between.
-        if s.rng.bool() && s.settings.from_the_horizon() {
+        if s.rng.bool() && s.settings.starts_at_the_horizon() {
             s.streams.jitter = Duration::from_millis(1_500);
         }
         let (shards, now) = (s.rng.u32(1..4), s.now);

@@ -7,6 +7,7 @@ use fastrand::Rng;
 use tokio::sync::watch;
 use weir::config::{AwsSettings, DestinationConfig, PipelineConfig, SourceConfig, Start, StreamChoice};
 use weir::coordinator::{self, Pipeline, Worker};
+use weir::logs::batch::Refusal;
 use weir::logs::template::{Template, TemplateKind};
 use weir::metrics::Metrics;
 use weir::readiness::Readiness;
@@ -57,7 +58,7 @@ impl Settings {
         }
     }
 
-    pub fn from_the_horizon(&self) -> bool {
+    pub fn starts_at_the_horizon(&self) -> bool {
         self.start == Start::TrimHorizon
     }
 }
@@ -67,6 +68,55 @@ impl State {
         self.settings = Settings::draw(&mut self.rng);
         let settings = self.settings;
         self.note(format!("{settings:?} {:?}", self.faults));
+    }
+}
+
+/// What a process counted of its records.
+#[derive(Debug)]
+pub struct Counted {
+    pub received: u64,
+    pub delivered: u64,
+    pub before_start: u64,
+    pub dead_lettered: u64,
+    pub given_back: u64,
+    pub in_flight: i64,
+}
+
+impl Counted {
+    pub fn by(m: &Metrics) -> Self {
+        let p = &["orders"];
+        let dead = Refusal::ALL
+            .into_iter()
+            .map(|r| m.records_dead_lettered.with_label_values(&["orders", r.as_str()]));
+        Self {
+            received: m.records_received.with_label_values(p).get(),
+            delivered: m.records_delivered.with_label_values(p).get(),
+            before_start: m.records_before_start.with_label_values(p).get(),
+            dead_lettered: dead.map(|c| c.get()).sum(),
+            given_back: m.records_given_back.with_label_values(p).get(),
+            in_flight: m.records_in_flight.with_label_values(p).get(),
+        }
+    }
+
+    fn adds_up(&self) -> bool {
+        let ended = self.delivered + self.before_start + self.dead_lettered + self.given_back;
+        self.received as i64 == ended as i64 + self.in_flight
+    }
+}
+
+impl State {
+    /// **Nothing is lost** says too that the counters add up; a quiet worker has nothing in flight.
+    pub fn counters_add_up(&mut self) {
+        for (pid, metrics) in &self.metrics {
+            let counted = Counted::by(metrics);
+            let quiet = self.procs[*pid].alive && counted.in_flight != 0;
+            // A killed process counts no more, wherever it was.
+            let killed = self.procs[*pid].crash_at.is_some();
+            if !killed && (quiet || !counted.adds_up()) {
+                let line = format!("nothing_is_lost: the counters of p{pid} don't add up: {counted:?}");
+                self.model.broken(self.now, line);
+            }
+        }
     }
 }
 
@@ -99,7 +149,7 @@ async fn wished(told: &mut watch::Receiver<bool>) {
 fn worker(seat: &Seat) -> Worker {
     let (settings, seed) = seat.world.with(|s| (s.settings, s.procs[seat.pid].rng_seed));
     let metrics = Metrics::new();
-    seat.world.with(|s| s.books.push(metrics.clone()));
+    seat.world.with(|s| s.metrics.insert(seat.pid, metrics.clone()));
     Worker {
         host: format!("p{}", seat.pid),
         clock: Arc::new(SimClock::new(seat.clone())),

@@ -3,7 +3,7 @@
 //! One mutex holds everything and is never held across an await. A process acts on the world through a
 //! [`Seat`]; a dead or paused process's seat lets nothing through.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -12,6 +12,7 @@ use fastrand::Rng;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 use weir::clock::Timestamp;
+use weir::metrics::Metrics;
 
 use crate::faults::{Fate, Faults, Service};
 use crate::logs::Logs;
@@ -47,8 +48,8 @@ pub struct State {
     pub sink_down_until: Duration,
     pub sink_denied_until: Duration,
     pub settings: Settings,
-    /// The metrics of each process, in the order of their starts.
-    pub books: Vec<weir::metrics::Metrics>,
+    /// What each process counts.
+    pub metrics: BTreeMap<Pid, Metrics>,
 }
 
 pub struct Proc {
@@ -218,7 +219,7 @@ impl World {
                 sink_down_until: Duration::ZERO,
                 sink_denied_until: Duration::ZERO,
                 settings: Settings::default(),
-                books: Vec::new(),
+                metrics: BTreeMap::new(),
             }),
         })
     }
