@@ -30,18 +30,28 @@ use crate::logs::sink::{Delivered, Lane, Parcel, Sink};
 use crate::logs::template::{Fields, RenderError};
 use crate::logs::{LogDestination, dead_letter};
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 use crate::shutdown::Stop;
 use crate::stream::lineage::new_lease;
 use crate::stream::{Record, Shard, SourceError, StartingPosition, StreamArn, StreamSource};
 
 /// How often a consumer comes round at least, to show that it lives.
 const TICK: Duration = Duration::from_secs(1);
-/// A shard reads on while no more than this is in flight: one batch is put while the next is fetched.
-const SHARD_CAP: usize = 2 * 1024 * 1024;
+/// A shard reads on while it is ahead of its checkpoint by no more than these bytes (one batch is put
+/// while the next is fetched)…
+const AHEAD_BYTES: usize = 2 * 1024 * 1024;
+/// …and these records. A record that can't be delivered, not even as a dead letter, so stops its shard.
+const AHEAD_RECORDS: usize = 10_000;
 /// At a shard's end its children are asked for this often (rule 22 of the KCL's lessons)…
 const CHILD_TRIES: u32 = 5;
 /// …so far apart. If none shows, the periodic shard sync finds them.
 const CHILD_WAIT: Duration = Duration::from_secs(1);
+/// One such question, with its turn among all that list shards. Many shards may end at once.
+const CHILD_TIMEOUT: Duration = Duration::from_secs(5);
+/// A complete listing: 100 shards a page, 5 pages a second.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(300);
+/// A checkpoint that the table did not answer is tried again so soon.
+const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
 /// Kept back from a drain's time for the last checkpoint and the release.
 const DRAIN_RESERVE: Duration = Duration::from_secs(2);
 
@@ -68,6 +78,7 @@ pub struct Pipeline {
     pub table: SharedTable,
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
+    pub readiness: Readiness,
     pub checkpoint_interval: Duration,
     pub drain_timeout: Duration,
     pub request_timeout: Duration,
@@ -202,12 +213,16 @@ impl Consumer {
             }
             if clock.now() >= checkpoint_due {
                 checkpoint_due = clock.now() + interval;
-                if let Err(error) = self.checkpoint(&mut held).await {
-                    return self.lost(error);
+                match self.checkpoint(&mut held).await {
+                    Ok(()) => {}
+                    // Records go on; the checkpoint is settled at the next try.
+                    Err(LeaseError::Unanswered) => checkpoint_due = clock.now() + CHECKPOINT_RETRY,
+                    Err(error) => return self.lost(error),
                 }
             }
             // The shard's own cap; the budget is the pipeline's.
-            let may_read = reading && self.ledger.bytes() <= SHARD_CAP;
+            let (records, bytes) = self.ledger.span();
+            let may_read = reading && bytes <= AHEAD_BYTES && records <= AHEAD_RECORDS;
             // Safe to cancel: recv keeps its queue, `read` is only borrowed and goes on at the next round,
             // a wish stays wished, a tick is no loss.
             tokio::select! {
@@ -221,6 +236,9 @@ impl Consumer {
                     }
                     let step = match fetched {
                         Ok(fetched) => {
+                            if backoff.failures() > 0 {
+                                self.pipeline.readiness.solved(&self.part());
+                            }
                             backoff.reset();
                             let next = fetched.batch.next.clone();
                             let step = self.receive(fetched);
@@ -245,7 +263,7 @@ impl Consumer {
                 () = clock.sleep(TICK) => {}
             }
             if !reading && self.ledger.drained().is_some() {
-                return self.end(held, stop, None).await;
+                return self.finish(held, stop).await;
             }
         }
     }
@@ -322,7 +340,7 @@ impl Consumer {
 
     /// Gives memory back as the records that hold it are finished.
     fn fit_reservations(&mut self) {
-        budget::fit(&mut self.reservations, self.ledger.bytes());
+        budget::fit(&mut self.reservations, self.ledger.bytes() * budget::COPIES);
     }
 
     async fn checkpoint(&mut self, held: &mut HeldLease) -> Result<(), LeaseError> {
@@ -348,7 +366,8 @@ impl Consumer {
                 self.accounts.lost();
                 End::Lost
             }
-            LeaseError::Fenced(_) => End::Fenced,
+            // Only writes with a limit end so, and none of those ends a consumer.
+            LeaseError::Unanswered | LeaseError::Fenced(_) => End::Fenced,
         }
     }
 
@@ -383,6 +402,9 @@ impl Consumer {
             | SourceError::AccessDenied(_)
             | SourceError::NoStream(_)
             | SourceError::Unavailable(_) => {
+                if let SourceError::AccessDenied(why) = error {
+                    self.pipeline.readiness.problem(&self.part(), why.clone());
+                }
                 if (backoff.failures() + 1).is_power_of_two() {
                     let failures = backoff.failures() + 1;
                     warn!(lease = %self.key, shard_id = %self.reader.shard, failures, %error, "the shard could not be read; repeating");
@@ -392,13 +414,35 @@ impl Consumer {
         }
     }
 
+    /// The part of the process whose problems are told here.
+    fn part(&self) -> String {
+        format!("reading {}", self.key)
+    }
+
+    /// Waits for `work`, for `limit` at most, and shows meanwhile that this consumer lives.
+    async fn attend<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let clock = &*self.pipeline.clock;
+        let until = clock.now() + limit;
+        tokio::pin!(work);
+        while clock.now() < until && self.leases.fence().check().is_ok() {
+            self.progress.mark(clock.now());
+            // Cancel-safe: `work` is only borrowed.
+            tokio::select! {
+                biased;
+                done = &mut work => return Some(done),
+                () = clock.sleep(TICK) => {}
+            }
+        }
+        None
+    }
+
     /// Whether a complete listing confirms that the shard exists no more. `None`: it could not be asked.
     async fn is_gone(&self) -> Option<bool> {
         let listing = self.pipeline.source.list_shards(&self.stream);
-        match timeout(&*self.pipeline.clock, reader::READ_TIMEOUT, listing).await {
-            Ok(Ok(listing)) => Some(!listing.shards.iter().any(|s| s.id == self.reader.shard)),
-            Ok(Err(SourceError::NotFound(_))) => Some(true),
-            _ => None,
+        match self.attend(LISTING_TIMEOUT, listing).await? {
+            Ok(listing) => Some(!listing.shards.iter().any(|s| s.id == self.reader.shard)),
+            Err(SourceError::NotFound(_)) => Some(true),
+            Err(_) => None,
         }
     }
 
@@ -442,6 +486,16 @@ impl Consumer {
         }
     }
 
+    /// Every record of the shard is delivered. A checkpoint comes before the search for the children, which
+    /// may take its time: a crash meanwhile repeats nothing.
+    async fn finish(mut self, mut held: HeldLease, stop: Stop) -> End {
+        match self.checkpoint(&mut held).await {
+            Ok(()) | Err(LeaseError::Unanswered) => {}
+            Err(error) => return self.lost(error),
+        }
+        self.end(held, stop, None).await
+    }
+
     /// The shard's end: children first, then SHARD_END. The reverse order leaves a hole for ever if the
     /// worker dies in between (rule 6). `known` children need not be asked for.
     async fn end(mut self, held: HeldLease, stop: Stop, known: Option<Vec<Shard>>) -> End {
@@ -480,11 +534,11 @@ impl Consumer {
                 .pipeline
                 .source
                 .child_shards(&self.stream, &self.reader.shard);
-            match timeout(&*clock, reader::READ_TIMEOUT, asked).await {
-                Ok(Ok(children)) if !children.is_empty() => return children,
-                Ok(Err(SourceError::NotFound(_))) => break,
-                Ok(Err(error)) => self.accounts.source_error(&error),
-                Ok(Ok(_)) | Err(_) => {}
+            match self.attend(CHILD_TIMEOUT, asked).await {
+                Some(Ok(children)) if !children.is_empty() => return children,
+                Some(Err(SourceError::NotFound(_))) => break,
+                Some(Err(error)) => self.accounts.source_error(&error),
+                Some(Ok(_)) | None => {}
             }
             if stop.is_wished() {
                 break;
@@ -500,7 +554,7 @@ impl Consumer {
     /// The shard is gone with whatever was not read: write that down, then end it.
     async fn end_gone(
         mut self,
-        mut held: HeldLease,
+        held: HeldLease,
         mut deliveries: mpsc::UnboundedReceiver<Delivered>,
         mut stop: Stop,
     ) -> End {
@@ -523,9 +577,6 @@ impl Consumer {
                 Some(delivered) = deliveries.recv() => self.settle(&delivered),
                 () = clock.sleep(TICK) => {}
             }
-        }
-        if let Err(error) = self.checkpoint(&mut held).await {
-            return self.lost(error);
         }
         self.end(held, stop, Some(Vec::new())).await
     }
@@ -552,11 +603,18 @@ impl Consumer {
             let records = self.ledger.open_records();
             warn!(lease = %self.key, shard_id = %self.reader.shard, records, "the drain hit its limit: the next owner repeats these records");
         }
-        if let Err(error) = self.checkpoint(&mut held).await {
-            return self.lost(error);
+        loop {
+            match self.checkpoint(&mut held).await {
+                Ok(()) => break,
+                // Bounded by the coordinator's own limit.
+                Err(LeaseError::Unanswered) => {}
+                Err(error) => return self.lost(error),
+            }
         }
         match self.leases.release(held).await {
-            Ok(()) => {
+            // Lost: the release was applied, its answer got lost, and another worker was quick. What was
+            // delivered is checkpointed either way.
+            Ok(()) | Err(LeaseError::Lost) => {
                 info!(lease = %self.key, shard_id = %self.reader.shard, drained, "released the lease");
                 End::Released { drained }
             }

@@ -27,14 +27,13 @@ use crate::lease::fence::{Fence, Fenced};
 use crate::lease::heartbeat::{Heartbeat, Times, Vitals};
 use crate::lease::held::{LeaseError, Leases};
 use crate::lease::plan::{self, LeaseAction, Observer, View};
-use crate::lease::{Lease, LeaseKey, SharedTable, WorkerId, WorkerRow, Written};
+use crate::lease::{Checkpoint, Lease, LeaseKey, SharedTable, WorkerId, WorkerRow, Written};
 use crate::logs::LogSink;
 use crate::logs::sink::{Sink, SinkSettings, WriterDied};
 use crate::metrics::Metrics;
 use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
 use crate::stream::StreamSource;
-use crate::stream::lineage;
 
 /// A certificate is written after up to this much jitter (protocol rule 4).
 const EVICTION_JITTER: Duration = Duration::from_millis(250);
@@ -44,6 +43,8 @@ const LEASE_SCAN: Duration = Duration::from_secs(30);
 const TOMBSTONE_STAY: Duration = Duration::from_secs(60);
 /// The coordinator comes round at least this often.
 const TICK: Duration = Duration::from_secs(1);
+/// Between two scans of the leases: many shards may end at once.
+const SCAN_SPACING: Duration = Duration::from_millis(500);
 /// Takes under way at once.
 const TAKES_AT_ONCE: usize = 16;
 
@@ -133,6 +134,7 @@ pub async fn run(mut worker: Worker, stop: Stop) -> Result<(), Died> {
                 worker.metrics.fences.with_label_values::<&str>(&[]).inc();
                 worker.readiness.close(Latch::Heartbeat);
                 worker.readiness.close(Latch::Plan);
+                worker.readiness.forget_problems();
                 error!(worker = %id, "fenced: the heartbeat was not written in time; joining anew");
                 bury(&worker, &id).await;
             }
@@ -266,6 +268,7 @@ impl Life {
             clock.clone(),
             times.request,
             worker.metrics.clone(),
+            worker.readiness.clone(),
             worker.rng.fork(),
         );
         let mut services = JoinSet::new();
@@ -320,6 +323,7 @@ impl Life {
                 table: worker.table.clone(),
                 clock: clock.clone(),
                 metrics: worker.metrics.clone(),
+                readiness: worker.readiness.clone(),
                 checkpoint_interval: settings.checkpoint_interval,
                 drain_timeout: settings.drain_timeout,
                 request_timeout: times.request,
@@ -327,7 +331,7 @@ impl Life {
             let syncer = Syncer::new(
                 shared.clone(),
                 worker.readiness.clone(),
-                leases.fork(),
+                leases.fork(Progress::default()),
                 worker.rng.fork(),
                 synced_tx.clone(),
                 resync_rx,
@@ -356,6 +360,7 @@ impl Life {
                 me,
                 observer,
                 worker.metrics.clone(),
+                worker.readiness.clone(),
             ),
             times,
             vitals,
@@ -382,6 +387,7 @@ impl Life {
         let fence = self.leases.fence().clone();
         let mut workers_due = clock.now();
         let mut leases_due = clock.now();
+        let mut scanned = Monotonic::from_origin(Duration::ZERO);
         let mut synced_once = BTreeSet::new();
         loop {
             self.vitals.coordinator.mark(clock.now());
@@ -395,9 +401,11 @@ impl Life {
                 return self.drain().await;
             }
             self.end_the_hung();
-            let now = clock.now();
-            if now >= workers_due {
-                let watched = self.watch_workers().await;
+            let marks = self.vitals.coordinator.clone();
+            if clock.now() >= workers_due {
+                let Some(watched) = attend(&*clock, &marks, &mut stop, self.watch_workers()).await else {
+                    continue;
+                };
                 // A failed read is no time passed (rule 3): it is simply repeated.
                 workers_due = clock.now()
                     + if watched.is_ok() {
@@ -409,21 +417,28 @@ impl Life {
                     leases_due = clock.now();
                 }
             }
-            if clock.now() >= leases_due {
-                match self.fleet.scan_leases().await {
+            if clock.now() >= leases_due.max(scanned + SCAN_SPACING) {
+                scanned = clock.now();
+                let Some(found) = attend(&*clock, &marks, &mut stop, self.fleet.scan_leases()).await else {
+                    continue;
+                };
+                match found {
                     Ok(leases) => {
-                        let contested = self.act(&leases).await?;
+                        let contested = self.act(&leases, &stop).await?;
                         leases_due = clock.now() + if contested { TICK } else { self.next_lease_scan() };
-                        self.tidy(&leases).await;
                         // The first plan counts once each pipeline has been looked at.
                         if synced_once.len() == self.pipelines.len() {
                             self.readiness.open(Latch::Plan);
                         }
+                        attend(&*clock, &marks, &mut stop, self.tidy(&leases)).await;
                     }
                     Err(()) => leases_due = clock.now() + self.times.request,
                 }
             }
-            let due = workers_due.min(leases_due).since(clock.now()).min(TICK);
+            let due = workers_due
+                .min(leases_due.max(scanned + SCAN_SPACING))
+                .since(clock.now())
+                .min(TICK);
             // Safe to cancel: wishes stay, the sets and queues keep what they have, a sleep is no loss.
             tokio::select! {
                 biased;
@@ -435,8 +450,8 @@ impl Life {
                     leases_due = clock.now();
                 }
                 Some(synced) = self.synced.recv() => {
-                    synced_once.insert(synced.pipeline.clone());
-                    if synced.changed || synced_once.len() <= self.pipelines.len() {
+                    let first = synced_once.insert(synced.pipeline.clone());
+                    if synced.changed || first {
                         leases_due = clock.now();
                     }
                     if let Some(pipeline) = self.pipelines.get_mut(&synced.pipeline) {
@@ -478,23 +493,13 @@ impl Life {
         LEASE_SCAN.min(due.unwrap_or(LEASE_SCAN)).max(self.times.request)
     }
 
-    /// Plans over a scan of the leases, and takes what the plan names. `true`: a take found the lease
-    /// changed since the scan.
-    async fn act(&mut self, leases: &[Lease]) -> Result<bool, Died> {
-        let by_key: lineage::Leases = leases.iter().map(|l| (l.key.clone(), l.clone())).collect();
+    /// Plans over a scan of the leases, and takes what the plan names. `true`: look again soon.
+    async fn act(&mut self, leases: &[Lease], stop: &Stop) -> Result<bool, Died> {
         let mut startable = Vec::new();
         for (name, pipeline) in &self.pipelines {
-            let own: lineage::Leases = by_key
-                .iter()
-                .filter(|(key, _)| key.pipeline() == Some(name))
-                .map(|(key, lease)| (key.clone(), lease.clone()))
-                .collect();
-            for lease in leases.iter().filter(|l| l.key.pipeline() == Some(name)) {
-                let Some(synced) = &pipeline.last else { continue };
-                if synced.lets_start(lease, &own) {
-                    startable.push(lease);
-                }
-            }
+            let Some(synced) = &pipeline.last else { continue };
+            let own: Vec<&Lease> = leases.iter().filter(|l| l.key.pipeline() == Some(name)).collect();
+            startable.extend(synced.startable(&own));
         }
         let running: BTreeSet<LeaseKey> = self.running.keys().cloned().collect();
         let view = View {
@@ -505,26 +510,32 @@ impl Life {
         let actions = plan::plan(&view, &self.fleet.me);
 
         let mut takes = JoinSet::new();
-        let mut contested = false;
+        let (mut contested, mut silent) = (false, false);
         for action in actions {
             let LeaseAction::Take(lease, from) = action;
-            while takes.len() >= TAKES_AT_ONCE {
-                contested |= self.taken(takes.join_next().await)?;
+            if takes.len() >= TAKES_AT_ONCE {
+                let took = self.taken(takes.join_next().await)?;
+                silent |= took == Took::NoAnswer;
+                contested |= took != Took::Done;
             }
-            let mut handle = self.leases.fork();
+            // What is not taken now is at the next look; with a table in trouble, or a stop, no more of it.
+            if silent || stop.is_wished() {
+                break;
+            }
+            let mut handle = self.leases.fork(Progress::default());
             takes.spawn(async move { (handle.take(lease.clone()).await, lease, from) });
         }
         while let Some(taken) = takes.join_next().await {
-            contested |= self.taken(Some(taken))?;
+            contested |= self.taken(Some(taken))? != Took::Done;
         }
         Ok(contested)
     }
 
-    /// Starts the consumer of a lease just taken. `true`: another write came first.
-    fn taken(&mut self, taken: Option<Result<Taken, JoinError>>) -> Result<bool, Died> {
+    /// Starts the consumer of a lease just taken.
+    fn taken(&mut self, taken: Option<Result<Taken, JoinError>>) -> Result<Took, Died> {
         self.vitals.coordinator.mark(self.clock.now());
         let (taken, lease, from) = match taken {
-            None => return Ok(false),
+            None => return Ok(Took::Done),
             Some(Ok(taken)) => taken,
             Some(Err(error)) => {
                 return Err(Died::Task {
@@ -542,13 +553,13 @@ impl Life {
                     .with_label_values(&[&name, from.as_str()])
                     .inc();
                 let Some(pipeline) = self.pipelines.get(&name) else {
-                    return Ok(false);
+                    return Ok(Took::Done);
                 };
                 let progress = Progress::default();
                 progress.mark(self.clock.now());
                 let consumer = consumer::run(
                     pipeline.consumer.clone(),
-                    self.leases.fork(),
+                    self.leases.fork(progress.clone()),
                     held,
                     progress.clone(),
                     self.draining.clone(),
@@ -566,10 +577,11 @@ impl Life {
                         pipeline: name,
                     },
                 );
-                Ok(false)
+                Ok(Took::Done)
             }
-            Err(LeaseError::Lost) => Ok(true),
-            Err(LeaseError::Fenced(Fenced)) => Ok(false),
+            Err(LeaseError::Lost) => Ok(Took::Contested),
+            Err(LeaseError::Unanswered) => Ok(Took::NoAnswer),
+            Err(LeaseError::Fenced(Fenced)) => Ok(Took::Done),
         }
     }
 
@@ -646,6 +658,21 @@ impl Life {
         }
     }
 
+    /// Leases that are this worker's by the table and have no task here: a take without an answer, an ended
+    /// task. Released, so that nobody needs to wait for this worker's end to be noticed.
+    async fn disown_leftovers(&mut self) {
+        let Ok(leases) = self.fleet.scan_leases().await else {
+            return;
+        };
+        let mine =
+            |l: &Lease| l.owner.as_ref() == Some(&self.fleet.me) && l.checkpoint != Checkpoint::ShardEnd;
+        for lease in leases.into_iter().filter(mine) {
+            self.vitals.coordinator.mark(self.clock.now());
+            warn!(lease = %lease.key, "released a lease without a task");
+            self.leases.disown(lease).await;
+        }
+    }
+
     /// Stops reading, lets every consumer finish, and leaves. Bounded: a consumer's own limit, then ours.
     async fn drain(&mut self) -> Result<Ended, Died> {
         info!(
@@ -679,6 +706,7 @@ impl Life {
             }
         }
         if self.consumers.is_empty() {
+            self.disown_leftovers().await;
             self.fleet.leave().await;
         } else {
             warn!(
@@ -692,6 +720,37 @@ impl Life {
         }
         info!("drained");
         Ok(Ended::Drained)
+    }
+}
+
+/// What became of a take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Took {
+    Done,
+    /// The lease was not as scanned: look again.
+    Contested,
+    /// Perhaps taken: look again.
+    NoAnswer,
+}
+
+/// Waits for `work`, shows meanwhile that the coordinator lives, and gives it up (`None`) when a stop is
+/// wished. Only for work that may be dropped at any point.
+async fn attend<T>(
+    clock: &dyn Clock,
+    marks: &Progress,
+    stop: &mut Stop,
+    work: impl Future<Output = T>,
+) -> Option<T> {
+    tokio::pin!(work);
+    loop {
+        marks.mark(clock.now());
+        // Cancel-safe: `work` is only borrowed, a wish stays wished.
+        tokio::select! {
+            biased;
+            done = &mut work => return Some(done),
+            () = stop.wished() => return None,
+            () = clock.sleep(TICK) => {}
+        }
     }
 }
 

@@ -88,6 +88,11 @@ impl Readiness {
         before.as_ref() != Some(&what)
     }
 
+    /// A new start: what was wrong may be another worker's now.
+    pub fn forget_problems(&self) {
+        self.state().problems.clear();
+    }
+
     pub fn solved(&self, part: &str) {
         self.state().problems.remove(part);
     }

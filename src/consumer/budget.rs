@@ -13,6 +13,10 @@ use crate::metrics::Metrics;
 /// A permit stands for so many bytes: a semaphore counts in 32 bits.
 const UNIT: usize = 1024;
 
+/// What a record takes while it is being put: the message, the copy that the SDK's request holds, and the
+/// request's body.
+pub const COPIES: usize = 3;
+
 /// A pipeline's share.
 #[derive(Clone, Debug)]
 pub struct Budget {

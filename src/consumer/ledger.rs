@@ -27,8 +27,9 @@ struct Entry {
     sequence_number: SequenceNumber,
     /// Events of this record still to be accepted.
     open: u32,
-    /// What the record holds of the memory budget.
+    /// What an unfinished record holds of the memory budget; zero once it is finished.
     bytes: usize,
+    size: usize,
 }
 
 /// The records in flight, oldest first.
@@ -38,6 +39,8 @@ pub struct Ledger {
     base: u64,
     entries: VecDeque<Entry>,
     bytes: usize,
+    /// The size of all entries, finished or not.
+    span: usize,
     acknowledged: Option<Acknowledged>,
 }
 
@@ -46,12 +49,15 @@ impl Ledger {
     /// (filtered, or before the start).
     pub fn receive(&mut self, sequence_number: SequenceNumber, events: u32, bytes: usize) -> u64 {
         let index = self.base + self.entries.len() as u64;
-        let bytes = if events == 0 { 0 } else { bytes };
+        let size = bytes;
+        let bytes = if events == 0 { 0 } else { size };
         self.bytes += bytes;
+        self.span += size;
         self.entries.push_back(Entry {
             sequence_number,
             open: events,
             bytes,
+            size,
         });
         self.settle();
         index
@@ -83,6 +89,7 @@ impl Ledger {
         while self.entries.front().is_some_and(|e| e.open == 0) {
             if let Some(done) = self.entries.pop_front() {
                 self.base += 1;
+                self.span -= done.size;
                 self.acknowledged = Some(Acknowledged(Checkpoint::At(done.sequence_number, 0)));
             }
         }
@@ -101,6 +108,12 @@ impl Ledger {
     /// Records received and not finished (a finished one behind an unfinished one is not counted).
     pub fn open_records(&self) -> usize {
         self.entries.iter().filter(|e| e.open > 0).count()
+    }
+
+    /// How far the newest record received is ahead of the checkpoint, as (records, bytes): finished records
+    /// behind an unfinished one count, since a crash would repeat them.
+    pub fn span(&self) -> (usize, usize) {
+        (self.entries.len(), self.span)
     }
 
     /// Bytes held by unfinished records.
@@ -139,7 +152,20 @@ mod tests {
         ledger.accepted(i[2]);
         assert_eq!(position(&ledger), Some(4));
         assert!(ledger.drained().is_some());
-        assert_eq!(ledger.bytes(), 0);
+        assert_eq!((ledger.bytes(), ledger.span()), (0, (0, 0)));
+    }
+
+    #[test]
+    fn finished_records_behind_a_stuck_one_still_count_as_ahead_of_the_checkpoint() {
+        let mut ledger = Ledger::default();
+        let stuck = ledger.receive(seq(1), 1, 10);
+        for n in 2..=5 {
+            let index = ledger.receive(seq(n), 1, 10);
+            ledger.accepted(index);
+        }
+        assert_eq!((ledger.bytes(), ledger.span()), (10, (5, 50)));
+        ledger.accepted(stuck);
+        assert_eq!(ledger.span(), (0, 0));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Pipeline;
-use super::budget::Reservation;
+use super::budget::{self, Reservation};
 use crate::clock::timeout;
 use crate::lease::fence::Fence;
 use crate::stream::{RecordBatch, ShardId, ShardIterator, SourceError, StartingPosition, StreamArn};
@@ -59,7 +59,8 @@ impl Reader {
             };
             let asked = pipeline.source.records(&stream, &iterator);
             let batch = timeout(clock, limit, asked).await.map_err(slow)??;
-            reservation.shrink(batch.records.iter().map(|r| r.data.len()).sum());
+            let bytes: usize = batch.records.iter().map(|r| r.data.len()).sum();
+            reservation.shrink(bytes * budget::COPIES);
             Ok(Fetched { batch, reservation })
         })
     }

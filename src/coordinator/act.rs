@@ -10,9 +10,12 @@ use crate::lease::heartbeat::Times;
 use crate::lease::plan::{Observer, Scanned, Suspect};
 use crate::lease::{Lease, SharedTable, TableError, WorkerId, Written};
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 
 /// A scan has many pages; each is a request, so the whole may take longer than one.
 const SCAN_FACTOR: u32 = 10;
+/// The part of the process whose problems are told here.
+const PART: &str = "state tables";
 
 pub(super) struct Fleet {
     table: SharedTable,
@@ -21,6 +24,7 @@ pub(super) struct Fleet {
     pub(super) me: WorkerId,
     pub(super) observer: Observer,
     metrics: Metrics,
+    readiness: Readiness,
 }
 
 impl Fleet {
@@ -31,6 +35,7 @@ impl Fleet {
         me: WorkerId,
         observer: Observer,
         metrics: Metrics,
+        readiness: Readiness,
     ) -> Self {
         Self {
             table,
@@ -39,6 +44,7 @@ impl Fleet {
             me,
             observer,
             metrics,
+            readiness,
         }
     }
 
@@ -135,9 +141,15 @@ impl Fleet {
     ) -> Result<T, ()> {
         let limit: Duration = self.times.request * requests;
         let class = match timeout(&*self.clock, limit, work).await {
-            Ok(Ok(done)) => return Ok(done),
+            Ok(Ok(done)) => {
+                self.readiness.solved(PART);
+                return Ok(done);
+            }
             Ok(Err(error)) => {
                 warn!(%error, "{what} failed; repeating");
+                if let TableError::Refused(why) = &error {
+                    self.readiness.problem(PART, why.clone());
+                }
                 error.class()
             }
             Err(_) => {

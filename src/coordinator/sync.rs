@@ -4,7 +4,7 @@
 //! periodically, because a shard's end does not always show its children. Every write is conditional, so
 //! that two syncs at once are harmless.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::lease::held::Leases;
 use crate::lease::{Expected, Lease, ResolvedStart, StreamRow, TableError, Written};
 use crate::readiness::Readiness;
 use crate::stream::lineage::{self, FirstPosition, Waiting};
-use crate::stream::{ShardListing, SourceError, StreamArn};
+use crate::stream::{ShardId, ShardListing, SourceError, StreamArn};
 
 /// Complete listings that must agree that a shard is gone before its lease goes.
 const LISTINGS_KEPT: usize = 3;
@@ -37,18 +37,35 @@ pub(super) struct Synced {
 }
 
 impl Synced {
-    /// Whether the lease may be read now.
-    pub(super) fn lets_start(&self, lease: &Lease, leases: &lineage::Leases) -> bool {
+    /// The leases among `leases`, all of this pipeline, that may be read now.
+    pub(super) fn startable<'a>(&self, leases: &[&'a Lease]) -> Vec<&'a Lease> {
+        let family = lineage::Family::of(leases.iter().copied());
+        let listed: Vec<_> = self
+            .streams
+            .iter()
+            .map(|(_, l)| l.as_ref().map(lineage::listed))
+            .collect();
+        leases
+            .iter()
+            .copied()
+            .filter(|lease| self.lets_start(lease, &family, &listed))
+            .collect()
+    }
+
+    fn lets_start(
+        &self,
+        lease: &Lease,
+        family: &lineage::Family<'_>,
+        listed: &[Option<BTreeSet<&ShardId>>],
+    ) -> bool {
         let at = match &lease.stream {
             Some(stream) => self.streams.iter().position(|(arn, _)| arn == stream),
             None => self.streams.len().checked_sub(1),
         };
-        // A stream that this pipeline does not read (any more).
-        let Some((at, (_, listing))) = at.and_then(|at| Some((at, self.streams.get(at)?))) else {
-            return false;
-        };
-        let earlier: Vec<StreamArn> = self.streams[..at].iter().map(|(arn, _)| arn.clone()).collect();
-        match lineage::startable(lease, leases, listing.as_ref(), &earlier) {
+        // Otherwise a stream that this pipeline does not read (any more).
+        let Some(at) = at else { return false };
+        let earlier = self.streams[..at].iter().map(|(arn, _)| arn);
+        match lineage::startable(lease, family, listed[at].as_ref(), earlier) {
             Ok(()) => true,
             Err(Waiting::Ended) => false,
             Err(why) => {
@@ -168,18 +185,26 @@ impl Syncer {
 
     async fn sync(&mut self) -> Result<(), SyncError> {
         let name = self.pipeline.config.name.clone();
-        // A table without a stream may still have had one, to be read to its end.
+        // A table without a stream, and one that was deleted, may still have had one: for a day it can be
+        // read to its end.
         let (current, mut none) = match self.pipeline.source.current().await {
             Ok(arn) => (Some(arn), None),
-            Err(SourceError::NoStream(why)) => (None, Some(SourceError::NoStream(why))),
+            Err(error @ (SourceError::NoStream(_) | SourceError::NotFound(_))) => {
+                (None, Some(SourceError::NoStream(error.to_string())))
+            }
             Err(error) => return Err(error.into()),
         };
-        let rows = self.table_rows().await?;
-        let mut rows: BTreeMap<StreamArn, StreamRow> = rows
+        let mut rows: BTreeMap<StreamArn, StreamRow> = BTreeMap::new();
+        for row in self
+            .table_rows()
+            .await?
             .into_iter()
-            .filter(|r| r.pipeline == name && self.is_ours(&r.arn))
-            .map(|r| (r.arn.clone(), r))
-            .collect();
+            .filter(|r| r.pipeline == name)
+        {
+            if self.is_ours(&row.arn, current.as_ref()) {
+                rows.insert(row.arn.clone(), row);
+            }
+        }
         let mut arns: Vec<StreamArn> = rows.keys().chain(current.as_ref()).cloned().collect();
         // The label is the time the stream was enabled.
         arns.sort_by(|a, b| (a.label(), a).cmp(&(b.label(), b)));
@@ -239,10 +264,15 @@ impl Syncer {
         }
     }
 
-    fn is_ours(&self, arn: &StreamArn) -> bool {
+    /// Whether the stream is one of the table that this pipeline reads now. A table of the same name in
+    /// another region or account is another table: asking for its stream here would show it as deleted.
+    fn is_ours(&self, arn: &StreamArn, current: Option<&StreamArn>) -> bool {
+        let place = |arn: &StreamArn| (arn.region().map(str::to_owned), arn.account().map(str::to_owned));
         match &self.pipeline.config.source.stream {
             StreamChoice::Arn(configured) => configured == arn,
-            StreamChoice::Table(table) => arn.table() == Some(table),
+            StreamChoice::Table(table) => {
+                arn.table() == Some(table) && current.is_none_or(|current| place(current) == place(arn))
+            }
         }
     }
 

@@ -69,13 +69,17 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// Beats until the fence falls. Returns the row as it was last known.
     pub async fn run(mut self) -> WorkerRow {
+        let mut last = self.clock.now();
         loop {
             let jitter = 0.9 + 0.2 * self.rng.f64();
-            let wait = self.times.heartbeat.mul_f64(jitter);
-            // The row's numbers may change before the beat is due; they are read when it is written.
+            // From the start of the last one: a beat that took long to be answered has used up its time
+            // already. And early enough for two attempts before the fence.
+            let due = (last + self.times.heartbeat.mul_f64(jitter)).since(self.clock.now());
+            let left = self.fence.remaining().unwrap_or_default();
             self.clock
-                .sleep(wait.min(self.fence.remaining().unwrap_or_default()))
+                .sleep(due.min(left.saturating_sub(self.times.request * 2)))
                 .await;
+            last = self.clock.now();
             if self
                 .vitals
                 .coordinator

@@ -12,11 +12,15 @@ use tracing::{debug, warn};
 use super::fence::{Fence, Fenced};
 use super::{Expected, Lease, LeaseChange, LeaseKey, SharedTable, TableError, WorkerId, Written};
 use crate::backoff::Backoff;
-use crate::clock::{Clock, timeout};
+use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::consumer::ledger::{Acknowledged, Drained};
 use crate::lease::Checkpoint;
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 use crate::stream::ShardId;
+
+/// The part of the process whose problems are told here.
+const PART: &str = "lease table";
 
 /// Why a lease can't be written. One variant for each different action of the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -24,6 +28,9 @@ pub enum LeaseError {
     /// Another worker's write won. Stop reading the shard.
     #[error("the lease was lost to another worker")]
     Lost,
+    /// The table gave no answer in the time the caller had. Go on, and ask again later.
+    #[error("the lease table gave no answer")]
+    Unanswered,
     /// This worker is fenced. Stop everything.
     #[error(transparent)]
     Fenced(#[from] Fenced),
@@ -35,6 +42,8 @@ pub enum LeaseError {
 #[derive(Debug)]
 pub struct HeldLease {
     lease: Lease,
+    /// A write that may have been applied: it is settled before another is made (rule 13).
+    uncertain: Option<LeaseChange>,
 }
 
 impl HeldLease {
@@ -52,10 +61,17 @@ pub struct Leases {
     clock: Arc<dyn Clock>,
     request_timeout: Duration,
     metrics: Metrics,
+    readiness: Readiness,
     rng: fastrand::Rng,
+    /// Marked at each attempt: a write that is being repeated is no hung task.
+    progress: Progress,
 }
 
 impl Leases {
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one of each part that it works with; made in one place"
+    )]
     pub fn new(
         table: SharedTable,
         me: WorkerId,
@@ -63,8 +79,10 @@ impl Leases {
         clock: Arc<dyn Clock>,
         request_timeout: Duration,
         metrics: Metrics,
+        readiness: Readiness,
         rng: fastrand::Rng,
     ) -> Self {
+        let progress = Progress::default();
         Self {
             table,
             me,
@@ -72,14 +90,17 @@ impl Leases {
             clock,
             request_timeout,
             metrics,
+            readiness,
             rng,
+            progress,
         }
     }
 
-    /// Another handle, with its own random numbers.
-    pub fn fork(&mut self) -> Self {
+    /// Another handle, with its own random numbers and its own mark of progress.
+    pub fn fork(&mut self, progress: Progress) -> Self {
         let mut other = self.clone();
         other.rng = self.rng.fork();
+        other.progress = progress;
         other
     }
 
@@ -87,17 +108,24 @@ impl Leases {
         &self.fence
     }
 
-    /// Becomes the owner of `seen`, if it still is as seen.
+    /// Becomes the owner of `seen`, if it still is as seen. Tries for a short time: a lease that was taken
+    /// without an answer shows as this worker's own at the next look.
     pub async fn take(&mut self, seen: Lease) -> Result<HeldLease, LeaseError> {
-        let mut held = HeldLease { lease: seen };
-        self.write(&mut held, LeaseChange::Take(self.me.clone())).await?;
+        let mut held = HeldLease {
+            lease: seen,
+            uncertain: None,
+        };
+        let change = LeaseChange::Take(self.me.clone());
+        self.write(&mut held, change, Some(self.request_timeout * 3))
+            .await?;
         Ok(held)
     }
 
-    /// Moves the checkpoint to what was acknowledged.
+    /// Moves the checkpoint to what was acknowledged. Tries for a short time, so that a table in trouble
+    /// doesn't hold up the deliveries.
     pub async fn checkpoint(&mut self, held: &mut HeldLease, to: &Acknowledged) -> Result<(), LeaseError> {
-        self.write(held, LeaseChange::Checkpoint(to.checkpoint().clone()))
-            .await
+        let change = LeaseChange::Checkpoint(to.checkpoint().clone());
+        self.write(held, change, Some(self.request_timeout * 2)).await
     }
 
     /// Writes SHARD_END. The children's leases exist (KCL rule 6); every record was finished.
@@ -107,12 +135,24 @@ impl Leases {
         children: Vec<ShardId>,
         _every_record: Drained,
     ) -> Result<(), LeaseError> {
-        self.write(&mut held, LeaseChange::End(children)).await
+        self.write(&mut held, LeaseChange::End(children), None).await
     }
 
     /// Gives the lease up, so that another worker may take it at once.
     pub async fn release(&mut self, mut held: HeldLease) -> Result<(), LeaseError> {
-        self.write(&mut held, LeaseChange::Release).await
+        self.write(&mut held, LeaseChange::Release, None).await
+    }
+
+    /// Gives up a lease that is this worker's by the table and has no task here. Tries once.
+    pub async fn disown(&mut self, lease: Lease) {
+        let mut held = HeldLease {
+            lease,
+            uncertain: None,
+        };
+        // Whoever finds this worker gone takes it all the same, only later.
+        let _ = self
+            .write(&mut held, LeaseChange::Release, Some(Duration::ZERO))
+            .await;
     }
 
     /// Creates a lease that nobody owns. One that exists is as good.
@@ -120,17 +160,38 @@ impl Leases {
         let mut backoff = Backoff::default();
         loop {
             self.fence.check()?;
+            self.progress.mark(self.clock.now());
             match timeout(&*self.clock, self.request_timeout, self.table.create_lease(lease)).await {
                 Ok(Ok(_)) => return Ok(()),
-                Ok(Err(error)) => self.failed(&lease.key, "create", &error),
-                Err(_) => self.unanswered(&lease.key, "create"),
+                Ok(Err(error)) => self.failed(&lease.key, "create", &error, backoff.failures()),
+                Err(_) => self.unanswered(&lease.key, "create", backoff.failures()),
             }
             self.clock.sleep(backoff.next(&mut self.rng)).await;
         }
     }
 
-    /// One conditional write, repeated with the same condition until it is answered.
-    async fn write(&mut self, held: &mut HeldLease, change: LeaseChange) -> Result<(), LeaseError> {
+    /// Settles an earlier write of unknown outcome, then makes this one.
+    async fn write(
+        &mut self,
+        held: &mut HeldLease,
+        change: LeaseChange,
+        limit: Option<Duration>,
+    ) -> Result<(), LeaseError> {
+        let until = limit.map(|limit| self.clock.now() + limit);
+        if let Some(uncertain) = held.uncertain.clone().filter(|earlier| *earlier != change) {
+            self.settle(held, uncertain, until).await?;
+        }
+        self.settle(held, change, until).await
+    }
+
+    /// One conditional write, repeated with the same condition until it is answered, or until `until`;
+    /// at least once.
+    async fn settle(
+        &mut self,
+        held: &mut HeldLease,
+        change: LeaseChange,
+        until: Option<Monotonic>,
+    ) -> Result<(), LeaseError> {
         let expected = Expected {
             owner: held.lease.owner.clone(),
             counter: held.lease.counter,
@@ -139,40 +200,57 @@ impl Leases {
         let mut backoff = Backoff::default();
         loop {
             self.fence.check()?;
+            self.progress.mark(self.clock.now());
+            // Dropped by whoever waits for this, a request may still be applied.
+            held.uncertain = Some(change.clone());
             let request = self.table.update_lease(&held.lease.key, &expected, &change);
             match timeout(&*self.clock, self.request_timeout, request).await {
                 Ok(Ok(Written::Applied)) => {
+                    self.readiness.solved(PART);
                     held.lease = wanted;
+                    held.uncertain = None;
                     return Ok(());
                 }
                 // Rule 13: my own earlier attempt, whose answer was lost. What it wrote is compared too: a
                 // late write of an ended task of mine has my name and the same counter.
                 Ok(Ok(Written::Refused(Some(row)))) if same_write(&row, &wanted) => {
                     held.lease = wanted;
+                    held.uncertain = None;
                     return Ok(());
                 }
                 Ok(Ok(Written::Refused(row))) => {
                     debug!(lease = %held.lease.key, ?row, "another write came first");
                     return Err(LeaseError::Lost);
                 }
-                Ok(Err(error)) => self.failed(&held.lease.key, name(&change), &error),
-                Err(_) => self.unanswered(&held.lease.key, name(&change)),
+                Ok(Err(error)) => self.failed(&held.lease.key, name(&change), &error, backoff.failures()),
+                Err(_) => self.unanswered(&held.lease.key, name(&change), backoff.failures()),
+            }
+            if until.is_some_and(|until| self.clock.now() >= until) {
+                return Err(LeaseError::Unanswered);
             }
             self.clock.sleep(backoff.next(&mut self.rng)).await;
         }
     }
 
-    fn failed(&self, key: &LeaseKey, what: &str, error: &TableError) {
+    fn failed(&self, key: &LeaseKey, what: &str, error: &TableError, failures: u32) {
         self.metrics
             .table_errors
             .with_label_values(&[error.class()])
             .inc();
-        warn!(lease = %key, error = %error, "the lease table refused to {what}; repeating");
+        if let TableError::Refused(why) = error {
+            self.readiness.problem(PART, why.clone());
+        }
+        if (failures + 1).is_power_of_two() {
+            warn!(lease = %key, %error, failures = failures + 1, "the lease table refused to {what}; repeating");
+        }
     }
 
-    fn unanswered(&self, key: &LeaseKey, what: &str) {
+    fn unanswered(&self, key: &LeaseKey, what: &str, failures: u32) {
         self.metrics.table_errors.with_label_values(&["timeout"]).inc();
-        warn!(lease = %key, timeout = ?self.request_timeout, "no answer in time to a lease {what}; repeating");
+        if (failures + 1).is_power_of_two() {
+            let timeout = self.request_timeout;
+            warn!(lease = %key, ?timeout, failures = failures + 1, "no answer in time to a lease {what}; repeating");
+        }
     }
 }
 

@@ -64,9 +64,15 @@ impl Drop for Lane {
 }
 
 /// An event on its way.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 struct Item {
     event: LogEvent,
+    tag: Tag,
+}
+
+/// Whom an event answers to.
+#[derive(Debug)]
+struct Tag {
     lane: Arc<Shared>,
     index: u64,
     sequence_number: SequenceNumber,
@@ -75,27 +81,33 @@ struct Item {
     arrival: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 enum Kind {
     Event,
-    /// A part of a dead letter; the last one answers for all. Its time is that of the put.
+    /// A part of a dead letter. Its time is that of the put.
     Letter {
         reason: Refusal,
-        last: bool,
+        /// Parts not yet accepted, over all parts: the last of them answers for the record.
+        open: Arc<AtomicUsize>,
     },
 }
 
-impl Item {
+impl Tag {
     fn alive(&self) -> bool {
         self.lane.alive.load(Ordering::Acquire)
     }
 
-    /// What its acceptance means for the record, if anything.
-    fn answer(&self) -> Option<(u64, Option<Refusal>)> {
-        match self.kind {
+    fn is_letter(&self) -> bool {
+        matches!(self.kind, Kind::Letter { .. })
+    }
+
+    /// What the event's acceptance means for its record, if anything. Asked once.
+    fn accepted(&self) -> Option<(u64, Option<Refusal>)> {
+        match &self.kind {
             Kind::Event => Some((self.index, None)),
-            Kind::Letter { reason, last: true } => Some((self.index, Some(reason))),
-            Kind::Letter { last: false, .. } => None,
+            Kind::Letter { reason, open } => {
+                (open.fetch_sub(1, Ordering::AcqRel) == 1).then_some((self.index, Some(*reason)))
+            }
         }
     }
 }
@@ -123,13 +135,16 @@ impl<'a> Parcel<'a> {
         sequence_number: SequenceNumber,
         event: LogEvent,
     ) {
+        let lane = self.lane.shared.clone();
         let item = Item {
             event,
-            lane: self.lane.shared.clone(),
-            index,
-            sequence_number,
-            kind: Kind::Event,
-            arrival: 0,
+            tag: Tag {
+                lane,
+                index,
+                sequence_number,
+                kind: Kind::Event,
+                arrival: 0,
+            },
         };
         match self.by_destination.get_mut(to) {
             Some(items) => items.push(item),
@@ -184,21 +199,20 @@ fn letter(
     // The writer stamps a letter when it puts it: a letter that waited out an outage must not be too old.
     let never = crate::clock::Timestamp::from_millis(0);
     let events = dead_letter::events(&origin, reason, detail, meant_for, body, never);
-    let parts = events.len();
+    let open = Arc::new(AtomicUsize::new(events.len()));
+    let tag = || Tag {
+        lane: lane.clone(),
+        index,
+        sequence_number: sequence_number.clone(),
+        kind: Kind::Letter {
+            reason,
+            open: open.clone(),
+        },
+        arrival: 0,
+    };
     events
         .into_iter()
-        .enumerate()
-        .map(|(i, event)| Item {
-            event,
-            lane: lane.clone(),
-            index,
-            sequence_number: sequence_number.clone(),
-            kind: Kind::Letter {
-                reason,
-                last: i + 1 == parts,
-            },
-            arrival: 0,
-        })
+        .map(|event| Item { event, tag: tag() })
         .collect()
 }
 

@@ -7,7 +7,7 @@ mod raw;
 pub mod wire;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,6 +34,8 @@ const RECORDS: i32 = 1000;
 /// Between two calls of DescribeStream by one source: 5 a second. The service takes 10 a second for a
 /// stream (API reference of DescribeStream), and another worker may be listing the same one.
 const PACE: Duration = Duration::from_millis(200);
+/// A throttled page is asked for this often, after 0.4, 0.8, 1.6 and 3.2 s.
+const PAGE_TRIES: u32 = 5;
 
 /// What one answer takes in memory. The service stops at 1 MB of item data (developer guide, "DynamoDB
 /// Streams: GetRecords"), counted without the JSON around it: type tags, field names, base64 and
@@ -47,7 +49,7 @@ pub struct DynamoDbStreams {
     choice: StreamChoice,
     clock: Arc<dyn Clock>,
     /// When DescribeStream may be called next.
-    next_describe: Mutex<Option<Monotonic>>,
+    next_describe: tokio::sync::Mutex<Option<Monotonic>>,
 }
 
 impl DynamoDbStreams {
@@ -62,23 +64,21 @@ impl DynamoDbStreams {
             streams,
             choice,
             clock,
-            next_describe: Mutex::new(None),
+            next_describe: tokio::sync::Mutex::new(None),
         }
     }
 
-    /// Waits for this source's next turn to call DescribeStream.
+    /// Waits for this source's next turn to call DescribeStream. Whoever waits holds the place, so that a
+    /// call that is given up before its turn costs nobody anything.
     async fn pace(&self) {
+        let mut next = self.next_describe.lock().await;
         let now = self.clock.now();
-        let turn = {
-            let mut next = self.next_describe.lock().unwrap_or_else(PoisonError::into_inner);
-            let turn = next.map_or(now, |next| next.max(now));
-            *next = Some(turn + PACE);
-            turn
-        };
+        let turn = next.map_or(now, |next| next.max(now));
         let wait = turn.since(now);
         if !wait.is_zero() {
             self.clock.sleep(wait).await;
         }
+        *next = Some(turn + PACE);
     }
 
     async fn describe(
@@ -103,6 +103,26 @@ impl DynamoDbStreams {
         })
     }
 
+    /// One page of a listing. A throttled one is asked for again: thrown away with it, a long listing that
+    /// several workers ask for at once might never be complete.
+    async fn page(
+        &self,
+        stream: &StreamArn,
+        filter: Option<&ShardFilter>,
+        start: Option<String>,
+    ) -> Result<StreamDescription, SourceError> {
+        let mut tries = 1;
+        loop {
+            match self.describe(stream, filter.cloned(), start.clone()).await {
+                Err(SourceError::Throttled(_)) if tries < PAGE_TRIES => {
+                    self.clock.sleep(PACE * 2u32.pow(tries)).await;
+                    tries += 1;
+                }
+                done => return done,
+            }
+        }
+    }
+
     /// All pages of a listing.
     async fn all_pages(
         &self,
@@ -117,7 +137,7 @@ impl DynamoDbStreams {
         let mut starts: HashSet<String> = HashSet::new();
         let mut start: Option<String> = None;
         loop {
-            let page = self.describe(stream, filter.clone(), start.take()).await?;
+            let page = self.page(stream, filter.as_ref(), start.take()).await?;
             listing.disabled = matches!(
                 page.stream_status,
                 Some(StreamStatus::Disabled | StreamStatus::Disabling)

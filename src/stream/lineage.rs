@@ -139,33 +139,60 @@ pub enum Waiting {
     Listing,
 }
 
-/// Whether a lease may be read now (rule 9). `earlier` are the streams this table had before;
-/// `listing` the last complete one, if there was one.
-pub fn startable(
+/// The leases of one pipeline, ready for many questions.
+pub struct Family<'a> {
+    by_shard: BTreeMap<(Option<&'a StreamArn>, &'a ShardId), &'a Lease>,
+    /// Streams with a lease that is not at its end.
+    unfinished: BTreeSet<&'a StreamArn>,
+}
+
+impl<'a> Family<'a> {
+    pub fn of(leases: impl IntoIterator<Item = &'a Lease>) -> Self {
+        let mut family = Self {
+            by_shard: BTreeMap::new(),
+            unfinished: BTreeSet::new(),
+        };
+        for lease in leases {
+            family
+                .by_shard
+                .insert((lease.stream.as_ref(), &lease.shard), lease);
+            if lease.checkpoint != Checkpoint::ShardEnd {
+                family.unfinished.extend(&lease.stream);
+            }
+        }
+        family
+    }
+}
+
+/// A complete listing, ready for many questions.
+pub fn listed(listing: &ShardListing) -> BTreeSet<&ShardId> {
+    listing.shards.iter().map(|s| &s.id).collect()
+}
+
+/// Whether a lease may be read now (rule 9). `earlier` are the streams this table had before; `listed`
+/// the shards of the last complete listing, if there was one.
+pub fn startable<'a>(
     lease: &Lease,
-    leases: &Leases,
-    listing: Option<&ShardListing>,
-    earlier: &[StreamArn],
+    family: &Family<'_>,
+    listed: Option<&BTreeSet<&ShardId>>,
+    earlier: impl IntoIterator<Item = &'a StreamArn>,
 ) -> Result<(), Waiting> {
     if lease.checkpoint == Checkpoint::ShardEnd {
         return Err(Waiting::Ended);
     }
-    if let Some(stream) = earlier.iter().find(|stream| {
-        leases
-            .values()
-            .any(|l| l.stream.as_ref() == Some(stream) && l.checkpoint != Checkpoint::ShardEnd)
-    }) {
+    if let Some(stream) = earlier
+        .into_iter()
+        .find(|stream| family.unfinished.contains(stream))
+    {
         return Err(Waiting::EarlierStream(stream.clone()));
     }
     for parent in &lease.parents {
-        let held = leases
-            .values()
-            .find(|l| l.shard == *parent && l.stream == lease.stream);
-        match (held, listing) {
+        let held = family.by_shard.get(&(lease.stream.as_ref(), parent));
+        match (held, listed) {
             (Some(l), _) if l.checkpoint == Checkpoint::ShardEnd => {}
             (Some(_), _) => return Err(Waiting::Parent(parent.clone())),
             (None, None) => return Err(Waiting::Listing),
-            (None, Some(listing)) if listing.shards.iter().any(|s| s.id == *parent) => {
+            (None, Some(listed)) if listed.contains(parent) => {
                 return Err(Waiting::ParentWithoutLease(parent.clone()));
             }
             // In neither: it was trimmed, go on.
@@ -361,12 +388,9 @@ mod tests {
         ] {
             let leases = leases(held);
             let listing = listed.map(listing);
-            let got = startable(
-                &leases[&LeaseKey::of(P, &id(shard))],
-                &leases,
-                listing.as_ref(),
-                &[],
-            );
+            let shards = listing.as_ref().map(super::listed);
+            let lease = &leases[&LeaseKey::of(P, &id(shard))];
+            let got = startable(lease, &Family::of(leases.values()), shards.as_ref(), &[]);
             assert_eq!(got, expected, "{shard} in {held} listed {listed:?}");
         }
     }
@@ -383,12 +407,15 @@ mod tests {
         let mut all = leases("a=7");
         all.insert(fresh.key.clone(), fresh.clone());
         assert_eq!(
-            startable(&fresh, &all, None, &[arn()]),
+            startable(&fresh, &Family::of(all.values()), None, &[arn()]),
             Err(Waiting::EarlierStream(arn()))
         );
         let mut all = leases("a=END");
         all.insert(fresh.key.clone(), fresh.clone());
-        assert_eq!(startable(&fresh, &all, None, &[arn()]), Ok(()));
+        assert_eq!(
+            startable(&fresh, &Family::of(all.values()), None, &[arn()]),
+            Ok(())
+        );
     }
 
     #[test]

@@ -92,8 +92,8 @@ fn honest() {
                 );
             }
             let counted: u64 = s
-                .books
-                .iter()
+                .metrics
+                .values()
                 .map(|b| b.gaps.with_label_values(&["orders"]).get())
                 .sum();
             let rows = s.table.gaps.len() as u64;

@@ -1,5 +1,7 @@
 //! The writer of one log stream: cut, put, repeat until accepted, answer.
 
+mod flight;
+
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,12 +10,13 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::{Context, Delivered, Item, Kind, PUT_TIMEOUT, Shared, letter};
+use self::flight::Flight;
+use super::{Context, Delivered, Item, PUT_TIMEOUT, Shared, letter};
 use crate::backoff::Backoff;
 use crate::lease::fence::Fenced;
 use crate::logs::batch::{self, Refusal};
 use crate::logs::dead_letter::{self, Body};
-use crate::logs::{Accepted, LogDestination, LogEvent, SinkError};
+use crate::logs::{Accepted, LogDestination, SinkError};
 
 /// Writes what arrives on `rx` to `to`, in order, until the channel is closed or the worker is fenced.
 pub(super) async fn run(
@@ -30,6 +33,7 @@ pub(super) async fn run(
         queue: VecDeque::new(),
         arrivals: 0,
         suspects: None,
+        owes_retention: false,
         refused_letters: Backoff::default(),
         letter_wait: Duration::ZERO,
         pending,
@@ -56,6 +60,8 @@ struct Writer {
     /// While a batch that was refused as a whole is being bisected: events per put, and the arrival
     /// number of its last event.
     suspects: Option<(usize, u64)>,
+    /// This writer made the group, or may have: its retention is still to be set.
+    owes_retention: bool,
     /// Dead letters that were themselves refused since the last put without one.
     refused_letters: Backoff,
     letter_wait: Duration,
@@ -64,10 +70,15 @@ struct Writer {
 
 impl Writer {
     fn enqueue(&mut self, items: Vec<Item>) {
+        let now = self.context.clock.wall();
         for mut item in items {
-            item.arrival = self.arrivals;
+            item.tag.arrival = self.arrivals;
             self.arrivals += 1;
-            self.queue.push_back(item);
+            match batch::admit(&item.event, now) {
+                // This process's clock may be wrong, the service's is not: it judges the age.
+                Ok(()) | Err(Refusal::TooOld | Refusal::TooNew) => self.queue.push_back(item),
+                Err(refusal) => self.dead_letter(item, refusal, "against the rules of PutLogEvents"),
+            }
         }
     }
 
@@ -76,72 +87,60 @@ impl Writer {
         if self.refused_letters.failures() > 0 {
             self.context.clock.sleep(self.letter_wait).await;
         }
-        self.refuse_the_hopeless();
+        // A letter that waited out an outage must not be too old.
+        let now = self.context.clock.wall();
+        for item in self.queue.iter_mut().filter(|i| i.tag.is_letter()) {
+            item.event.timestamp = now;
+        }
         let mut count = batch::cut(self.queue.iter().map(|i| &i.event));
         match (self.suspects, self.queue.front()) {
-            (Some((limit, last)), Some(front)) if front.arrival <= last => count = count.min(limit),
+            (Some((limit, last)), Some(front)) if front.tag.arrival <= last => count = count.min(limit),
             _ => self.suspects = None,
         }
-        let mut items: Vec<Item> = self.queue.drain(..count).collect();
-        // Stable, so that the events of one millisecond keep their order.
-        items.sort_by_key(|i| i.event.timestamp);
-        self.put(items).await
+        let flight = Flight::of(self.queue.drain(..count));
+        self.put(flight).await
     }
 
-    /// Drops what was withdrawn, stamps letters, and sends events that can't be put to the dead letters.
-    fn refuse_the_hopeless(&mut self) {
-        let now = self.context.clock.wall();
-        let before = self.queue.len();
-        self.queue.retain(Item::alive);
-        self.finished(before - self.queue.len());
-        let mut kept = VecDeque::with_capacity(self.queue.len());
-        for mut item in std::mem::take(&mut self.queue) {
-            if item.kind != Kind::Event {
-                item.event.timestamp = now;
-            }
-            match batch::admit(&item.event, now) {
-                // This process's clock may be wrong, the service's is not: it judges the age.
-                Ok(()) | Err(Refusal::TooOld | Refusal::TooNew) => kept.push_back(item),
-                Err(refusal) => self.dead_letter(item, refusal, "against the rules of PutLogEvents"),
-            }
-        }
-        self.queue = kept;
-    }
-
-    async fn put(&mut self, mut items: Vec<Item>) -> Result<(), Fenced> {
+    async fn put(&mut self, mut flight: Flight) -> Result<(), Fenced> {
         let mut backoff = Backoff::default();
+        let mut created = false;
         loop {
-            let before = items.len();
-            items.retain(Item::alive);
-            self.finished(before - items.len());
-            if items.is_empty() {
-                // Withdrawn: what was wrong here is another worker's now.
+            self.finished(flight.drop_withdrawn());
+            if flight.is_empty() {
+                // What was wrong here is another worker's now.
                 self.context.readiness.solved(&self.part());
                 return Ok(());
             }
-            let events: Vec<LogEvent> = items.iter().map(|i| i.event.clone()).collect();
             // No put may reach past the fence (rule 2): the next owner could already be writing.
             let within = PUT_TIMEOUT.min(self.context.fence.remaining()?);
-            let error = match self.context.raw.put(&self.to, &events, within).await {
+            let error = match self.context.raw.put(&self.to, flight.events(), within).await {
                 Ok(accepted) => {
-                    self.accept(items, accepted);
+                    self.accept(flight, accepted);
+                    if self.owes_retention {
+                        // A failure was told, and is repeated after the next put.
+                        let _ = self.set_retention().await;
+                    }
                     return Ok(());
                 }
                 Err(error) => error,
             };
             self.count_error(&error);
+            let may_create = matches!(error, SinkError::Missing(_)) && self.context.settings.create;
+            // At once the first time; a stream that stays missing though it was made needs time.
+            if may_create && self.create().await? && !std::mem::replace(&mut created, true) {
+                continue;
+            }
             match &error {
-                SinkError::Missing(_) if self.context.settings.create && self.create().await? => continue,
                 SinkError::Invalid(reason) => {
-                    self.bisect(items, reason);
+                    self.bisect(flight, reason);
                     return Ok(());
                 }
                 SinkError::Unanswered(_) => {
-                    self.context
-                        .metrics
-                        .events_possibly_repeated
+                    let repeated = &self.context.metrics.events_possibly_repeated;
+                    let count = flight.events().len() as u64;
+                    repeated
                         .with_label_values(&[&self.context.settings.pipeline])
-                        .inc_by(items.len() as u64);
+                        .inc_by(count);
                 }
                 _ => {}
             }
@@ -153,33 +152,7 @@ impl Writer {
 
     /// Creates the group where it is missing, then the stream. `false`: it failed, and was told.
     async fn create(&mut self) -> Result<bool, Fenced> {
-        let Context { raw, settings, .. } = self.context.clone();
-        let created = async {
-            match raw.create_stream(&self.to).await {
-                Err(SinkError::Missing(_)) => {}
-                done => return done,
-            }
-            // The retention follows at once. A crash in between leaves a group without; `false` says that
-            // somebody else made the group, whose settings are not ours to change.
-            if raw.create_group(&self.to.group).await? {
-                info!(group = %self.to.group, "created the log group");
-                if let Some(days) = settings.retention_days {
-                    while let Err(error) = raw.put_retention(&self.to.group, days).await {
-                        self.count_error(&error);
-                        if matches!(error, SinkError::Denied(_) | SinkError::Invalid(_)) {
-                            warn!(group = %self.to.group, days, %error, "the retention could not be set; set it by hand");
-                            break;
-                        }
-                        if self.context.fence.check().is_err() {
-                            break;
-                        }
-                        self.context.clock.sleep(Duration::from_millis(500)).await;
-                    }
-                }
-            }
-            raw.create_stream(&self.to).await
-        }
-        .await;
+        let created = self.create_missing().await;
         self.context.fence.check()?;
         if let Err(error) = created {
             self.count_error(&error);
@@ -190,16 +163,67 @@ impl Writer {
         Ok(true)
     }
 
+    async fn create_missing(&mut self) -> Result<(), SinkError> {
+        let raw = self.context.raw.clone();
+        match raw.create_stream(&self.to).await {
+            Err(SinkError::Missing(_)) => {}
+            done => return done,
+        }
+        match raw.create_group(&self.to.group).await {
+            Ok(true) => {
+                info!(group = %self.to.group, "created the log group");
+                self.owes_retention = true;
+            }
+            // Somebody else made it, and its settings are not ours to change; or an attempt of this writer
+            // without an answer did, which `owes_retention` remembers.
+            Ok(false) => {}
+            Err(error) => {
+                self.owes_retention |= matches!(error, SinkError::Unanswered(_));
+                return Err(error);
+            }
+        }
+        if self.owes_retention {
+            self.set_retention().await?;
+        }
+        raw.create_stream(&self.to).await
+    }
+
+    /// Sets the retention of a group that this writer made. A crash or a fence before leaves the group
+    /// without one.
+    async fn set_retention(&mut self) -> Result<(), SinkError> {
+        let Some(days) = self.context.settings.retention_days else {
+            self.owes_retention = false;
+            return Ok(());
+        };
+        let set = self.context.raw.put_retention(&self.to.group, days).await;
+        match &set {
+            Ok(()) => self.owes_retention = false,
+            Err(error) => {
+                self.count_error(error);
+                warn!(group = %self.to.group, days, %error, "the retention could not be set");
+                if matches!(error, SinkError::Denied(_) | SinkError::Invalid(_)) {
+                    let what = format!("retention_days {days} could not be set, set it by hand: {error}");
+                    self.context
+                        .readiness
+                        .problem(&format!("log group {}", self.to.group), what);
+                    self.owes_retention = false;
+                    return Ok(());
+                }
+            }
+        }
+        set
+    }
+
     /// The batch was refused as a whole: put it in halves until the guilty event is alone.
-    fn bisect(&mut self, mut items: Vec<Item>, reason: &str) {
+    fn bisect(&mut self, flight: Flight, reason: &str) {
+        let mut items = flight.in_arrival_order();
         if items.len() == 1 {
             if let Some(item) = items.pop() {
                 self.dead_letter(item, Refusal::Invalid, reason);
             }
             return;
         }
-        items.sort_by_key(|i| i.arrival);
-        let last = items.last().map_or(0, |i| i.arrival);
+        let last = items.last().map_or(0, |i| i.tag.arrival);
         let last = self.suspects.map_or(last, |(_, earlier)| earlier.max(last));
         self.suspects = Some((items.len().div_ceil(2), last));
         for item in items.into_iter().rev() {
@@ -207,40 +231,48 @@ impl Writer {
         }
     }
 
-    fn accept(&mut self, items: Vec<Item>, accepted: Accepted) {
+    fn accept(&mut self, flight: Flight, accepted: Accepted) {
         let Context {
             metrics,
             settings,
             readiness,
             ..
         } = &self.context;
-        readiness.solved(&self.part());
         metrics.puts.with_label_values(&[&settings.pipeline]).inc();
-        self.refused_letters.reset();
+        if let Some((limit, _)) = &mut self.suspects {
+            // The guilty may be alone: half of the way back to whole batches with each put that goes well.
+            *limit = limit.saturating_mul(2);
+        }
         let mut good = 0;
         let mut refused = Vec::new();
         // In the order of their first event: few lanes share a stream, and a map by address would make
         // the order of the answers differ from run to run.
         let mut answers: Vec<(Arc<Shared>, Vec<_>)> = Vec::new();
-        let total = items.len();
-        for (at, item) in items.into_iter().enumerate() {
+        for (at, item) in flight.into_items().enumerate() {
             if let Some(refusal) = refusal_of(accepted, at) {
                 refused.push((item, refusal));
                 continue;
             }
             good += 1;
-            if let Some(answer) = item.answer() {
-                match answers.iter_mut().find(|(lane, _)| Arc::ptr_eq(lane, &item.lane)) {
+            if let Some(answer) = item.tag.accepted() {
+                match answers
+                    .iter_mut()
+                    .find(|(lane, _)| Arc::ptr_eq(lane, &item.tag.lane))
+                {
                     Some((_, pieces)) => pieces.push(answer),
-                    None => answers.push((item.lane, vec![answer])),
+                    None => answers.push((item.tag.lane, vec![answer])),
                 }
             }
         }
         metrics
             .events_accepted
             .with_label_values(&[&settings.pipeline])
-            .inc_by(good);
-        self.finished(total - refused.len());
+            .inc_by(good as u64);
+        if !refused.iter().any(|(item, _)| item.tag.is_letter()) {
+            self.refused_letters.reset();
+            readiness.solved(&self.part());
+        }
+        self.finished(good);
         for (lane, pieces) in answers {
             // A consumer that is gone needs no answer.
             let _ = lane.answers.send(Delivered { pieces });
@@ -256,10 +288,13 @@ impl Writer {
 
     /// Hands an event that can't be put to the writer of the dead letters, which answers for it.
     fn dead_letter(&mut self, item: Item, refusal: Refusal, detail: &str) {
-        if let Kind::Letter { reason, last } = item.kind {
+        if item.tag.is_letter() {
             // A letter of a letter would go on for ever. It is put again, with a new stamp, and holds its
             // shard until somebody acts: better than a record lost without a word.
-            warn!(destination = %self.to, reason = reason.as_str(), last, detail, "a dead letter was refused");
+            if (self.refused_letters.failures() + 1).is_power_of_two() {
+                let refused_as = refusal.as_str();
+                warn!(destination = %self.to, refused_as, detail, "a dead letter was refused; repeating");
+            }
             self.context
                 .readiness
                 .problem(&self.part(), format!("refuses dead letters: {detail}"));
@@ -267,19 +302,20 @@ impl Writer {
             self.queue.push_back(item);
             return;
         }
+        let Item { event, tag } = item;
         warn!(
             destination = %self.to,
-            shard_id = %item.lane.shard,
-            sequence_number = %item.sequence_number,
+            shard_id = %tag.lane.shard,
+            sequence_number = %tag.sequence_number,
             reason = refusal.as_str(),
             detail,
             "an event was refused; it goes to the dead letters"
         );
-        let body = Body::Event(item.event);
+        let body = Body::Event(event);
         let parts = letter(
-            &item.lane,
-            item.index,
-            &item.sequence_number,
+            &tag.lane,
+            tag.index,
+            &tag.sequence_number,
             &self.to,
             refusal,
             detail,

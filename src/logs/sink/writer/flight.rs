@@ -1,0 +1,60 @@
+//! One batch under way.
+
+use crate::logs::LogEvent;
+use crate::logs::sink::{Item, Tag};
+
+/// The events of a put, sorted by time as PutLogEvents asks, and beside each whom it answers to. Kept
+/// apart, so that a put borrows the events as they are, however often it is repeated.
+pub(super) struct Flight {
+    events: Vec<LogEvent>,
+    tags: Vec<Tag>,
+}
+
+impl Flight {
+    /// Sorts stably: the events of one millisecond keep the order they came in.
+    pub(super) fn of(items: impl Iterator<Item = Item>) -> Self {
+        let mut items: Vec<Item> = items.collect();
+        items.sort_by_key(|i| i.event.timestamp);
+        let (events, tags) = items.into_iter().map(|i| (i.event, i.tag)).unzip();
+        Self { events, tags }
+    }
+
+    pub(super) fn events(&self) -> &[LogEvent] {
+        &self.events
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+
+    /// Takes out what was withdrawn with its lease; returns how many.
+    pub(super) fn drop_withdrawn(&mut self) -> usize {
+        if self.tags.iter().all(Tag::alive) {
+            return 0;
+        }
+        let before = self.events.len();
+        let flight = Self {
+            events: std::mem::take(&mut self.events),
+            tags: std::mem::take(&mut self.tags),
+        };
+        for item in flight.into_items().filter(|i| i.tag.alive()) {
+            self.events.push(item.event);
+            self.tags.push(item.tag);
+        }
+        before - self.events.len()
+    }
+
+    /// In the order of the put.
+    pub(super) fn into_items(self) -> impl Iterator<Item = Item> {
+        self.events
+            .into_iter()
+            .zip(self.tags)
+            .map(|(event, tag)| Item { event, tag })
+    }
+
+    pub(super) fn in_arrival_order(self) -> Vec<Item> {
+        let mut items: Vec<Item> = self.into_items().collect();
+        items.sort_by_key(|i| i.tag.arrival);
+        items
+    }
+}
