@@ -20,6 +20,7 @@ mod logs;
 mod model;
 mod ownership;
 mod process;
+mod promises;
 mod reader;
 mod scenario;
 mod seeded;

@@ -130,6 +130,7 @@ pub async fn any(world: Arc<World>, program: Program) {
     let (workers, events, habits) = world.with(|s| {
         s.faults = Faults::draw(&mut s.rng);
         s.draw_settings();
+        s.model.memory = Some(s.settings.memory);
         // An approximate time that goes back could fall before a LATEST that was resolved in between.
         if s.rng.bool() && s.settings.starts_at_the_horizon() {
             s.streams.jitter = Duration::from_millis(1_500);

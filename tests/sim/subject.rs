@@ -54,7 +54,7 @@ impl Settings {
             poll_idle: Duration::from_millis([250, 1_000, 3_000][rng.usize(0..3)]),
             sync_interval: Duration::from_secs([10, 30, 60][rng.usize(0..3)]),
             one_log_stream: rng.bool(),
-            memory: [8 << 20, 64 << 20][rng.usize(0..2)],
+            memory: [2 << 20, 8 << 20, 64 << 20][rng.usize(0..3)],
         }
     }
 
@@ -107,7 +107,7 @@ impl Counted {
 impl State {
     /// **Nothing is lost** says too that the counters add up; a quiet worker has nothing in flight.
     pub fn counters_add_up(&mut self) {
-        for (pid, metrics) in &self.metrics {
+        for (pid, metrics) in &self.books {
             let counted = Counted::by(metrics);
             let quiet = self.procs[*pid].alive && counted.in_flight != 0;
             // A killed process counts no more, wherever it was.
@@ -149,7 +149,7 @@ async fn wished(told: &mut watch::Receiver<bool>) {
 fn worker(seat: &Seat) -> Worker {
     let (settings, seed) = seat.world.with(|s| (s.settings, s.procs[seat.pid].rng_seed));
     let metrics = Metrics::new();
-    seat.world.with(|s| s.metrics.insert(seat.pid, metrics.clone()));
+    seat.world.with(|s| s.books.insert(seat.pid, metrics.clone()));
     Worker {
         host: format!("p{}", seat.pid),
         clock: Arc::new(SimClock::new(seat.clone())),

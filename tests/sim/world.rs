@@ -49,7 +49,7 @@ pub struct State {
     pub sink_denied_until: Duration,
     pub settings: Settings,
     /// What each process counts.
-    pub metrics: BTreeMap<Pid, Metrics>,
+    pub books: BTreeMap<Pid, Metrics>,
 }
 
 pub struct Proc {
@@ -219,7 +219,7 @@ impl World {
                 sink_down_until: Duration::ZERO,
                 sink_denied_until: Duration::ZERO,
                 settings: Settings::default(),
-                metrics: BTreeMap::new(),
+                books: BTreeMap::new(),
             }),
         })
     }
