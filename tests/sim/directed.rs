@@ -411,6 +411,23 @@ fn a_fence_counts_from_the_first_request_of_a_heartbeat() {
 }
 
 #[test]
+fn a_worker_that_cannot_read_the_worker_rows_takes_nothing_from_the_living() {
+    let name = "a_worker_that_cannot_read_the_worker_rows_takes_nothing_from_the_living";
+    tell(name, 3, async |world| {
+        enable(&world, 2);
+        let _first = start(&world, 0);
+        write_some(&world, 40, 5, s(10)).await;
+        // From here on nothing is written: the leases of the first stand still, as a dead foreign owner's.
+        let second = start(&world, 1);
+        world.pass_time(Duration::from_millis(1)).await;
+        let pid = second.pid().expect("it runs");
+        world.with(|s| s.procs[pid].blind_until = s.now + Duration::from_secs(120));
+        world.pass_time(s(150)).await;
+        settle(&world, PATIENCE).await;
+    });
+}
+
+#[test]
 fn planned_restarts_repeat_nothing() {
     let runs = tell("planned_restarts_repeat_nothing", 10, async |world| {
         enable(&world, 3);

@@ -64,6 +64,7 @@ impl State {
         for p in &mut self.procs {
             p.paused_until = self.now;
             p.table_deaf_until = self.now;
+            p.blind_until = self.now;
             p.table_mute_until = self.now;
             if p.alive {
                 p.crash_at = None;
