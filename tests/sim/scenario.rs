@@ -78,7 +78,7 @@ impl State {
 pub async fn settle(world: &Arc<World>, limit: Duration) {
     world.with(State::calm_down);
     let deadline = world.elapsed() + limit;
-    while let Some(left) = world.with(|s| s.unfinished()) {
+    while let Some(left) = world.with(|s| s.unfinished().or_else(|| s.still_in_flight())) {
         if world.elapsed() > deadline {
             world.with(|s| {
                 let now = s.now;

@@ -263,7 +263,11 @@ impl Seat {
             match gate {
                 Gate::Open => return,
                 Gate::Dead => pending().await,
-                Gate::Until(t) => self.world.until(t).await,
+                // In steps, since a pause may be cut short.
+                Gate::Until(t) => {
+                    let step = self.world.elapsed() + Duration::from_secs(1);
+                    self.world.until(t.min(step)).await;
+                }
             }
         }
     }
