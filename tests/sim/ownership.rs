@@ -224,7 +224,7 @@ impl State {
         self.model.owners.lives[pid] += 1;
         self.model.owners.own_takes[pid] += 1;
         let hung = self
-            .books
+            .metrics
             .get(&pid)
             .map_or(0, |m| m.hung_shards.with_label_values(&["orders"]).get());
         if hung < self.model.owners.own_takes[pid] {

@@ -80,10 +80,10 @@ fn honest() {
     for seed in chosen(1_050..1_060) {
         let run = run(seed, async |world: Arc<World>| {
             any(world.clone(), program()).await;
-            world.with(|s| s.books.values().for_each(|books| adds_up(seed, books)));
+            world.with(|s| s.metrics.values().for_each(|books| adds_up(seed, books)));
         });
         run.world.with(|s| {
-            for books in s.books.values() {
+            for books in s.metrics.values() {
                 adds_up(seed, books);
                 assert_eq!(
                     books.records_in_flight.with_label_values(&["orders"]).get(),
@@ -92,7 +92,7 @@ fn honest() {
                 );
             }
             let counted: u64 = s
-                .books
+                .metrics
                 .values()
                 .map(|b| b.gaps.with_label_values(&["orders"]).get())
                 .sum();

@@ -107,7 +107,7 @@ impl Counted {
 impl State {
     /// A worker that is not done with what it read, though the world is quiet.
     pub fn still_in_flight(&self) -> Option<String> {
-        let counted = self.books.iter().filter(|(pid, _)| self.procs[**pid].alive);
+        let counted = self.metrics.iter().filter(|(pid, _)| self.procs[**pid].alive);
         let mut counted = counted.map(|(pid, metrics)| (pid, Counted::by(metrics)));
         let (pid, counted) = counted.find(|(_, counted)| counted.in_flight != 0)?;
         Some(format!("p{pid} has records in flight: {counted:?}"))
@@ -115,7 +115,7 @@ impl State {
 
     /// **Nothing is lost** says too that the counters add up.
     pub fn counters_add_up(&mut self) {
-        for (pid, metrics) in &self.books {
+        for (pid, metrics) in &self.metrics {
             let counted = Counted::by(metrics);
             // A killed process counts no more, wherever it was.
             let killed = self.procs[*pid].crash_at.is_some();
@@ -156,7 +156,7 @@ async fn wished(told: &mut watch::Receiver<bool>) {
 fn worker(seat: &Seat) -> Worker {
     let (settings, seed) = seat.world.with(|s| (s.settings, s.procs[seat.pid].rng_seed));
     let metrics = Metrics::new();
-    seat.world.with(|s| s.books.insert(seat.pid, metrics.clone()));
+    seat.world.with(|s| s.metrics.insert(seat.pid, metrics.clone()));
     Worker {
         host: format!("p{}", seat.pid),
         clock: Arc::new(SimClock::new(seat.clone())),

@@ -49,7 +49,7 @@ pub struct State {
     pub sink_denied_until: Duration,
     pub settings: Settings,
     /// What each process counts.
-    pub books: BTreeMap<Pid, Metrics>,
+    pub metrics: BTreeMap<Pid, Metrics>,
 }
 
 pub struct Proc {
@@ -222,7 +222,7 @@ impl World {
                 sink_down_until: Duration::ZERO,
                 sink_denied_until: Duration::ZERO,
                 settings: Settings::default(),
-                books: BTreeMap::new(),
+                metrics: BTreeMap::new(),
             }),
         })
     }
