@@ -243,13 +243,16 @@ fn a_deleted_shard_leaves_a_recorded_gap() {
 
 #[test]
 fn a_sink_down_for_an_hour_loses_nothing_in_bounded_memory() {
+    // Less than the shards would hold by their own caps.
+    const MEMORY: usize = 3 << 20;
     let runs = tell(
         "a_sink_down_for_an_hour_loses_nothing_in_bounded_memory",
         1,
         async |world| {
-            enable(&world, 2);
+            enable(&world, 4);
             world.with(|s| {
-                s.model.memory = Some(s.settings.memory);
+                s.settings.memory = MEMORY;
+                s.model.memory = Some(MEMORY);
                 s.sink_down_until = s.now + Duration::from_secs(3_600);
             });
             let _slot = start(&world, 0);
@@ -384,6 +387,44 @@ fn a_stale_owner_cannot_checkpoint() {
         runs.iter().all(|run| run.world.with(|s| s.procs.len()) == 2),
         "no worker died of it"
     );
+}
+
+#[test]
+fn a_fence_counts_from_the_first_request_of_a_heartbeat() {
+    tell(
+        "a_fence_counts_from_the_first_request_of_a_heartbeat",
+        10,
+        async |world| {
+            enable(&world, 2);
+            // A beat that was applied is answered only after repeats; then the table is out of reach.
+            faults(&world, |f| f.table.reply_lost = 6_000);
+            let slot = start(&world, 0);
+            for _ in 0..10 {
+                let pause = world.with(|s| Duration::from_millis(s.rng.u64(10_000..16_000)));
+                write_some(&world, 100, 5, pause).await;
+                slot.partition(s(12), false);
+                write_some(&world, 100, 5, s(12)).await;
+            }
+            settle(&world, PATIENCE).await;
+        },
+    );
+}
+
+#[test]
+fn a_worker_that_cannot_read_the_worker_rows_takes_nothing_from_the_living() {
+    let name = "a_worker_that_cannot_read_the_worker_rows_takes_nothing_from_the_living";
+    tell(name, 3, async |world| {
+        enable(&world, 2);
+        let _first = start(&world, 0);
+        write_some(&world, 40, 5, s(10)).await;
+        // From here on nothing is written: the leases of the first stand still, as a dead foreign owner's.
+        let second = start(&world, 1);
+        world.pass_time(Duration::from_millis(1)).await;
+        let pid = second.pid().expect("it runs");
+        world.with(|s| s.procs[pid].blind_until = s.now + Duration::from_secs(120));
+        world.pass_time(s(150)).await;
+        settle(&world, PATIENCE).await;
+    });
 }
 
 #[test]

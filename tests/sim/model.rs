@@ -71,6 +71,13 @@ impl Model {
         }
     }
 
+    /// A process begins anew: what it had read is read again.
+    pub fn forget_in_flight(&mut self, pid: Pid) {
+        let flight = &mut self.in_flight[pid];
+        flight.changes.clear();
+        flight.bytes = 0;
+    }
+
     pub fn peak_in_flight(&self) -> usize {
         self.in_flight.iter().map(|f| f.peak).max().unwrap_or(0)
     }

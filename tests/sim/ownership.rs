@@ -22,6 +22,7 @@ pub struct Ownership {
     ids: Vec<Vec<WorkerId>>,
     /// Grows at each join, and when a process takes anew what is its own (after a task that hung).
     lives: Vec<usize>,
+    own_takes: Vec<u64>,
     /// Until when each id may act: the start of its last heartbeat that was applied, and the fence.
     /// The worker itself may know of less.
     fences: BTreeMap<WorkerId, Duration>,
@@ -33,6 +34,7 @@ impl Ownership {
     pub fn booted(&mut self) {
         self.ids.push(Vec::new());
         self.lives.push(0);
+        self.own_takes.push(0);
     }
 
     pub fn life(&self, pid: Pid) -> Life {
@@ -55,6 +57,7 @@ fn rank(c: &Checkpoint) -> (u8, Option<(&SequenceNumber, u64)>) {
 impl State {
     /// A process writes its row: ids are never used again.
     pub fn joins(&mut self, pid: Pid, id: &WorkerId) {
+        self.model.forget_in_flight(pid);
         let known = self.model.owners.ids.iter().position(|ids| ids.contains(id));
         match known {
             None => {
@@ -197,7 +200,9 @@ impl State {
         let at = self.shard_of(before);
         match (change, at) {
             (LeaseChange::Take(me), _) => {
-                self.model.owners.lives[pid] += usize::from(before.owner.as_ref() == Some(me));
+                if before.owner.as_ref() == Some(me) {
+                    self.takes_its_own(pid, before);
+                }
                 self.model
                     .owners
                     .taken_at
@@ -211,6 +216,23 @@ impl State {
             }
             (LeaseChange::Release, Some(at)) => self.planned_changes_repeat_nothing(pid, before, at),
             _ => {}
+        }
+    }
+
+    /// A process takes anew what is its own: only after a task that hung, for that may repeat records.
+    fn takes_its_own(&mut self, pid: Pid, before: &Lease) {
+        self.model.owners.lives[pid] += 1;
+        self.model.owners.own_takes[pid] += 1;
+        let hung = self
+            .metrics
+            .get(&pid)
+            .map_or(0, |m| m.hung_shards.with_label_values(&["orders"]).get());
+        if hung < self.model.owners.own_takes[pid] {
+            let line = format!(
+                "repeats_have_a_cause: p{pid} takes its own {} though no task hung",
+                before.key
+            );
+            self.model.broken(self.now, line);
         }
     }
 

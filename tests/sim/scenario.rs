@@ -64,6 +64,7 @@ impl State {
         for p in &mut self.procs {
             p.paused_until = self.now;
             p.table_deaf_until = self.now;
+            p.blind_until = self.now;
             p.table_mute_until = self.now;
             if p.alive {
                 p.crash_at = None;
@@ -77,7 +78,7 @@ impl State {
 pub async fn settle(world: &Arc<World>, limit: Duration) {
     world.with(State::calm_down);
     let deadline = world.elapsed() + limit;
-    while let Some(left) = world.with(|s| s.unfinished()) {
+    while let Some(left) = world.with(|s| s.unfinished().or_else(|| s.still_in_flight())) {
         if world.elapsed() > deadline {
             world.with(|s| {
                 let now = s.now;
@@ -130,6 +131,7 @@ pub async fn any(world: Arc<World>, program: Program) {
     let (workers, events, habits) = world.with(|s| {
         s.faults = Faults::draw(&mut s.rng);
         s.draw_settings();
+        s.model.memory = Some(s.settings.memory);
         // An approximate time that goes back could fall before a LATEST that was resolved in between.
         if s.rng.bool() && s.settings.starts_at_the_horizon() {
             s.streams.jitter = Duration::from_millis(1_500);

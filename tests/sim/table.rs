@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use weir::lease::{
@@ -225,6 +226,12 @@ impl LeaseTable for SimTable {
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRow>, TableError> {
+        let pid = self.seat.pid;
+        if self.seat.world.with(|s| s.now < s.procs[pid].blind_until) {
+            self.seat.world.pass_time(Duration::from_millis(20)).await;
+            self.seat.point().await;
+            return Err(TableError::Unavailable("the world hides the rows".into()));
+        }
         self.scan("workers", |s| &s.table.workers).await
     }
 

@@ -62,6 +62,8 @@ pub struct Proc {
     pub table_deaf_until: Duration,
     /// The table's answers don't reach it.
     pub table_mute_until: Duration,
+    /// It can't read the worker rows, though all else goes through.
+    pub blind_until: Duration,
     /// Await points it passed, and the one it dies at.
     pub points: u64,
     pub crash_at: Option<u64>,
@@ -119,6 +121,7 @@ impl State {
             paused_until: Duration::ZERO,
             table_deaf_until: Duration::ZERO,
             table_mute_until: Duration::ZERO,
+            blind_until: Duration::ZERO,
             points: 0,
             crash_at: None,
             idle_loop: (Duration::ZERO, 0),
@@ -260,7 +263,11 @@ impl Seat {
             match gate {
                 Gate::Open => return,
                 Gate::Dead => pending().await,
-                Gate::Until(t) => self.world.until(t).await,
+                // In steps, since a pause may be cut short.
+                Gate::Until(t) => {
+                    let step = self.world.elapsed() + Duration::from_secs(1);
+                    self.world.until(t.min(step)).await;
+                }
             }
         }
     }
