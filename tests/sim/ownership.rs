@@ -23,6 +23,8 @@ pub struct Ownership {
     /// Grows at each join, and when a process takes anew what is its own (after a task that hung).
     lives: Vec<usize>,
     own_takes: Vec<u64>,
+    /// The counter that the last take of each lease left.
+    taken_as: BTreeMap<LeaseKey, u64>,
     /// Until when each id may act: the start of its last heartbeat that was applied, and the fence.
     /// The worker itself may know of less.
     fences: BTreeMap<WorkerId, Duration>,
@@ -203,8 +205,9 @@ impl State {
                 if before.owner.as_ref() == Some(me) {
                     self.takes_its_own(pid, before);
                 }
-                self.model
-                    .owners
+                let owners = &mut self.model.owners;
+                owners.taken_as.insert(before.key.clone(), before.counter + 1);
+                owners
                     .taken_at
                     .insert(before.key.clone(), before.checkpoint.clone());
             }
@@ -219,9 +222,13 @@ impl State {
         }
     }
 
-    /// A process takes anew what is its own: only after a task that hung, for that may repeat records.
+    /// A process takes anew what is its own: only after a task that hung, for that may repeat records, or
+    /// after a take without an answer, which nothing was read under.
     fn takes_its_own(&mut self, pid: Pid, before: &Lease) {
         self.model.owners.lives[pid] += 1;
+        if self.model.owners.taken_as.get(&before.key) == Some(&before.counter) {
+            return;
+        }
         self.model.owners.own_takes[pid] += 1;
         let hung = self
             .metrics
