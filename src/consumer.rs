@@ -84,11 +84,13 @@ pub struct Pipeline {
     pub request_timeout: Duration,
 }
 
-/// Reads one shard until it ends, the lease is lost or a stop is wished.
+/// Reads one shard until it ends, the lease is lost or a stop is wished. Records before `stream_start`
+/// are dropped wherever the checkpoint stands: one among them must not make the next owner deliver the rest.
 pub async fn run(
     pipeline: Arc<Pipeline>,
     leases: Leases,
     held: HeldLease,
+    stream_start: Option<Timestamp>,
     progress: Progress,
     stop: Stop,
     rng: fastrand::Rng,
@@ -99,7 +101,8 @@ pub async fn run(
     let shard = lease.shard.to_string();
     let (lane, deliveries) = pipeline.sink.lane(stream.as_str(), &shard);
     let accounts = Accounts::new(&pipeline.metrics, &pipeline.config.name, &shard);
-    let (position, not_before) = start(&lease.checkpoint, pipeline.source.has_timestamps());
+    let (position, lease_start) = start(&lease.checkpoint, pipeline.source.has_timestamps());
+    let not_before = lease_start.or(stream_start);
     let fields = Fields {
         application: &pipeline.application,
         pipeline: &pipeline.config.name,
@@ -125,7 +128,7 @@ pub async fn run(
         destination,
         position,
         not_before,
-        started: false,
+
         leases,
         pipeline,
         progress,
@@ -170,10 +173,7 @@ struct Consumer {
     destination: Result<LogDestination, RenderError>,
     position: StartingPosition,
     not_before: Option<Timestamp>,
-    /// A record that is not before the start was read. Until then nothing enters the ledger, so that the
-    /// lease keeps its start: a checkpoint among the records to drop would make the next owner deliver
-    /// the rest of them.
-    started: bool,
+
     progress: Progress,
     rng: fastrand::Rng,
     ledger: Ledger,
@@ -277,12 +277,8 @@ impl Consumer {
             self.accounts.received(record.data.len());
             let events = if self.is_before_start(record) {
                 self.accounts.before_start();
-                if !self.started {
-                    continue;
-                }
                 0
             } else {
-                self.started = true;
                 1
             };
             let index = self

@@ -175,6 +175,8 @@ struct Life {
     clock: Arc<dyn Clock>,
     /// When each row that could go was first seen so.
     removable: BTreeMap<WorkerId, Monotonic>,
+    /// The leases of the last scan.
+    seen: BTreeSet<LeaseKey>,
 }
 
 struct PipelineLife {
@@ -379,6 +381,7 @@ impl Life {
             settings,
             clock,
             removable: BTreeMap::new(),
+            seen: BTreeSet::new(),
         }
     }
 
@@ -499,8 +502,11 @@ impl Life {
         for (name, pipeline) in &self.pipelines {
             let Some(synced) = &pipeline.last else { continue };
             let own: Vec<&Lease> = leases.iter().filter(|l| l.key.pipeline() == Some(name)).collect();
-            startable.extend(synced.startable(&own));
+            startable.extend(synced.startable(&own, &self.seen));
         }
+        let seen: BTreeSet<LeaseKey> = leases.iter().map(|l| l.key.clone()).collect();
+        // What was seen for the first time may have waited for that alone: look again soon.
+        let fresh = !seen.is_subset(&self.seen);
         let running: BTreeSet<LeaseKey> = self.running.keys().cloned().collect();
         let view = View {
             startable,
@@ -508,9 +514,10 @@ impl Life {
             observer: &self.fleet.observer,
         };
         let actions = plan::plan(&view, &self.fleet.me);
+        self.seen = seen;
 
         let mut takes = JoinSet::new();
-        let (mut contested, mut silent) = (false, false);
+        let (mut contested, mut silent) = (fresh, false);
         for action in actions {
             let LeaseAction::Take(lease, from) = action;
             if takes.len() >= TAKES_AT_ONCE {
@@ -555,12 +562,14 @@ impl Life {
                 let Some(pipeline) = self.pipelines.get(&name) else {
                     return Ok(Took::Done);
                 };
+                let start = pipeline.last.as_ref().and_then(|synced| synced.start_of(&lease));
                 let progress = Progress::default();
                 progress.mark(self.clock.now());
                 let consumer = consumer::run(
                     pipeline.consumer.clone(),
                     self.leases.fork(progress.clone()),
                     held,
+                    start,
                     progress.clone(),
                     self.draining.clone(),
                     self.rng.fork(),

@@ -12,11 +12,11 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use crate::backoff::Backoff;
-use crate::clock::timeout;
+use crate::clock::{Timestamp, timeout};
 use crate::config::{Start, StreamChoice};
 use crate::consumer::Pipeline;
 use crate::lease::held::Leases;
-use crate::lease::{Expected, Lease, ResolvedStart, StreamRow, TableError, Written};
+use crate::lease::{Expected, Lease, LeaseKey, ResolvedStart, StreamRow, TableError, Written};
 use crate::readiness::Readiness;
 use crate::stream::lineage::{self, FirstPosition, Waiting};
 use crate::stream::{ShardId, ShardListing, SourceError, StreamArn};
@@ -32,13 +32,24 @@ pub(super) struct Synced {
     pub(super) pipeline: String,
     /// The pipeline's streams, oldest first, with their last complete listing.
     pub(super) streams: Vec<(StreamArn, Option<ShardListing>)>,
+    /// Where each of them starts.
+    pub(super) starts: BTreeMap<StreamArn, ResolvedStart>,
     /// Leases were created or removed.
     pub(super) changed: bool,
 }
 
 impl Synced {
-    /// The leases among `leases`, all of this pipeline, that may be read now.
-    pub(super) fn startable<'a>(&self, leases: &[&'a Lease]) -> Vec<&'a Lease> {
+    /// The time before which the records of a lease are dropped, if its stream has one.
+    pub(super) fn start_of(&self, lease: &Lease) -> Option<Timestamp> {
+        match self.starts.get(lease.stream.as_ref()?)? {
+            ResolvedStart::At(time) => Some(*time),
+            ResolvedStart::TrimHorizon => None,
+        }
+    }
+
+    /// The leases among `leases`, all of this pipeline, that may be read now. `seen` are the keys of the
+    /// scan before: see [`lineage::startable`].
+    pub(super) fn startable<'a>(&self, leases: &[&'a Lease], seen: &BTreeSet<LeaseKey>) -> Vec<&'a Lease> {
         let family = lineage::Family::of(leases.iter().copied());
         let listed: Vec<_> = self
             .streams
@@ -48,13 +59,14 @@ impl Synced {
         leases
             .iter()
             .copied()
-            .filter(|lease| self.lets_start(lease, &family, &listed))
+            .filter(|lease| self.lets_start(lease, seen.contains(&lease.key), &family, &listed))
             .collect()
     }
 
     fn lets_start(
         &self,
         lease: &Lease,
+        seen: bool,
         family: &lineage::Family<'_>,
         listed: &[Option<BTreeSet<&ShardId>>],
     ) -> bool {
@@ -65,7 +77,7 @@ impl Synced {
         // Otherwise a stream that this pipeline does not read (any more).
         let Some(at) = at else { return false };
         let earlier = self.streams[..at].iter().map(|(arn, _)| arn);
-        match lineage::startable(lease, family, listed[at].as_ref(), earlier) {
+        match lineage::startable(lease, seen, family, listed[at].as_ref(), earlier) {
             Ok(()) => true,
             Err(Waiting::Ended) => false,
             Err(why) => {
@@ -218,6 +230,7 @@ impl Syncer {
         let mut leases = self.table_leases().await?;
         let mut changed = false;
         let mut streams = Vec::new();
+        let mut starts = BTreeMap::new();
         for (at, arn) in arns.iter().enumerate() {
             let is_current = current.as_ref() == Some(arn);
             let in_use = leases.values().any(|l| l.stream.as_ref() == Some(arn));
@@ -251,11 +264,13 @@ impl Syncer {
                 kept.pop_front();
             }
             changed |= self.remove_finished(arn, &leases).await?;
+            starts.insert(arn.clone(), row.start);
             streams.push((arn.clone(), Some(listing)));
         }
         self.last = Synced {
             pipeline: name,
             streams,
+            starts,
             changed,
         };
         match none {

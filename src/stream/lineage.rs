@@ -171,8 +171,13 @@ pub fn listed(listing: &ShardListing) -> BTreeSet<&ShardId> {
 
 /// Whether a lease may be read now (rule 9). `earlier` are the streams this table had before; `listed`
 /// the shards of the last complete listing, if there was one.
+///
+/// `seen`: the scan of the leases before this one showed the lease too. A scan is not one snapshot, and
+/// the listing may be older than it: the page where a parent's lease belongs may have been read before
+/// parent and child were created, the child's after. From the second scan on an absent parent is absent.
 pub fn startable<'a>(
     lease: &Lease,
+    seen: bool,
     family: &Family<'_>,
     listed: Option<&BTreeSet<&ShardId>>,
     earlier: impl IntoIterator<Item = &'a StreamArn>,
@@ -195,6 +200,7 @@ pub fn startable<'a>(
             (None, Some(listed)) if listed.contains(parent) => {
                 return Err(Waiting::ParentWithoutLease(parent.clone()));
             }
+            (None, Some(_)) if !seen => return Err(Waiting::Listing),
             // In neither: it was trimmed, go on.
             (None, Some(_)) => {}
         }
@@ -390,8 +396,22 @@ mod tests {
             let listing = listed.map(listing);
             let shards = listing.as_ref().map(super::listed);
             let lease = &leases[&LeaseKey::of(P, &id(shard))];
-            let got = startable(lease, &Family::of(leases.values()), shards.as_ref(), &[]);
+            let got = startable(lease, true, &Family::of(leases.values()), shards.as_ref(), &[]);
             assert_eq!(got, expected, "{shard} in {held} listed {listed:?}");
+            let first_seen = startable(lease, false, &Family::of(leases.values()), shards.as_ref(), &[]);
+            let orphan = lease
+                .parents
+                .iter()
+                .any(|p| !leases.contains_key(&LeaseKey::of(P, p)));
+            if orphan && expected == Ok(()) {
+                assert_eq!(
+                    first_seen,
+                    Err(Waiting::Listing),
+                    "a torn scan must not pass for a trimmed parent"
+                );
+            } else {
+                assert_eq!(first_seen, expected);
+            }
         }
     }
 
@@ -407,13 +427,13 @@ mod tests {
         let mut all = leases("a=7");
         all.insert(fresh.key.clone(), fresh.clone());
         assert_eq!(
-            startable(&fresh, &Family::of(all.values()), None, &[arn()]),
+            startable(&fresh, true, &Family::of(all.values()), None, &[arn()]),
             Err(Waiting::EarlierStream(arn()))
         );
         let mut all = leases("a=END");
         all.insert(fresh.key.clone(), fresh.clone());
         assert_eq!(
-            startable(&fresh, &Family::of(all.values()), None, &[arn()]),
+            startable(&fresh, true, &Family::of(all.values()), None, &[arn()]),
             Ok(())
         );
     }
