@@ -31,6 +31,8 @@ pub struct Model {
     settled: BTreeMap<ShardNo, usize>,
     /// LATEST and timestamps: changes of the first stream before this need not be delivered.
     pub start: Option<Timestamp>,
+    /// Shards that were closed before LATEST was resolved.
+    pub past: BTreeSet<ShardNo>,
     pub repeats: usize,
     /// When the repeated changes were first delivered.
     pub repeated_from: Vec<(Duration, Gid)>,
@@ -112,11 +114,12 @@ impl State {
     /// Before the configured start.
     pub fn before_start(&self, gid: Gid) -> bool {
         let c = &self.streams.changes[gid];
-        c.at.0 == 0
+        let early = c.at.0 == 0
             && self
                 .model
                 .start
-                .is_some_and(|start| c.time.min(c.written) < start)
+                .is_some_and(|start| c.time.min(c.written) < start);
+        early || self.model.past.contains(&c.at)
     }
 
     fn in_recorded_gap(&self, gid: Gid) -> bool {

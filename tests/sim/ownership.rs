@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use weir::config::Start;
 use weir::lease::{Checkpoint, Lease, LeaseChange, LeaseKey, ResolvedStart, StreamRow, WorkerId};
 use weir::stream::SequenceNumber;
 
@@ -173,11 +174,14 @@ impl State {
             Checkpoint::TrimHorizon => true,
             // Of a child too: what came before the start is dropped by its time.
             Checkpoint::AtTimestamp(t) => stream == 0 && self.model.start == Some(*t),
-            // A shard that was closed before LATEST was resolved: all of it came before.
+            // A shard that was closed before LATEST was resolved: all of it came before, even in the same second.
             Checkpoint::ShardEnd => {
-                let n = self.settled_prefix((stream, shard));
-                let of = self.streams.shard((stream, shard));
-                of.closed && n == of.changes.len()
+                let latest = stream == 0 && self.settings.start == Start::Latest;
+                let past = latest && self.streams.shard((stream, shard)).closed;
+                if past {
+                    self.model.past.insert((stream, shard));
+                }
+                past
             }
             _ => false,
         };
