@@ -119,6 +119,16 @@ impl LogSink for SimLogs {
         events: &[LogEvent],
         within: Duration,
     ) -> Result<Accepted, SinkError> {
+        let bug = self.seat.world.with(|s| s.panic_in_put);
+        assert!(!bug, "a bug");
+        if to.stream == "dead-letter" && self.seat.world.with(|s| s.letters_refused) {
+            // As for a clock that is far ahead: accepted, and each event refused.
+            self.seat.world.pass_time(Duration::from_millis(20)).await;
+            return Ok(Accepted {
+                too_new_from: Some(0),
+                ..Accepted::default()
+            });
+        }
         let pid = self.seat.pid;
         let put = self.seat.world.with(|s| {
             if let Err(broken) = rules(events, s.wall()) {

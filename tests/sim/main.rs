@@ -22,6 +22,7 @@ mod ownership;
 mod process;
 mod promises;
 mod reader;
+mod regressions;
 mod scenario;
 mod seeded;
 mod seeds;

@@ -195,6 +195,10 @@ impl StreamSource for SimSource {
     }
 
     async fn list_shards(&self, arn: &StreamArn) -> Result<ShardListing, SourceError> {
+        self.seat
+            .world
+            .pass_time(self.seat.world.with(|s| s.listings_take))
+            .await;
         let (arn, pid) = (arn.clone(), self.seat.pid);
         self.ask("list_shards".into(), move |s| {
             let n = stream(s, &arn)?;
@@ -206,6 +210,10 @@ impl StreamSource for SimSource {
     }
 
     async fn child_shards(&self, arn: &StreamArn, parent: &ShardId) -> Result<Vec<Shard>, SourceError> {
+        self.seat
+            .world
+            .pass_time(self.seat.world.with(|s| s.listings_take))
+            .await;
         let (arn, parent, pid) = (arn.clone(), parent.clone(), self.seat.pid);
         self.ask("child_shards".into(), move |s| {
             let n = stream(s, &arn)?;
@@ -243,6 +251,8 @@ impl StreamSource for SimSource {
     }
 
     async fn records(&self, _: &StreamArn, it: &ShardIterator) -> Result<RecordBatch, SourceError> {
+        let bug = self.seat.world.with(|s| s.panic_in_read);
+        assert!(!bug, "a bug");
         let (it, pid) = (it.clone(), self.seat.pid);
         let batch = self.ask("records".into(), move |s| read(s, &it, pid)).await?;
         self.seat.world.with(|s| s.handed_out(pid, &batch.records));

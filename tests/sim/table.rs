@@ -108,6 +108,13 @@ fn brief<T>(written: &Written<T>) -> &'static str {
 }
 
 impl SimTable {
+    /// Never returns while the leases are silent; the caller's time-out ends it.
+    async fn unless_silent(&self) {
+        if self.seat.world.with(|s| s.now < s.leases_silent_until) {
+            std::future::pending::<()>().await;
+        }
+    }
+
     async fn ask<T: Send + 'static>(
         &self,
         what: &str,
@@ -171,10 +178,12 @@ impl LeaseTable for SimTable {
     }
 
     async fn leases(&self) -> Result<Vec<Lease>, TableError> {
+        self.unless_silent().await;
         self.scan("leases", |s| &s.table.leases).await
     }
 
     async fn create_lease(&self, lease: &Lease) -> Result<Written<Lease>, TableError> {
+        self.unless_silent().await;
         let lease = lease.clone();
         self.write(
             format!("create lease {} {}", lease.key, lease.checkpoint),
@@ -195,6 +204,7 @@ impl LeaseTable for SimTable {
         expected: &Expected,
         to: &LeaseChange,
     ) -> Result<Written<Lease>, TableError> {
+        self.unless_silent().await;
         let (key, expected, to, pid) = (key.clone(), expected.clone(), to.clone(), self.seat.pid);
         self.write(format!("lease {key} at {}: {to:?}", expected.counter), move |s| {
             let before = s.table.leases.get(&key).cloned();

@@ -47,6 +47,14 @@ pub struct State {
     pub trace: Vec<String>,
     pub sink_down_until: Duration,
     pub sink_denied_until: Duration,
+    /// Reads and writes of leases are not answered; the worker rows are.
+    pub leases_silent_until: Duration,
+    /// How long a listing takes.
+    pub listings_take: Duration,
+    /// The log takes no dead letters.
+    pub letters_refused: bool,
+    pub panic_in_read: bool,
+    pub panic_in_put: bool,
     pub settings: Settings,
     /// What each process counts.
     pub metrics: BTreeMap<Pid, Metrics>,
@@ -221,6 +229,11 @@ impl World {
                 trace: Vec::new(),
                 sink_down_until: Duration::ZERO,
                 sink_denied_until: Duration::ZERO,
+                leases_silent_until: Duration::ZERO,
+                listings_take: Duration::ZERO,
+                letters_refused: false,
+                panic_in_read: false,
+                panic_in_put: false,
                 settings: Settings::default(),
                 metrics: BTreeMap::new(),
             }),

@@ -176,3 +176,39 @@ async fn iterators_start_at_the_horizon_or_after_a_record() {
     let at = StartingPosition::AtTimestamp(Timestamp::from_millis(0));
     assert!(source.iterator(&arn, &shard, &at).await.is_err());
 }
+
+/// Tokio's clock, which a paused runtime moves on by itself.
+struct TokioClock(tokio::time::Instant);
+
+#[async_trait]
+impl Clock for TokioClock {
+    fn now(&self) -> Monotonic {
+        Monotonic::from_origin(self.0.elapsed())
+    }
+    fn wall(&self) -> Timestamp {
+        Timestamp::from_millis(0)
+    }
+    async fn sleep(&self, d: Duration) {
+        #[expect(clippy::disallowed_methods, reason = "a clock of its own")]
+        tokio::time::sleep(d).await;
+    }
+}
+
+/// Once, a call that was given up kept its turn: a hundred shards that ended together, each giving up
+/// after a few seconds, pushed the next turn ever further away, and none learned its children.
+#[tokio::test(start_paused = true)]
+async fn a_call_given_up_before_its_turn_costs_nobody_anything() {
+    let clock = Arc::new(TokioClock(tokio::time::Instant::now()));
+    let source = DynamoDbStreams {
+        clock: clock.clone(),
+        ..stream(&Canned::new([]))
+    };
+    let mut waiting: Vec<_> = (0..100).map(|_| Box::pin(source.pace())).collect();
+    // All ask; the first has its turn, and all others give up together.
+    for call in &mut waiting {
+        let _ = tokio::time::timeout(Duration::ZERO, call.as_mut()).await;
+    }
+    drop(waiting);
+    source.pace().await;
+    assert!(clock.now().since_origin() <= PACE, "{:?}", clock.now());
+}
