@@ -4,7 +4,6 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use weir::config::Start;
 use weir::lease::Checkpoint;
 
 use crate::faults::{Faults, Rates};
@@ -13,16 +12,16 @@ use crate::scenario::{settle, write_some};
 use crate::seeds::{Run, chosen, demand_kept, run};
 use crate::streams::Kind;
 use crate::subject;
-use crate::world::{State, World};
+use crate::world::World;
 
-const PATIENCE: Duration = Duration::from_secs(300);
+pub const PATIENCE: Duration = Duration::from_secs(300);
 
-fn s(n: u64) -> Duration {
+pub fn s(n: u64) -> Duration {
     Duration::from_secs(n)
 }
 
 /// Tells the story under a few seeds; every promise must be kept in each.
-fn tell<F, Fut>(name: &str, seeds: u64, story: F) -> Vec<Run>
+pub fn tell<F, Fut>(name: &str, seeds: u64, story: F) -> Vec<Run>
 where
     F: Fn(Arc<World>) -> Fut,
     Fut: Future<Output = ()>,
@@ -30,28 +29,28 @@ where
     let mut runs = Vec::new();
     for seed in chosen(0..seeds) {
         let run = run(seed, &story);
-        demand_kept(&format!("directed::{name}"), seed, &run, &[]);
+        demand_kept(name, seed, &run, &[]);
         runs.push(run);
     }
     runs
 }
 
-fn enable(world: &World, shards: u32) {
+pub fn enable(world: &World, shards: u32) {
     world.with(|s| {
         let now = s.now;
         s.streams.enable(shards, now);
     });
 }
 
-fn start(world: &Arc<World>, number: usize) -> Slot {
+pub fn start(world: &Arc<World>, number: usize) -> Slot {
     Slot::start(world, number, &subject::program(), s(1))
 }
 
-fn repeats(run: &Run) -> usize {
+pub fn repeats(run: &Run) -> usize {
     run.world.with(|s| s.model.repeats)
 }
 
-fn faults(world: &World, set: impl FnOnce(&mut Faults)) {
+pub fn faults(world: &World, set: impl FnOnce(&mut Faults)) {
     world.with(|s| {
         s.faults.on = true;
         set(&mut s.faults);
@@ -60,7 +59,8 @@ fn faults(world: &World, set: impl FnOnce(&mut Faults)) {
 
 #[test]
 fn a_crash_at_any_await_point_loses_nothing_and_repeats_one_checkpoint_interval_at_most() {
-    let name = "a_crash_at_any_await_point_loses_nothing_and_repeats_one_checkpoint_interval_at_most";
+    let name =
+        "directed::a_crash_at_any_await_point_loses_nothing_and_repeats_one_checkpoint_interval_at_most";
     // Every point of the first seconds, which hold all that happens at a start, then every seventh.
     for point in (1..150).chain((150..900).step_by(7)) {
         let run = run(point, async |world| {
@@ -71,7 +71,7 @@ fn a_crash_at_any_await_point_loses_nothing_and_repeats_one_checkpoint_interval_
             write_some(&world, 240, 8, s(40)).await;
             settle(&world, PATIENCE).await;
         });
-        demand_kept(&format!("directed::{name}"), point, &run, &[]);
+        demand_kept(name, point, &run, &[]);
         run.world.with(|state| {
             let crash = state.procs.first().and_then(|p| p.died);
             for &(first, gid) in &state.model.repeated_from {
@@ -89,7 +89,7 @@ fn a_crash_at_any_await_point_loses_nothing_and_repeats_one_checkpoint_interval_
 #[test]
 fn a_reply_lost_after_a_write_applied_does_no_harm() {
     tell(
-        "a_reply_lost_after_a_write_applied_does_no_harm",
+        "directed::a_reply_lost_after_a_write_applied_does_no_harm",
         10,
         async |world| {
             enable(&world, 2);
@@ -109,7 +109,7 @@ fn a_reply_lost_after_a_write_applied_does_no_harm() {
 
 #[test]
 fn writes_that_land_late_do_no_harm() {
-    tell("writes_that_land_late_do_no_harm", 10, async |world| {
+    tell("directed::writes_that_land_late_do_no_harm", 10, async |world| {
         enable(&world, 2);
         faults(&world, |f| {
             let often = Rates {
@@ -126,7 +126,7 @@ fn writes_that_land_late_do_no_harm() {
 
 #[test]
 fn throttles_delay_and_repeat_nothing() {
-    let runs = tell("throttles_delay_and_repeat_nothing", 5, async |world| {
+    let runs = tell("directed::throttles_delay_and_repeat_nothing", 5, async |world| {
         enable(&world, 2);
         faults(&world, |f| {
             // The table less often: at one in two, heartbeats would fail for longer than a fence lasts.
@@ -151,94 +151,21 @@ fn throttles_delay_and_repeat_nothing() {
 
 #[test]
 fn expired_iterators_skip_and_repeat_nothing() {
-    let runs = tell("expired_iterators_skip_and_repeat_nothing", 5, async |world| {
-        enable(&world, 2);
-        faults(&world, |f| {
-            f.expired_iterator = 4_000;
-            f.empty_answer = 3_000;
-        });
-        let _slot = start(&world, 0);
-        write_some(&world, 400, 10, s(60)).await;
-        settle(&world, PATIENCE).await;
-    });
-    assert!(runs.iter().all(|run| repeats(run) == 0));
-}
-
-#[test]
-fn split_and_merge_keep_the_order_per_key_and_repeat_nothing() {
     let runs = tell(
-        "split_and_merge_keep_the_order_per_key_and_repeat_nothing",
-        20,
+        "directed::expired_iterators_skip_and_repeat_nothing",
+        5,
         async |world| {
             enable(&world, 2);
-            // Children are listed long after their parents' last records were read.
             faults(&world, |f| {
-                f.listing_delay = s(60);
-                f.torn_listing = 5_000;
+                f.expired_iterator = 4_000;
+                f.empty_answer = 3_000;
             });
-            world.with(|s| s.settings.one_log_stream = s.rng.bool());
             let _slot = start(&world, 0);
-            for _ in 0..8 {
-                write_some(&world, 60, 4, s(12)).await;
-                world.with(State::reshard);
-            }
-            write_some(&world, 60, 4, s(10)).await;
-            settle(&world, s(1_800)).await;
+            write_some(&world, 400, 10, s(60)).await;
+            settle(&world, PATIENCE).await;
         },
     );
     assert!(runs.iter().all(|run| repeats(run) == 0));
-}
-
-#[test]
-fn trimmed_data_leave_a_recorded_gap() {
-    let runs = tell("trimmed_data_leave_a_recorded_gap", 5, async |world| {
-        enable(&world, 1);
-        let slot = start(&world, 0);
-        write_some(&world, 50, 5, s(10)).await;
-        world.pass_time(s(3)).await;
-        slot.stop();
-        slot.gone().await;
-        write_some(&world, 50, 5, s(10)).await;
-        world.with(|s| s.streams.trim((0, 0), 80));
-        slot.resume();
-        write_some(&world, 50, 5, s(30)).await;
-        settle(&world, PATIENCE).await;
-    });
-    for run in runs {
-        run.world.with(|s| {
-            assert_eq!(s.table.gaps.len(), 1, "one gap: {:?}", s.table.gaps);
-            assert_eq!(
-                s.model.delivered(),
-                120,
-                "50 before, none of the 30 trimmed, all after"
-            );
-        });
-    }
-}
-
-#[test]
-fn a_deleted_shard_leaves_a_recorded_gap() {
-    let runs = tell("a_deleted_shard_leaves_a_recorded_gap", 3, async |world| {
-        enable(&world, 1);
-        let slot = start(&world, 0);
-        write_some(&world, 20, 5, s(5)).await;
-        world.pass_time(s(3)).await;
-        slot.stop();
-        slot.gone().await;
-        write_some(&world, 20, 5, s(5)).await;
-        world.with(State::reshard);
-        write_some(&world, 20, 5, s(5)).await;
-        world.with(|s| s.streams.shard_mut((0, 0)).gone = true);
-        slot.resume();
-        write_some(&world, 20, 5, s(30)).await;
-        settle(&world, PATIENCE).await;
-    });
-    for run in runs {
-        run.world.with(|s| {
-            assert_eq!(s.table.gaps.len(), 1, "one gap: {:?}", s.table.gaps);
-            assert_eq!(s.model.delivered(), 60);
-        });
-    }
 }
 
 #[test]
@@ -246,7 +173,7 @@ fn a_sink_down_for_an_hour_loses_nothing_in_bounded_memory() {
     // Less than the shards would hold by their own caps.
     const MEMORY: usize = 3 << 20;
     let runs = tell(
-        "a_sink_down_for_an_hour_loses_nothing_in_bounded_memory",
+        "directed::a_sink_down_for_an_hour_loses_nothing_in_bounded_memory",
         1,
         async |world| {
             enable(&world, 4);
@@ -272,99 +199,8 @@ fn a_sink_down_for_an_hour_loses_nothing_in_bounded_memory() {
 }
 
 #[test]
-fn latest_is_resolved_once_and_a_restart_before_the_first_checkpoint_skips_nothing() {
-    let name = "latest_is_resolved_once_and_a_restart_before_the_first_checkpoint_skips_nothing";
-    for points in (1..60).step_by(3) {
-        let run = run(points, async |world| {
-            enable(&world, 2);
-            world.with(|s| {
-                s.settings.start = Start::Latest;
-                s.streams.whole_seconds = points % 2 == 0;
-            });
-            write_some(&world, 50, 5, s(20)).await;
-            let slot = start(&world, 0);
-            world.pass_time(Duration::from_millis(1)).await;
-            slot.crash_after(points);
-            // While it starts, while it is dead, and afterwards.
-            write_some(&world, 200, 5, s(40)).await;
-            settle(&world, PATIENCE).await;
-        });
-        demand_kept(&format!("directed::{name}"), points, &run, &[]);
-        run.world.with(|s| {
-            let start = s.model.start.expect("LATEST became a time");
-            let late = start.millis() - crate::world::EPOCH;
-            assert!(
-                (20_000..40_000).contains(&late),
-                "resolved at the first start: {late}"
-            );
-            let before = (0..s.streams.changes.len())
-                .filter(|&g| s.before_start(g))
-                .count();
-            assert_eq!(s.model.delivered() + before, s.streams.changes.len());
-        });
-    }
-}
-
-#[test]
-fn latest_holds_through_a_restart_in_the_middle_of_the_backlog() {
-    let name = "latest_holds_through_a_restart_in_the_middle_of_the_backlog";
-    let runs = tell(name, 5, async |world| {
-        enable(&world, 1);
-        world.with(|s| {
-            s.settings.start = Start::Latest;
-            // The day before: read and dropped for longer than a checkpoint interval lasts.
-            (0..8_000).for_each(|_| s.write(20, Kind::Plain, 0));
-        });
-        world.pass_time(s(2)).await;
-        faults(&world, |f| f.streams.slow = 10_000);
-        let slot = start(&world, 0);
-        write_some(&world, 40, 5, s(40)).await;
-        slot.crash_after(1);
-        write_some(&world, 40, 5, s(40)).await;
-        slot.stop();
-        slot.gone().await;
-        slot.resume();
-        settle(&world, PATIENCE).await;
-    });
-    for run in runs {
-        run.world.with(|s| {
-            let before = (0..s.streams.changes.len())
-                .filter(|&g| s.before_start(g))
-                .count();
-            assert!(before >= 8_000);
-            assert_eq!(s.model.delivered() + before, s.streams.changes.len());
-        });
-    }
-}
-
-#[test]
-fn a_stream_enabled_anew_is_read_from_its_first_change_after_the_old_one() {
-    let story = async |world: Arc<World>, start_at: Start| {
-        enable(&world, 2);
-        world.with(|s| s.settings.start = start_at);
-        let _slot = start(&world, 0);
-        world.pass_time(s(8)).await;
-        write_some(&world, 60, 5, s(10)).await;
-        // Equal shard ids, another ARN.
-        enable(&world, 2);
-        write_some(&world, 60, 5, s(10)).await;
-        world.with(State::reshard);
-        write_some(&world, 60, 5, s(60)).await;
-        settle(&world, s(900)).await;
-    };
-    for start_at in [Start::TrimHorizon, Start::Latest] {
-        let name = "a_stream_enabled_anew_is_read_from_its_first_change_after_the_old_one";
-        let runs = tell(name, 4, |world| story(world, start_at));
-        for run in runs {
-            run.world.with(|s| assert_eq!(s.model.delivered(), 180));
-            assert_eq!(repeats(&run), 0);
-        }
-    }
-}
-
-#[test]
 fn a_stale_owner_cannot_checkpoint() {
-    let runs = tell("a_stale_owner_cannot_checkpoint", 10, async |world| {
+    let runs = tell("directed::a_stale_owner_cannot_checkpoint", 10, async |world| {
         enable(&world, 2);
         let first = start(&world, 0);
         write_some(&world, 40, 5, s(10)).await;
@@ -393,7 +229,7 @@ fn a_stale_owner_cannot_checkpoint() {
 #[test]
 fn a_fence_counts_from_the_first_request_of_a_heartbeat() {
     tell(
-        "a_fence_counts_from_the_first_request_of_a_heartbeat",
+        "directed::a_fence_counts_from_the_first_request_of_a_heartbeat",
         10,
         async |world| {
             enable(&world, 2);
@@ -413,7 +249,7 @@ fn a_fence_counts_from_the_first_request_of_a_heartbeat() {
 
 #[test]
 fn a_worker_that_cannot_read_the_worker_rows_takes_nothing_from_the_living() {
-    let name = "a_worker_that_cannot_read_the_worker_rows_takes_nothing_from_the_living";
+    let name = "directed::a_worker_that_cannot_read_the_worker_rows_takes_nothing_from_the_living";
     tell(name, 3, async |world| {
         enable(&world, 2);
         let _first = start(&world, 0);
@@ -430,7 +266,7 @@ fn a_worker_that_cannot_read_the_worker_rows_takes_nothing_from_the_living() {
 
 #[test]
 fn planned_restarts_repeat_nothing() {
-    let runs = tell("planned_restarts_repeat_nothing", 10, async |world| {
+    let runs = tell("directed::planned_restarts_repeat_nothing", 10, async |world| {
         enable(&world, 3);
         let slot = start(&world, 0);
         for _ in 0..6 {
@@ -447,7 +283,7 @@ fn planned_restarts_repeat_nothing() {
 #[test]
 fn odd_records_are_dead_lettered_and_hold_nothing_back() {
     let runs = tell(
-        "odd_records_are_dead_lettered_and_hold_nothing_back",
+        "directed::odd_records_are_dead_lettered_and_hold_nothing_back",
         6,
         async |world| {
             enable(&world, 2);
@@ -475,7 +311,7 @@ fn odd_records_are_dead_lettered_and_hold_nothing_back() {
 #[test]
 fn bursts_and_large_records_keep_the_rules_of_a_put() {
     let runs = tell(
-        "bursts_and_large_records_keep_the_rules_of_a_put",
+        "directed::bursts_and_large_records_keep_the_rules_of_a_put",
         2,
         async |world| {
             enable(&world, 1);
@@ -492,7 +328,7 @@ fn bursts_and_large_records_keep_the_rules_of_a_put() {
 #[test]
 fn a_table_out_of_reach_for_minutes_stops_the_reading_and_loses_nothing() {
     tell(
-        "a_table_out_of_reach_for_minutes_stops_the_reading_and_loses_nothing",
+        "directed::a_table_out_of_reach_for_minutes_stops_the_reading_and_loses_nothing",
         10,
         async |world| {
             enable(&world, 2);

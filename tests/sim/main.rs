@@ -3,7 +3,8 @@
 //! The world (`world`, `streams`, `source`, `table`, `logs`, `clock`) keeps state and has seeded faults
 //! (`faults`). `process` starts and kills workers as a cluster would. `model` holds the design's promises
 //! as invariants, checked while things happen and once more at the end. `scenario` draws a story from a
-//! seed and `seeded` tells 200 of them, `directed` tells chosen ones, `teeth` shows that the model catches readers that sin.
+//! seed and `seeded` tells 200 of them, `directed` and `shards` tell chosen ones, `promises` asks for each
+//! promise by its name, `teeth` shows that the model catches readers that sin, `fakes` tests the fakes.
 //!
 //! Nothing here reads a real clock or a global random number: a seed gives the same trace, byte for byte.
 #![allow(
@@ -26,6 +27,7 @@ mod regressions;
 mod scenario;
 mod seeded;
 mod seeds;
+mod shards;
 mod source;
 mod streams;
 mod subject;
