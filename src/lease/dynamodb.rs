@@ -109,7 +109,11 @@ impl LeaseTable for DynamoDbTable {
                 .await
                 .map_err(|e| read_error(&failure(&e), &self.leases))?;
             for row in page.items.unwrap_or_default() {
-                leases.extend(item::to_lease(&from_sdk(&row)).map_err(|e| unreadable(&e))?);
+                // One row that can't be read must not stop the reading of all other shards.
+                match item::to_lease(&from_sdk(&row)) {
+                    Ok(lease) => leases.extend(lease),
+                    Err(error) => tell_unreadable(&error),
+                }
             }
             match page.last_evaluated_key.filter(|key| !key.is_empty()) {
                 Some(next) => start = Some(next),
@@ -264,6 +268,11 @@ fn from_sdk(row: &SdkItem) -> Item {
             Some((name.clone(), value))
         })
         .collect()
+}
+
+/// Says so at each look: whoever reads the log must not have to find the first one.
+fn tell_unreadable(error: &ItemError) {
+    tracing::error!(%error, "a row of the lease table can't be read and is left alone: repair it or delete it");
 }
 
 fn unreadable(error: &ItemError) -> TableError {

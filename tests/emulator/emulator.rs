@@ -39,7 +39,7 @@ fn tool(name: &str) -> PathBuf {
     let path = tools.join("venv/bin").join(name);
     assert!(
         path.exists(),
-        "{} is missing: run scripts/tools.sh, or: python3 -m venv {venv} && {venv}/bin/pip install \
+        "{} is missing: run scripts/tools, or: python3 -m venv {venv} && {venv}/bin/pip install \
          ministack==1.5.33 'moto[server]==5.2.5'",
         path.display(),
         venv = tools.join("venv").display()
@@ -62,7 +62,10 @@ impl Emulator {
                     let mut command = Command::new(tool("ministack"));
                     command
                         .env("GATEWAY_PORT", port.to_string())
-                        .env("BIND_HOST", "127.0.0.1");
+                        .env("BIND_HOST", "127.0.0.1")
+                        // Else it listens on other ports too, on all addresses.
+                        .env("IOT_MTLS_ENABLED", "0")
+                        .env("SFTP_ENABLED", "0");
                     command
                 }
                 Make::Moto => {

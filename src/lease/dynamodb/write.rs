@@ -15,7 +15,7 @@ use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
 use super::update::Update;
-use super::{DynamoDbTable, SdkItem, from_sdk, table_error, to_sdk, unreadable};
+use super::{DynamoDbTable, SdkItem, from_sdk, table_error, tell_unreadable, to_sdk};
 use crate::aws::failure::failure;
 use crate::lease::item::{Item, ItemError};
 use crate::lease::{TableError, Written};
@@ -114,9 +114,9 @@ where
         // Without a row the condition failed for want of one.
         Some(refusal) => match refusal.item().filter(|row| !row.is_empty()) {
             None => Ok(Written::Refused(None)),
-            Some(row) => read(&from_sdk(row))
-                .map(|row| Written::Refused(Some(row)))
-                .map_err(|e| unreadable(&e)),
+            Some(row) => Ok(Written::Refused(
+                read(&from_sdk(row)).inspect_err(tell_unreadable).ok(),
+            )),
         },
     }
 }
