@@ -6,8 +6,10 @@
 
 mod accounts;
 pub mod budget;
+mod ending;
 pub mod ledger;
 mod reader;
+mod trouble;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,11 +22,11 @@ use self::budget::{Budget, Reservation};
 use self::ledger::{Acknowledged, Ledger};
 use self::reader::{Fetched, Reader};
 use crate::backoff::Backoff;
-use crate::clock::{Clock, Progress, Timestamp, timeout};
+use crate::clock::{Clock, Progress, Timestamp};
 use crate::config::PipelineConfig;
 use crate::decode;
 use crate::lease::held::{HeldLease, LeaseError, Leases};
-use crate::lease::{Checkpoint, GapRow, LeaseKey, SharedTable};
+use crate::lease::{Checkpoint, LeaseKey, SharedTable};
 use crate::logs::batch::Refusal;
 use crate::logs::sink::{Delivered, Lane, Parcel, Sink};
 use crate::logs::template::{Fields, RenderError};
@@ -32,8 +34,7 @@ use crate::logs::{LogDestination, dead_letter};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::shutdown::Stop;
-use crate::stream::lineage::new_lease;
-use crate::stream::{Record, Shard, SourceError, StartingPosition, StreamArn, StreamSource};
+use crate::stream::{Record, StartingPosition, StreamArn, StreamSource};
 
 /// How often a consumer comes round at least, to show that it lives.
 const TICK: Duration = Duration::from_secs(1);
@@ -42,18 +43,11 @@ const TICK: Duration = Duration::from_secs(1);
 const AHEAD_BYTES: usize = 2 * 1024 * 1024;
 /// …and these records. A record that can't be delivered, not even as a dead letter, so stops its shard.
 const AHEAD_RECORDS: usize = 10_000;
-/// At a shard's end its children are asked for this often (rule 22 of the KCL's lessons)…
-const CHILD_TRIES: u32 = 5;
-/// …so far apart. If none shows, the periodic shard sync finds them.
-const CHILD_WAIT: Duration = Duration::from_secs(1);
-/// One such question, with its turn among all that list shards. Many shards may end at once.
-const CHILD_TIMEOUT: Duration = Duration::from_secs(5);
-/// A complete listing: 100 shards a page, 5 pages a second.
-const LISTING_TIMEOUT: Duration = Duration::from_secs(300);
+/// The first checkpoint comes this soon, the next after twice that, and so up to the configured interval:
+/// a process that crashes again and again after a few seconds still gets ahead.
+const FIRST_CHECKPOINT: Duration = Duration::from_secs(1);
 /// A checkpoint that the table did not answer is tried again so soon.
 const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
-/// Kept back from a drain's time for the last checkpoint and the release.
-const DRAIN_RESERVE: Duration = Duration::from_secs(2);
 
 /// How a consumer ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,7 +122,6 @@ pub async fn run(
         destination,
         position,
         not_before,
-
         leases,
         pipeline,
         progress,
@@ -172,8 +165,8 @@ struct Consumer {
     /// The same for every record of a shard: today's fields are all known per shard.
     destination: Result<LogDestination, RenderError>,
     position: StartingPosition,
+    /// Earlier records are dropped and counted.
     not_before: Option<Timestamp>,
-
     progress: Progress,
     rng: fastrand::Rng,
     ledger: Ledger,
@@ -201,7 +194,7 @@ impl Consumer {
         mut stop: Stop,
     ) -> End {
         let clock = self.pipeline.clock.clone();
-        let interval = self.pipeline.checkpoint_interval;
+        let mut interval = FIRST_CHECKPOINT.min(self.pipeline.checkpoint_interval);
         let mut checkpoint_due = clock.now() + interval;
         let mut read: reader::Reading = self.reader.read(None, self.position.clone(), Duration::ZERO);
         let mut reading = true;
@@ -213,6 +206,7 @@ impl Consumer {
             }
             if clock.now() >= checkpoint_due {
                 checkpoint_due = clock.now() + interval;
+                interval = (interval * 2).min(self.pipeline.checkpoint_interval);
                 match self.checkpoint(&mut held).await {
                     Ok(()) => {}
                     // Records go on; the checkpoint is settled at the next try.
@@ -364,257 +358,6 @@ impl Consumer {
             }
             // Only writes with a limit end so, and none of those ends a consumer.
             LeaseError::Unanswered | LeaseError::Fenced(_) => End::Fenced,
-        }
-    }
-
-    /// What a failed read asks for.
-    async fn failed(&mut self, error: &SourceError, backoff: &mut Backoff) -> Step {
-        self.accounts.source_error(error);
-        match error {
-            // A fresh iterator from the last position, at once the first time.
-            SourceError::IteratorExpired => {
-                debug!(lease = %self.key, shard_id = %self.reader.shard, "the iterator expired");
-                let first = backoff.failures() == 0;
-                let wait = backoff.next(&mut self.rng);
-                Step::Read(if first { Duration::ZERO } else { wait })
-            }
-            SourceError::DataTrimmed => {
-                let reason = "the stream trimmed records before they were read (TrimmedDataAccess)";
-                if self.record_gap(reason).await.is_err() {
-                    // Fenced: the next round of the loop ends this consumer.
-                    return Step::Read(Duration::ZERO);
-                }
-                self.position = StartingPosition::TrimHorizon;
-                Step::Read(backoff.next(&mut self.rng))
-            }
-            SourceError::NotFound(_) => {
-                let wait = backoff.next(&mut self.rng);
-                match self.is_gone().await {
-                    Some(true) => Step::Gone,
-                    _ => Step::Read(wait),
-                }
-            }
-            SourceError::Throttled(_)
-            | SourceError::AccessDenied(_)
-            | SourceError::NoStream(_)
-            | SourceError::Unavailable(_) => {
-                if let SourceError::AccessDenied(why) = error {
-                    self.pipeline.readiness.problem(&self.part(), why.clone());
-                }
-                if (backoff.failures() + 1).is_power_of_two() {
-                    let failures = backoff.failures() + 1;
-                    warn!(lease = %self.key, shard_id = %self.reader.shard, failures, %error, "the shard could not be read; repeating");
-                }
-                Step::Read(backoff.next(&mut self.rng))
-            }
-        }
-    }
-
-    /// The part of the process whose problems are told here.
-    fn part(&self) -> String {
-        format!("reading {}", self.key)
-    }
-
-    /// Waits for `work`, for `limit` at most, and shows meanwhile that this consumer lives.
-    async fn attend<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
-        let clock = &*self.pipeline.clock;
-        let until = clock.now() + limit;
-        tokio::pin!(work);
-        while clock.now() < until && self.leases.fence().check().is_ok() {
-            self.progress.mark(clock.now());
-            // Cancel-safe: `work` is only borrowed.
-            tokio::select! {
-                biased;
-                done = &mut work => return Some(done),
-                () = clock.sleep(TICK) => {}
-            }
-        }
-        None
-    }
-
-    /// Whether a complete listing confirms that the shard exists no more. `None`: it could not be asked.
-    async fn is_gone(&self) -> Option<bool> {
-        let listing = self.pipeline.source.list_shards(&self.stream);
-        match self.attend(LISTING_TIMEOUT, listing).await? {
-            Ok(listing) => Some(!listing.shards.iter().any(|s| s.id == self.reader.shard)),
-            Err(SourceError::NotFound(_)) => Some(true),
-            Err(_) => None,
-        }
-    }
-
-    /// Writes a gap down before reading on behind it: a gap that only the log knew would be silent.
-    async fn record_gap(&mut self, reason: &str) -> Result<(), LeaseError> {
-        let after = match &self.position {
-            StartingPosition::After(sequence_number) => sequence_number.to_string(),
-            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => "TRIM_HORIZON".to_owned(),
-        };
-        tracing::error!(lease = %self.key, shard_id = %self.reader.shard, position = %after, "{reason}: a gap");
-        self.accounts.gap();
-        let gap = GapRow {
-            pipeline: self.pipeline.config.name.clone(),
-            arn: self.stream.clone(),
-            shard: self.reader.shard.clone(),
-            after,
-            noticed: self.pipeline.clock.wall(),
-            reason: reason.to_owned(),
-        };
-        let mut backoff = Backoff::default();
-        let clock = self.pipeline.clock.clone();
-        loop {
-            self.leases.fence().check().map_err(LeaseError::from)?;
-            self.progress.mark(clock.now());
-            match timeout(
-                &*clock,
-                self.pipeline.request_timeout,
-                self.pipeline.table.record_gap(&gap),
-            )
-            .await
-            {
-                Ok(Ok(())) => return Ok(()),
-                Ok(Err(error)) => {
-                    warn!(lease = %self.key, shard_id = %self.reader.shard, %error, "the gap could not be written; repeating")
-                }
-                Err(_) => {
-                    warn!(lease = %self.key, shard_id = %self.reader.shard, "no answer when writing the gap; repeating")
-                }
-            }
-            clock.sleep(backoff.next(&mut self.rng)).await;
-        }
-    }
-
-    /// Every record of the shard is delivered. A checkpoint comes before the search for the children, which
-    /// may take its time: a crash meanwhile repeats nothing.
-    async fn finish(mut self, mut held: HeldLease, stop: Stop) -> End {
-        match self.checkpoint(&mut held).await {
-            Ok(()) | Err(LeaseError::Unanswered) => {}
-            Err(error) => return self.lost(error),
-        }
-        self.end(held, stop, None).await
-    }
-
-    /// The shard's end: children first, then SHARD_END. The reverse order leaves a hole for ever if the
-    /// worker dies in between (rule 6). `known` children need not be asked for.
-    async fn end(mut self, held: HeldLease, stop: Stop, known: Option<Vec<Shard>>) -> End {
-        let Some(drained) = self.ledger.drained() else {
-            return End::Released { drained: false };
-        };
-        let mut children = match known {
-            Some(children) => children,
-            None => self.children(&stop).await,
-        };
-        // Rule 8: the child of a merge gets its lease only beside those of both parents. The last listing
-        // may be older than the child and lack the other parent, which would then pass for a trimmed one.
-        // The shard sync, asked for at each shard's end, sees them all.
-        children.retain(|c| c.parents.iter().all(|p| *p == self.reader.shard));
-        for child in &children {
-            let key = self.key.sibling(&child.id);
-            let lease = new_lease(key, &self.stream, child, Checkpoint::TrimHorizon);
-            if self.leases.create(&lease).await.is_err() {
-                return End::Fenced;
-            }
-        }
-        let ids = children.into_iter().map(|c| c.id).collect::<Vec<_>>();
-        info!(lease = %self.key, shard_id = %self.reader.shard, children = ?ids, "the shard has ended");
-        if let Err(error) = self.leases.end(held, ids, drained).await {
-            return self.lost(error);
-        }
-        self.accounts.shard_ended();
-        End::ShardEnd
-    }
-
-    async fn children(&mut self, stop: &Stop) -> Vec<Shard> {
-        let clock = self.pipeline.clock.clone();
-        for attempt in 0..CHILD_TRIES {
-            self.progress.mark(clock.now());
-            let asked = self
-                .pipeline
-                .source
-                .child_shards(&self.stream, &self.reader.shard);
-            match self.attend(CHILD_TIMEOUT, asked).await {
-                Some(Ok(children)) if !children.is_empty() => return children,
-                Some(Err(SourceError::NotFound(_))) => break,
-                Some(Err(error)) => self.accounts.source_error(&error),
-                Some(Ok(_)) | None => {}
-            }
-            if stop.is_wished() {
-                break;
-            }
-            clock
-                .sleep(CHILD_WAIT.mul_f64(0.5 + self.rng.f64() * f64::from(attempt + 1) / 2.0))
-                .await;
-        }
-        debug!(lease = %self.key, shard_id = %self.reader.shard, "no child shard is listed yet; the shard sync will find them");
-        Vec::new()
-    }
-
-    /// The shard is gone with whatever was not read: write that down, then end it.
-    async fn end_gone(
-        mut self,
-        held: HeldLease,
-        mut deliveries: mpsc::UnboundedReceiver<Delivered>,
-        mut stop: Stop,
-    ) -> End {
-        if let Err(error) = self
-            .record_gap("the shard, or its stream, was deleted before its end was read")
-            .await
-        {
-            return self.lost(error);
-        }
-        let clock = self.pipeline.clock.clone();
-        while self.ledger.drained().is_none() {
-            self.progress.mark(clock.now());
-            if self.leases.fence().check().is_err() {
-                return End::Fenced;
-            }
-            // As in `run`.
-            tokio::select! {
-                biased;
-                () = stop.wished() => return self.drain(held, deliveries).await,
-                Some(delivered) = deliveries.recv() => self.settle(&delivered),
-                () = clock.sleep(TICK) => {}
-            }
-        }
-        self.end(held, stop, Some(Vec::new())).await
-    }
-
-    /// Stop reading, wait for what is in flight, checkpoint, release; bounded.
-    async fn drain(mut self, mut held: HeldLease, mut deliveries: mpsc::UnboundedReceiver<Delivered>) -> End {
-        let clock = self.pipeline.clock.clone();
-        let until = clock.now() + self.pipeline.drain_timeout.saturating_sub(DRAIN_RESERVE);
-        while self.ledger.drained().is_none() && clock.now() < until {
-            self.progress.mark(clock.now());
-            if self.leases.fence().check().is_err() {
-                return End::Fenced;
-            }
-            let left = until.since(clock.now()).min(TICK);
-            // As in `run`.
-            tokio::select! {
-                biased;
-                Some(delivered) = deliveries.recv() => self.settle(&delivered),
-                () = clock.sleep(left) => {}
-            }
-        }
-        let drained = self.ledger.drained().is_some();
-        if !drained {
-            let records = self.ledger.open_records();
-            warn!(lease = %self.key, shard_id = %self.reader.shard, records, "the drain hit its limit: the next owner repeats these records");
-        }
-        loop {
-            match self.checkpoint(&mut held).await {
-                Ok(()) => break,
-                // Bounded by the coordinator's own limit.
-                Err(LeaseError::Unanswered) => {}
-                Err(error) => return self.lost(error),
-            }
-        }
-        match self.leases.release(held).await {
-            // Lost: the release was applied, its answer got lost, and another worker was quick. What was
-            // delivered is checkpointed either way.
-            Ok(()) | Err(LeaseError::Lost) => {
-                info!(lease = %self.key, shard_id = %self.reader.shard, drained, "released the lease");
-                End::Released { drained }
-            }
-            Err(error) => self.lost(error),
         }
     }
 }

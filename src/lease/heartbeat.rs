@@ -112,7 +112,9 @@ impl Heartbeat {
             let since = first_unanswered.unwrap_or(self.clock.now());
             match timeout(&*self.clock, self.times.request, self.table.beat(&next)).await {
                 Ok(Ok(Written::Applied)) => return self.beaten(next, since),
-                Ok(Ok(Written::Refused(Some(row)))) if mine(&row, &next) => return self.beaten(next, since),
+                Ok(Ok(Written::Refused(Some(row)))) if is_mine(&row, &next) => {
+                    return self.beaten(next, since);
+                }
                 Ok(Ok(Written::Refused(row))) => {
                     warn!(?row, "another worker has evicted this one");
                     return Err(Fenced);
@@ -144,7 +146,7 @@ impl Heartbeat {
     }
 }
 
-/// My own earlier attempt, whose answer was lost.
-fn mine(row: &WorkerRow, next: &WorkerRow) -> bool {
+/// Whether `row`, which refused the write of `next`, is what an earlier attempt to write it left (rule 13).
+pub fn is_mine(row: &WorkerRow, next: &WorkerRow) -> bool {
     row.id == next.id && row.heartbeat == next.heartbeat && !row.evicted && !row.tombstone
 }

@@ -1,0 +1,132 @@
+//! What a consumer does about a read that failed.
+
+use std::time::Duration;
+
+use tracing::{debug, warn};
+
+use super::{Consumer, Step, TICK};
+use crate::backoff::Backoff;
+use crate::clock::timeout;
+use crate::lease::GapRow;
+use crate::lease::held::LeaseError;
+use crate::stream::{SourceError, StartingPosition};
+
+/// A complete listing: 100 shards a page, 5 pages a second.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(300);
+
+impl Consumer {
+    /// What a failed read asks for.
+    pub(super) async fn failed(&mut self, error: &SourceError, backoff: &mut Backoff) -> Step {
+        self.accounts.source_error(error);
+        match error {
+            // A fresh iterator from the last position, at once the first time.
+            SourceError::IteratorExpired => {
+                debug!(lease = %self.key, shard_id = %self.reader.shard, "the iterator expired");
+                let first = backoff.failures() == 0;
+                let wait = backoff.next(&mut self.rng);
+                Step::Read(if first { Duration::ZERO } else { wait })
+            }
+            SourceError::DataTrimmed => {
+                let reason = "the stream trimmed records before they were read (TrimmedDataAccess)";
+                if self.record_gap(reason).await.is_err() {
+                    // Fenced: the next round of the loop ends this consumer.
+                    return Step::Read(Duration::ZERO);
+                }
+                self.position = StartingPosition::TrimHorizon;
+                Step::Read(backoff.next(&mut self.rng))
+            }
+            SourceError::NotFound(_) => {
+                let wait = backoff.next(&mut self.rng);
+                match self.is_gone().await {
+                    Some(true) => Step::Gone,
+                    _ => Step::Read(wait),
+                }
+            }
+            SourceError::Throttled(_)
+            | SourceError::AccessDenied(_)
+            | SourceError::NoStream(_)
+            | SourceError::Unavailable(_) => {
+                if let SourceError::AccessDenied(why) = error {
+                    self.pipeline.readiness.problem(&self.part(), why.clone());
+                }
+                if (backoff.failures() + 1).is_power_of_two() {
+                    let failures = backoff.failures() + 1;
+                    warn!(lease = %self.key, shard_id = %self.reader.shard, failures, %error, "the shard could not be read; repeating");
+                }
+                Step::Read(backoff.next(&mut self.rng))
+            }
+        }
+    }
+
+    /// The part of the process whose problems are told here.
+    pub(super) fn part(&self) -> String {
+        format!("reading {}", self.key)
+    }
+
+    /// Waits for `work`, for `limit` at most, and shows meanwhile that this consumer lives.
+    pub(super) async fn attend<T>(&self, limit: Duration, work: impl Future<Output = T>) -> Option<T> {
+        let clock = &*self.pipeline.clock;
+        let until = clock.now() + limit;
+        tokio::pin!(work);
+        while clock.now() < until && self.leases.fence().check().is_ok() {
+            self.progress.mark(clock.now());
+            // Cancel-safe: `work` is only borrowed.
+            tokio::select! {
+                biased;
+                done = &mut work => return Some(done),
+                () = clock.sleep(TICK) => {}
+            }
+        }
+        None
+    }
+
+    /// Whether a complete listing confirms that the shard exists no more. `None`: it could not be asked.
+    async fn is_gone(&self) -> Option<bool> {
+        let listing = self.pipeline.source.list_shards(&self.stream);
+        match self.attend(LISTING_TIMEOUT, listing).await? {
+            Ok(listing) => Some(!listing.shards.iter().any(|s| s.id == self.reader.shard)),
+            Err(SourceError::NotFound(_)) => Some(true),
+            Err(_) => None,
+        }
+    }
+
+    /// Writes a gap down before reading on behind it: a gap that only the log knew would be silent.
+    pub(super) async fn record_gap(&mut self, reason: &str) -> Result<(), LeaseError> {
+        let after = match &self.position {
+            StartingPosition::After(sequence_number) => sequence_number.to_string(),
+            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => "TRIM_HORIZON".to_owned(),
+        };
+        tracing::error!(lease = %self.key, shard_id = %self.reader.shard, position = %after, "{reason}: a gap");
+        self.accounts.gap();
+        let gap = GapRow {
+            pipeline: self.pipeline.config.name.clone(),
+            arn: self.stream.clone(),
+            shard: self.reader.shard.clone(),
+            after,
+            noticed: self.pipeline.clock.wall(),
+            reason: reason.to_owned(),
+        };
+        let mut backoff = Backoff::default();
+        let clock = self.pipeline.clock.clone();
+        loop {
+            self.leases.fence().check().map_err(LeaseError::from)?;
+            self.progress.mark(clock.now());
+            match timeout(
+                &*clock,
+                self.pipeline.request_timeout,
+                self.pipeline.table.record_gap(&gap),
+            )
+            .await
+            {
+                Ok(Ok(())) => return Ok(()),
+                Ok(Err(error)) => {
+                    warn!(lease = %self.key, shard_id = %self.reader.shard, %error, "the gap could not be written; repeating")
+                }
+                Err(_) => {
+                    warn!(lease = %self.key, shard_id = %self.reader.shard, "no answer when writing the gap; repeating")
+                }
+            }
+            clock.sleep(backoff.next(&mut self.rng)).await;
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! How a life begins: the worker's row, the fence, and the services.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tracing::{info, warn};
+
+use super::fleet::Fleet;
+use super::sync::Syncer;
+use super::{Life, PipelineLife, Service, Worker};
+use crate::backoff::Backoff;
+use crate::clock::{Monotonic, Progress, timeout};
+use crate::consumer;
+use crate::consumer::budget::Budget;
+use crate::lease::fence::Fence;
+use crate::lease::heartbeat::{Heartbeat, Times, Vitals, is_mine};
+use crate::lease::held::Leases;
+use crate::lease::plan::Observer;
+use crate::lease::{WorkerId, WorkerRow, Written};
+use crate::logs::sink::{Sink, SinkSettings};
+use crate::readiness::Latch;
+use crate::shutdown::{self, Stop};
+
+impl Life {
+    /// Writes the worker's row and starts the services. `None`: a stop was wished before.
+    pub(super) async fn join(worker: &mut Worker, mut stop: Stop) -> Option<Life> {
+        let times = Times::of(worker.settings.lease_duration);
+        let clock = worker.clock.clone();
+        let names = worker.pipelines.iter().map(|p| p.name.clone()).collect();
+        let mut row = WorkerRow {
+            id: WorkerId::new(""),
+            heartbeat: 1,
+            evicted: false,
+            tombstone: false,
+            draining: false,
+            leases_held: 0,
+            pipelines: names,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started: clock.wall(),
+        };
+        let mut backoff = Backoff::default();
+        let mut since = clock.now();
+        row.id = new_id(worker);
+        loop {
+            if stop.is_wished() {
+                return None;
+            }
+            worker.readiness.coordinator().mark(clock.now());
+            // The fence counts from the first attempt of an id, which may have been the one applied. An id
+            // that took too long is given up; what may stand of it is evicted in time.
+            if clock.now().since(since) >= times.fence / 2 {
+                (row.id, since) = (new_id(worker), clock.now());
+            }
+            match timeout(&*clock, times.request, worker.table.create_worker(&row)).await {
+                Ok(Ok(Written::Applied)) => break,
+                // Rule 13: my own earlier attempt, whose answer was lost.
+                Ok(Ok(Written::Refused(Some(found)))) if is_mine(&found, &row) => break,
+                Ok(Ok(Written::Refused(_))) => (row.id, since) = (new_id(worker), clock.now()),
+                Ok(Err(error)) => {
+                    worker
+                        .metrics
+                        .table_errors
+                        .with_label_values(&[error.class()])
+                        .inc();
+                    worker.readiness.problem("state tables", error.to_string());
+                    warn!(%error, "the worker's row was not written; repeating");
+                }
+                Err(_) => warn!("no answer when writing the worker's row; repeating"),
+            }
+            // Cancel-safe: a sleep and a wish.
+            tokio::select! {
+                biased;
+                () = stop.wished() => return None,
+                () = clock.sleep(backoff.next(&mut worker.rng)) => {}
+            }
+        }
+        worker.readiness.solved("state tables");
+        worker.readiness.open(Latch::Heartbeat);
+        info!(worker = %row.id, application = %worker.settings.application, "joined the fleet");
+        Some(Self::start(worker, row, since, times))
+    }
+
+    fn start(worker: &mut Worker, row: WorkerRow, since: Monotonic, times: Times) -> Life {
+        let clock = worker.clock.clone();
+        let settings = worker.settings.clone();
+        let fence = Fence::new(clock.clone(), times.fence, since);
+        let coordinator = worker.readiness.coordinator().clone();
+        coordinator.mark(clock.now());
+        let vitals = Arc::new(Vitals {
+            coordinator,
+            ..Vitals::default()
+        });
+        let me = row.id.clone();
+        let mut leases = Leases::new(
+            worker.table.clone(),
+            me.clone(),
+            fence.clone(),
+            clock.clone(),
+            times.request,
+            worker.metrics.clone(),
+            worker.readiness.clone(),
+            worker.rng.fork(),
+        );
+        let mut services = JoinSet::new();
+        let mut service_names = BTreeMap::new();
+        let heartbeat = Heartbeat {
+            table: worker.table.clone(),
+            clock: clock.clone(),
+            rng: worker.rng.fork(),
+            fence: fence.clone(),
+            times,
+            vitals: vitals.clone(),
+            metrics: worker.metrics.clone(),
+            row,
+        };
+        let task = services.spawn(async move {
+            heartbeat.run().await;
+            Service::Heartbeat
+        });
+        service_names.insert(task.id(), "heartbeat".to_owned());
+
+        let (synced_tx, synced) = mpsc::unbounded_channel();
+        let share = settings.memory / worker.pipelines.len().max(1);
+        let mut pipelines = BTreeMap::new();
+        for pipeline in &worker.pipelines {
+            let destination = &pipeline.config.destination;
+            let sink_settings = SinkSettings {
+                pipeline: pipeline.name.clone(),
+                create: destination.create,
+                retention_days: destination.retention_days,
+            };
+            let (sink, router) = Sink::new(
+                pipeline.sink.clone(),
+                sink_settings,
+                clock.clone(),
+                fence.clone(),
+                worker.metrics.clone(),
+                worker.readiness.clone(),
+                worker.rng.fork(),
+            );
+            let task = services.spawn(async move { Service::Router(router.run().await) });
+            service_names.insert(task.id(), format!("log writers of {}", pipeline.name));
+
+            let (resync, resync_rx) = mpsc::channel(1);
+            let largest = pipeline.source.largest_answer();
+            let budget = Budget::new(share, largest, &pipeline.name, worker.metrics.clone());
+            let shared = Arc::new(consumer::Pipeline {
+                application: settings.application.clone(),
+                config: pipeline.config.clone(),
+                source: pipeline.source.clone(),
+                sink,
+                budget,
+                table: worker.table.clone(),
+                clock: clock.clone(),
+                metrics: worker.metrics.clone(),
+                readiness: worker.readiness.clone(),
+                checkpoint_interval: settings.checkpoint_interval,
+                drain_timeout: settings.drain_timeout,
+                request_timeout: times.request,
+            });
+            let syncer = Syncer::new(
+                shared.clone(),
+                worker.readiness.clone(),
+                leases.fork(Progress::default()),
+                worker.rng.fork(),
+                synced_tx.clone(),
+                resync_rx,
+            );
+            let task = services.spawn(async move {
+                syncer.run().await;
+                Service::Sync
+            });
+            service_names.insert(task.id(), format!("shard sync of {}", pipeline.name));
+            pipelines.insert(
+                pipeline.name.clone(),
+                PipelineLife {
+                    consumer: shared,
+                    last: None,
+                    resync,
+                },
+            );
+        }
+        let (drain, draining) = shutdown::channel();
+        let observer = Observer::new(me.clone(), times.takeover, settings.foreign_watch);
+        Life {
+            fleet: Fleet::new(
+                worker.table.clone(),
+                clock.clone(),
+                times,
+                me,
+                observer,
+                worker.metrics.clone(),
+                worker.readiness.clone(),
+            ),
+            times,
+            vitals,
+            leases,
+            rng: worker.rng.fork(),
+            pipelines,
+            services,
+            service_names,
+            consumers: JoinSet::new(),
+            running: BTreeMap::new(),
+            drain,
+            draining,
+            synced,
+            metrics: worker.metrics.clone(),
+            readiness: worker.readiness.clone(),
+            settings,
+            clock,
+            removable: BTreeMap::new(),
+            seen: BTreeSet::new(),
+        }
+    }
+}
+
+/// Never used before, and never again: the host is for people, 64 random bits are for uniqueness.
+fn new_id(worker: &mut Worker) -> WorkerId {
+    WorkerId::new(format!("{}-{:016x}", worker.host, worker.rng.u64(..)))
+}
