@@ -223,6 +223,10 @@ pub trait StreamSource: Send + Sync + 'static {
     /// The stream that takes new records now.
     async fn current(&self) -> Result<StreamArn, SourceError>;
 
+    /// All streams that the service still has of the table, disabled ones too, in any order. Of a source
+    /// that is one stream: that one.
+    async fn streams(&self) -> Result<Vec<StreamArn>, SourceError>;
+
     /// The service's own clock, from an answer's `Date` header (RFC 9110 6.6.1: whole seconds).
     async fn service_time(&self, stream: &StreamArn) -> Result<Timestamp, SourceError>;
 

@@ -218,6 +218,7 @@ impl Syncer {
             }
         }
         let mut arns: Vec<StreamArn> = rows.keys().chain(current.as_ref()).cloned().collect();
+        arns.extend(self.missed(&rows, current.as_ref()).await?);
         // The label is the time the stream was enabled.
         arns.sort_by(|a, b| (a.label(), a).cmp(&(b.label(), b)));
         arns.dedup();
@@ -277,6 +278,38 @@ impl Syncer {
             Some(error) => Err(error.into()),
             None => Ok(()),
         }
+    }
+
+    /// Streams that came and went between two looks: a table tells only its newest one by itself. Asked
+    /// for only when that one is new to a pipeline that knows others.
+    async fn missed(
+        &self,
+        rows: &BTreeMap<StreamArn, StreamRow>,
+        current: Option<&StreamArn>,
+    ) -> Result<Vec<StreamArn>, SyncError> {
+        let Some(current) = current.filter(|arn| !rows.is_empty() && !rows.contains_key(arn)) else {
+            return Ok(Vec::new());
+        };
+        let newest_known = rows.keys().filter_map(|arn| arn.label()).max();
+        let all = match self.pipeline.source.streams().await {
+            Ok(all) => all,
+            Err(SourceError::AccessDenied(why)) => {
+                let name = &self.pipeline.config.name;
+                let what = format!(
+                    "the stream was enabled anew; allow dynamodb:ListStreams, or changes in a stream before {current} \
+                     that was never seen are not read: {why}"
+                );
+                tracing::error!(pipeline = %name, "{what}");
+                self.readiness.problem(&format!("streams of {name}"), what);
+                Vec::new()
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let between = |arn: &StreamArn| arn.label() > newest_known && arn.label() < current.label();
+        Ok(all
+            .into_iter()
+            .filter(|arn| self.is_ours(arn, Some(current)) && between(arn))
+            .collect())
     }
 
     /// Whether the stream is one of the table that this pipeline reads now. A table of the same name in

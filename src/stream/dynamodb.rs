@@ -36,6 +36,8 @@ const RECORDS: i32 = 1000;
 const PACE: Duration = Duration::from_millis(200);
 /// A throttled page is asked for this often, after 0.4, 0.8, 1.6 and 3.2 s.
 const PAGE_TRIES: u32 = 5;
+/// 100 streams a page.
+const MOST_STREAM_PAGES: usize = 100;
 
 /// What one answer takes in memory. The service stops at 1 MB of item data (developer guide, "DynamoDB
 /// Streams: GetRecords"), counted without the JSON around it: type tags, field names, base64 and
@@ -192,6 +194,40 @@ impl StreamSource for DynamoDbStreams {
                      --stream-specification StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
                 ))
             })
+    }
+
+    async fn streams(&self) -> Result<Vec<StreamArn>, SourceError> {
+        let name = match &self.choice {
+            StreamChoice::Arn(arn) => return Ok(vec![arn.clone()]),
+            StreamChoice::Table(name) => name,
+        };
+        let mut streams: Vec<StreamArn> = Vec::new();
+        let mut start: Option<String> = None;
+        // A table has few streams: each lives for a day after it was disabled.
+        for _ in 0..MOST_STREAM_PAGES {
+            let page = self
+                .streams
+                .list_streams()
+                .table_name(name)
+                .set_exclusive_start_stream_arn(start.take())
+                .send()
+                .await
+                .map_err(|e| source_error(&failure(&e), &format!("the streams of table {name}")))?;
+            streams.extend(
+                page.streams
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter_map(|s| s.stream_arn)
+                    .map(StreamArn::new),
+            );
+            match page.last_evaluated_stream_arn.filter(|arn| !arn.is_empty()) {
+                Some(next) => start = Some(next),
+                None => return Ok(streams),
+            }
+        }
+        Err(SourceError::Unavailable(format!(
+            "the list of streams of table {name} has no last page"
+        )))
     }
 
     async fn service_time(&self, stream: &StreamArn) -> Result<Timestamp, SourceError> {

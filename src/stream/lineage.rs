@@ -225,10 +225,11 @@ pub fn finished<'a>(stream: &StreamArn, listings: &[ShardListing], leases: &'a L
             lease.checkpoint == Checkpoint::ShardEnd
                 && !listed.contains(&lease.shard)
                 && !lease.parents.iter().any(|p| of_stream.contains_key(p))
-                && lease
-                    .children
-                    .iter()
-                    .all(|c| of_stream.get(c).is_some_and(|l| begun(l)))
+                // A child in neither is trimmed, or its lease went first by a torn scan: nothing to wait for.
+                && lease.children.iter().all(|c| match of_stream.get(c) {
+                    Some(child) => begun(child),
+                    None => !listed.contains(c),
+                })
                 && of_stream
                     .values()
                     .filter(|l| l.parents.contains(&lease.shard))
@@ -456,5 +457,19 @@ mod tests {
                 .collect();
             assert_eq!(got.join(" "), expected, "{held} listed {listed}");
         }
+    }
+
+    #[test]
+    fn an_ended_lease_whose_child_is_gone_goes_too() {
+        let mut all = leases("a=END");
+        if let Some(lease) = all.get_mut(&LeaseKey::of(P, &id("a"))) {
+            lease.children.push(id("b"));
+        }
+        assert_eq!(
+            finished(&arn(), &[listing("b<a")], &all),
+            [] as [&Lease; 0],
+            "b is listed and has no lease"
+        );
+        assert_eq!(finished(&arn(), &[listing("")], &all).len(), 1);
     }
 }

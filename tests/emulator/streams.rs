@@ -116,6 +116,17 @@ async fn read(
 }
 
 #[tokio::test]
+async fn the_streams_of_a_table_are_listed_with_the_current_one() {
+    let emulator = Emulator::start(Make::Ministack).await;
+    let clients = emulator.clients().await;
+    table(&clients, "orders", true).await;
+    table(&clients, "others", true).await;
+    let source = source(&clients, "orders");
+    let current = source.current().await.unwrap();
+    assert_eq!(source.streams().await.unwrap(), [current]);
+}
+
+#[tokio::test]
 async fn table_changes_come_back_with_their_text_intact() {
     let emulator = Emulator::start(Make::Ministack).await;
     let clients = emulator.clients().await;

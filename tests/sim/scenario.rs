@@ -193,9 +193,8 @@ fn trouble(world: &Arc<World>, slot: &Slot) {
             s.note(format!("the sink denies for {long:?}"));
         }),
         18 if coin => world.with(|s| {
-            // A stream that came and went while nobody looked can't be found by `current()` alone.
-            let known = s.table.streams.len() == s.streams.streams.len();
-            if !known {
+            // What came and went before the first look is none of the pipeline's.
+            if s.table.streams.is_empty() {
                 return;
             }
             if s.streams.enabled().is_some() && s.rng.bool() {

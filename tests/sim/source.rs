@@ -179,9 +179,20 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
 #[async_trait]
 impl StreamSource for SimSource {
     async fn current(&self) -> Result<StreamArn, SourceError> {
-        self.ask("current".into(), |s| match s.streams.enabled() {
-            Some(n) => Ok(s.streams.streams[n].arn.clone()),
-            None => Err(SourceError::NoStream("the table has no stream".into())),
+        // DescribeTable goes on naming the newest stream for a day after it was disabled.
+        self.ask("current".into(), |s| {
+            match s.streams.streams.iter().rfind(|one| !one.gone) {
+                Some(newest) => Ok(newest.arn.clone()),
+                None => Err(SourceError::NoStream("the table has no stream".into())),
+            }
+        })
+        .await
+    }
+
+    async fn streams(&self) -> Result<Vec<StreamArn>, SourceError> {
+        self.ask("streams".into(), |s| {
+            let there = s.streams.streams.iter().filter(|one| !one.gone);
+            Ok(there.map(|one| one.arn.clone()).collect())
         })
         .await
     }
