@@ -7,7 +7,6 @@
 mod accounts;
 pub mod budget;
 mod ending;
-pub mod ledger;
 mod reader;
 mod trouble;
 
@@ -19,7 +18,6 @@ use tracing::{debug, info, warn};
 
 use self::accounts::Accounts;
 use self::budget::{Budget, Reservation};
-use self::ledger::{Acknowledged, Ledger};
 use self::reader::{Fetched, Reader};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Progress, Timestamp};
@@ -27,6 +25,7 @@ use crate::config::PipelineConfig;
 use crate::decode;
 use crate::lease::held::{HeldLease, LeaseError, Leases};
 use crate::lease::{Checkpoint, LeaseKey, SharedTable};
+use crate::ledger::{Acknowledged, Ledger};
 use crate::logs::batch::Refusal;
 use crate::logs::sink::{Delivered, Lane, Parcel, Sink};
 use crate::logs::template::{Fields, RenderError};

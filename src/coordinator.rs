@@ -2,7 +2,8 @@
 //!
 //! Owns the worker id, the fence, the heartbeat, the shard syncs, the log writers and one consumer per
 //! held lease; each is a named child that is joined, and one that ends unexpectedly ends the process.
-//! Decides nothing itself: [`Observer`] judges, [`plan::plan`] plans. `app` calls [`run`].
+//! Decides nothing itself: [`plan::Observer`](crate::lease::plan::Observer) judges,
+//! [`plan::plan`](crate::lease::plan::plan) plans. `app` calls [`run`].
 
 mod ending;
 mod fleet;

@@ -15,7 +15,7 @@
 //!
 //! # At least once, nearly once
 //! A checkpoint moves only over the contiguous prefix that CloudWatch Logs accepted
-//! ([`consumer::ledger`]). A planned stop repeats nothing. Repeats come only from a crash, a pause beyond
+//! ([`ledger`]). A planned stop repeats nothing. Repeats come only from a crash, a pause beyond
 //! the lease, a put whose answer was lost, or a drain that hit its limit. A crash repeats at most what was
 //! sent since the last checkpoint.
 //!
@@ -47,6 +47,7 @@ pub mod coordinator;
 pub mod decode;
 pub mod http;
 pub mod lease;
+pub mod ledger;
 pub mod logs;
 pub mod metrics;
 pub mod readiness;
