@@ -12,8 +12,8 @@ use tracing::{error, info, warn};
 use crate::aws::AwsClients;
 use crate::backoff::Backoff;
 use crate::cli::exit::Exit;
-use crate::clock::{Clock, SystemClock};
-use crate::config::Config;
+use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::config::{Config, Start};
 use crate::coordinator::{self, Pipeline, Settings, Worker};
 use crate::http::{self, Server};
 use crate::lease::dynamodb::DynamoDbTable;
@@ -24,6 +24,9 @@ use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
 use crate::stream::dynamodb::DynamoDbStreams;
 
+/// A start may lie so far ahead of this machine's clock, which may be slow.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+
 /// Why the process ends with a failure. Each is its last word.
 #[derive(Debug, thiserror::Error)]
 enum Failure {
@@ -33,6 +36,10 @@ enum Failure {
     Bind(#[from] http::BindError),
     #[error(transparent)]
     Aws(#[from] crate::aws::AwsError),
+    #[error(
+        "pipelines.{pipeline}.source.start: {start} lies in the future, and every change before it would be dropped: use a time that has passed, or `latest`"
+    )]
+    FutureStart { pipeline: String, start: Timestamp },
     #[error("the operating system gives no random numbers: {0}")]
     Random(getrandom::Error),
     #[error("the state tables can't be used: {0}")]
@@ -41,6 +48,15 @@ enum Failure {
     Worker(#[from] coordinator::Died),
     #[error("the HTTP server ended: {0}")]
     Http(String),
+}
+
+impl Failure {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::FutureStart { .. } | Self::Aws(_) => Exit::Misused,
+            _ => Exit::Failed,
+        }
+    }
 }
 
 /// Works until a signal and a complete drain.
@@ -52,7 +68,7 @@ pub async fn run(config: Config) -> ExitCode {
         }
         Err(failure) => {
             error!("{failure}");
-            Exit::Failed.into()
+            failure.exit().into()
         }
     }
 }
@@ -64,8 +80,19 @@ async fn work(config: Config) -> Result<(), Failure> {
     let readiness = Readiness::new();
     let mut rng = fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?);
 
+    for pipeline in &config.pipelines {
+        if let Start::At(start) = pipeline.source.start
+            && start > clock.wall().plus(CLOCK_TOLERANCE)
+        {
+            return Err(Failure::FutureStart {
+                pipeline: pipeline.name.clone(),
+                start,
+            });
+        }
+    }
     let listener = http::bind(config.http_address).await?;
-    info!(address = %config.http_address, "health at /livez and /readyz, metrics at /metrics");
+    let address = listener.local_addr().unwrap_or(config.http_address);
+    info!(%address, "health at /livez and /readyz, metrics at /metrics");
     let server = Server {
         clock: clock.clone(),
         readiness: readiness.clone(),

@@ -50,7 +50,7 @@ const SESSION: &str = "weir";
 #[derive(Debug, thiserror::Error)]
 pub enum AwsError {
     #[error(
-        "no AWS region: set `region` in the configuration, AWS_REGION in the environment, or `region` in the AWS profile"
+        "no AWS region: set AWS_REGION in the environment, `region` in the AWS profile, or `region` under state, source and destination in the file"
     )]
     NoRegion,
     #[error("{variable} names {path}, which can't be used as a CA bundle: {problem}")]

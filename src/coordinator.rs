@@ -37,6 +37,8 @@ use crate::stream::StreamSource;
 
 /// A certificate is written after up to this much jitter (protocol rule 4).
 const EVICTION_JITTER: Duration = Duration::from_millis(250);
+/// The worker rows are read this often while another worker drains (rule 11).
+const ALERT: Duration = Duration::from_millis(300);
 /// All leases are read at least this often (rule 10's caretaker).
 const LEASE_SCAN: Duration = Duration::from_secs(30);
 /// The coordinator comes round at least this often.
@@ -98,7 +100,8 @@ pub enum Died {
     #[error("the task `{task}` ended unexpectedly: {reason}")]
     Task { task: String, reason: String },
     #[error(
-        "the drain was not complete: some records that were put stand behind the last checkpoint and will be repeated"
+        "the drain was not complete: records that were read are not delivered, or not checkpointed; the next worker \
+         reads them again"
     )]
     DrainIncomplete,
 }
@@ -173,6 +176,8 @@ struct Life {
     removable: BTreeMap<WorkerId, Monotonic>,
     /// The leases of the last scan.
     seen: BTreeSet<LeaseKey>,
+    /// It was said that other workers hold what there is to read.
+    standing_by: bool,
 }
 
 struct PipelineLife {
@@ -277,18 +282,21 @@ impl Life {
         }
     }
 
-    /// Reads the worker rows and evicts the dead. `true`: somebody was, so there are leases to take.
+    /// Reads the worker rows and evicts the dead. `true`: somebody left or was, so there are leases to take.
     async fn watch_workers(&mut self) -> Result<bool, ()> {
         let suspects = self.fleet.scan_workers().await?;
-        let mut evicted = false;
+        let mut freed = self.fleet.observer.freed();
         for suspect in suspects {
             self.clock.sleep(EVICTION_JITTER.mul_f64(self.rng.f64())).await;
-            evicted |= self.fleet.evict(&suspect).await;
+            freed |= self.fleet.evict(&suspect).await;
         }
-        Ok(evicted)
+        Ok(freed)
     }
 
     fn next_watch(&self) -> Duration {
+        if self.fleet.observer.draining() {
+            return ALERT;
+        }
         let due = self
             .fleet
             .observer

@@ -82,6 +82,12 @@ async fn readyz(State(server): State<Server>) -> Response {
 }
 
 async fn metrics(State(server): State<Server>) -> Response {
+    let problems = server.readiness.report().problems.len();
+    server
+        .metrics
+        .problems
+        .with_label_values::<&str>(&[])
+        .set(problems as i64);
     match server.metrics.render() {
         // The text format's version, as Prometheus asks for it (exposition formats, "Basic info").
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),

@@ -167,6 +167,15 @@ pub enum ResolvedStart {
     At(Timestamp),
 }
 
+impl fmt::Display for ResolvedStart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TrimHorizon => f.write_str("trim_horizon"),
+            Self::At(time) => write!(f, "{time}"),
+        }
+    }
+}
+
 impl ResolvedStart {
     pub fn checkpoint(self) -> Checkpoint {
         match self {

@@ -29,7 +29,7 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Records read from the stream. Equals delivered + filtered + before_start + dead_lettered + given_back + in_flight.
+    /// Records read from the stream. Equals delivered + before_start + dead_lettered + given_back + in_flight.
     records_received: IntCounterVec = "weir_records_received_total" ["pipeline"];
     /// Records whose every log event CloudWatch Logs accepted.
     records_delivered: IntCounterVec = "weir_records_delivered_total" ["pipeline"];
@@ -57,9 +57,9 @@ metrics! {
     events_accepted: IntCounterVec = "weir_events_accepted_total" ["pipeline"];
     /// PutLogEvents requests that were accepted.
     puts: IntCounterVec = "weir_puts_total" ["pipeline"];
-    /// PutLogEvents and Create requests that failed, by class. They are repeated. `denied` needs you.
+    /// PutLogEvents and Create requests that failed, by class. They are repeated. `denied` needs you, and so does `missing` that goes on; one `missing` comes with each stream that is created.
     put_errors: IntCounterVec = "weir_put_errors_total" ["pipeline", "class"];
-    /// Log events put again after a put whose answer was lost: they may stand twice in the log.
+    /// Log events put again after a put whose answer was lost: they may stand twice in the log. What a crash repeats is not counted here.
     events_possibly_repeated: IntCounterVec = "weir_events_possibly_repeated_total" ["pipeline"];
     /// Shards this worker reads now.
     leases_held: IntGaugeVec = "weir_leases_held" ["pipeline"];
@@ -83,6 +83,8 @@ metrics! {
     evictions: IntCounterVec = "weir_evictions_total" [];
     /// Shard tasks ended because they made no progress. A bug, or a stuck machine: report it.
     hung_shards: IntCounterVec = "weir_hung_shards_total" ["pipeline"];
+    /// Things that a person should fix, as /readyz lists them under `problems`: a denied permission, a missing table or stream, a destination that refuses. Alert when it stays above 0.
+    problems: IntGaugeVec = "weir_problems" [];
     /// Always 1; the version is in the label.
     build_info: IntGaugeVec = "weir_build_info" ["version"];
 }

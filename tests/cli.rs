@@ -64,3 +64,23 @@ fn version_and_help_go_to_stdout_and_exit_with_0() {
     assert!(text(&out.stdout).contains("weir run --table orders --log-group /cdc/orders"));
     assert_eq!(text(&out.stderr), "");
 }
+
+#[test]
+fn a_start_in_the_future_exits_with_2_before_anything_is_dropped() {
+    let flags = [
+        "run",
+        "--table",
+        "orders",
+        "--log-group",
+        "g",
+        "--http-address",
+        "127.0.0.1:0",
+    ];
+    let out = weir(&[&flags[..], &["--start", "2999-01-01T00:00:00Z"]].concat(), &[]);
+    assert_eq!(out.status.code(), Some(2));
+    let log = text(&out.stdout);
+    assert!(
+        log.contains("pipelines.orders.source.start: 2999-01-01T00:00:00.000Z lies in the future"),
+        "{log}"
+    );
+}

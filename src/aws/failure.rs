@@ -169,7 +169,8 @@ fn chain(error: &(dyn Error + 'static)) -> String {
         }
         text.push_str(&part);
     }
-    text
+    // A chain of credential providers answers in many lines; a log line is one.
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -180,7 +180,10 @@ async fn a_role_is_assumed_with_its_external_id() {
 #[tokio::test]
 async fn a_missing_region_tells_the_ways_to_set_it() {
     let output = in_environment(ONE_REQUEST_EACH, &DUMMY[..2]).await;
-    assert!(output.contains("error: no AWS region: set `region`"), "{output}");
+    assert!(
+        output.contains("error: no AWS region: set AWS_REGION"),
+        "{output}"
+    );
 }
 
 #[tokio::test]

@@ -14,6 +14,9 @@ use crate::config::LogFormat;
 /// Sets the level, as `tracing-subscriber`'s `EnvFilter` reads it.
 const VARIABLE: &str = "WEIR_LOG";
 
+/// What the SDK warns of while it looks for credentials and a region comes in Weir's own words too.
+const DEFAULT: &str = "info,aws_config=error";
+
 /// Why the log can't be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
@@ -41,7 +44,7 @@ pub fn start(format: LogFormat) -> Result<(), LoggingError> {
 }
 
 fn filter(given: Option<&str>) -> Result<EnvFilter, LoggingError> {
-    let given = given.filter(|given| !given.is_empty()).unwrap_or("info");
+    let given = given.filter(|given| !given.is_empty()).unwrap_or(DEFAULT);
     EnvFilter::builder()
         .parse(given)
         .map_err(|source| LoggingError::Filter {

@@ -24,7 +24,8 @@ use crate::config::{
 /// A group's or stream's name may hold {application}, {pipeline}, {table}, {shard_id}, {region}, {account}.
 ///
 /// SIGTERM and SIGINT drain: what is in flight is delivered and checkpointed. A second signal ends at once.
-/// Exit codes: 0 after a complete drain, 1 after a failure, 2 for wrong arguments or settings.
+/// Exit codes: 0 after a complete drain, 1 after a failure, 2 for wrong arguments or settings, 130 or 143
+/// after a second signal.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct RunArgs {
     /// The settings, in YAML [env: WEIR_CONFIG]

@@ -11,6 +11,8 @@ use super::{
     AwsSettings, Config, ConfigError, DestinationConfig, Overrides, PipelineConfig, SourceConfig,
     StreamChoice, Vars, check, units,
 };
+use crate::logs::dead_letter;
+use crate::logs::template::Field;
 
 /// The bounds of each setting that has a unit. A value outside is a slip far more often than a wish.
 mod bounds {
@@ -263,9 +265,28 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
             "is set on groups that Weir creates, and `create` is false: remove one of the two",
         );
     }
+    let stream = stream.unwrap_or(with_defaults.stream);
+    if !create && stream.fields().any(|field| field == Field::ShardId) {
+        destination.problem_with(
+            "create",
+            "false",
+            format!(
+                "needs a log stream that exists, and `{}` is another for each shard: set `stream` to a fixed name, or \
+                 `create` to true",
+                stream.as_str()
+            ),
+        );
+    }
+    if stream.as_str() == dead_letter::STREAM {
+        destination.problem_with(
+            "stream",
+            stream.as_str(),
+            "is the stream of the dead letters: choose another name",
+        );
+    }
     Some(DestinationConfig {
         group: with_defaults.group,
-        stream: stream.unwrap_or(with_defaults.stream),
+        stream,
         create,
         retention_days,
         aws,
@@ -787,8 +808,18 @@ pipelines:
             ),
             (
                 SOURCE,
-                "{ group: g, create: false, retention_days: 7 }",
+                "{ group: g, stream: s, create: false, retention_days: 7 }",
                 "p.destination.retention_days: `7` is set on groups that Weir creates",
+            ),
+            (
+                SOURCE,
+                "{ group: g, create: false }",
+                "p.destination.create: `false` needs a log stream that exists",
+            ),
+            (
+                SOURCE,
+                "{ group: g, stream: dead-letter }",
+                "p.destination.stream: `dead-letter` is the stream of the dead letters",
             ),
             (
                 SOURCE,

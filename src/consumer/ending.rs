@@ -11,7 +11,7 @@ use crate::lease::held::{HeldLease, LeaseError};
 use crate::logs::sink::Delivered;
 use crate::shutdown::Stop;
 use crate::stream::lineage::new_lease;
-use crate::stream::{Shard, SourceError};
+use crate::stream::{Shard, ShardId, SourceError};
 
 /// At a shard's end its children are asked for this often (rule 22 of the KCL's lessons)…
 const CHILD_TRIES: u32 = 5;
@@ -55,7 +55,8 @@ impl Consumer {
             }
         }
         let ids = children.into_iter().map(|c| c.id).collect::<Vec<_>>();
-        info!(lease = %self.key, shard_id = %self.reader.shard, children = ?ids, "the shard has ended");
+        let names = ids.iter().map(ShardId::as_str).collect::<Vec<_>>().join(" ");
+        info!(lease = %self.key, shard_id = %self.reader.shard, children = names, "the shard has ended");
         if let Err(error) = self.leases.end(held, ids, drained).await {
             return self.lost(error);
         }

@@ -1,6 +1,7 @@
 //! The worker's requests to the fleet table, one attempt each: the loop that calls them repeats.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tracing::{info, warn};
@@ -25,6 +26,8 @@ pub(super) struct Fleet {
     pub(super) observer: Observer,
     metrics: Metrics,
     readiness: Readiness,
+    /// Requests that failed since the last that went well.
+    failures: AtomicU32,
 }
 
 impl Fleet {
@@ -45,6 +48,7 @@ impl Fleet {
             observer,
             metrics,
             readiness,
+            failures: AtomicU32::new(0),
         }
     }
 
@@ -140,20 +144,31 @@ impl Fleet {
         work: impl Future<Output = Result<T, TableError>>,
     ) -> Result<T, ()> {
         let limit: Duration = self.times.request * requests;
-        let class = match timeout(&*self.clock, limit, work).await {
+        let done = timeout(&*self.clock, limit, work).await;
+        let failures = self.failures.fetch_add(1, Ordering::Relaxed) + 1;
+        // At once, and then at each doubling, so that an outage of an hour fills no log.
+        let tell = failures.is_power_of_two();
+        let class = match done {
             Ok(Ok(done)) => {
+                self.failures.store(0, Ordering::Relaxed);
                 self.readiness.solved(PART);
                 return Ok(done);
             }
             Ok(Err(error)) => {
-                warn!(%error, "{what} failed; repeating");
+                if tell {
+                    warn!(%error, failures, "{what} failed; repeating");
+                }
                 if let TableError::Refused(why) = &error {
                     self.readiness.problem(PART, why.clone());
                 }
                 error.class()
             }
             Err(_) => {
-                warn!("no answer within {limit:?} when {what}; repeating");
+                let silence = format!("no answer within {limit:?} when {what}");
+                if tell {
+                    warn!(failures, "{silence}; repeating");
+                }
+                self.readiness.problem(PART, silence);
                 "timeout"
             }
         };

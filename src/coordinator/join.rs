@@ -67,7 +67,14 @@ impl Life {
                     worker.readiness.problem("state tables", error.to_string());
                     warn!(%error, "the worker's row was not written; repeating");
                 }
-                Err(_) => warn!("no answer when writing the worker's row; repeating"),
+                Err(_) => {
+                    let what = format!(
+                        "no answer within {:?} when writing the worker's row",
+                        times.request
+                    );
+                    worker.readiness.problem("state tables", what);
+                    warn!("no answer when writing the worker's row; repeating");
+                }
             }
             // Cancel-safe: a sleep and a wish.
             tokio::select! {
@@ -212,6 +219,7 @@ impl Life {
             clock,
             removable: BTreeMap::new(),
             seen: BTreeSet::new(),
+            standing_by: false,
         }
     }
 }

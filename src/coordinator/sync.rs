@@ -109,6 +109,7 @@ pub(super) struct Syncer {
     found: mpsc::UnboundedSender<Synced>,
     again: mpsc::Receiver<()>,
     last: Synced,
+    other_start_told: bool,
     /// The last complete listings of each stream, newest at the back.
     listings: BTreeMap<StreamArn, VecDeque<ShardListing>>,
 }
@@ -134,6 +135,7 @@ impl Syncer {
             found,
             again,
             last,
+            other_start_told: false,
             listings: BTreeMap::new(),
         }
     }
@@ -248,11 +250,16 @@ impl Syncer {
                 Err(error) => return Err(error.into()),
             };
             if is_current && listing.disabled {
-                let why =
-                    format!("the stream {arn} is disabled: what it holds is read, nothing new will come");
+                let why = format!(
+                    "the stream {arn} is disabled: what it holds is read, nothing new will come until it is enabled (aws dynamodb update-table \
+                     --stream-specification)"
+                );
                 none = Some(SourceError::NoStream(why));
             }
             let (row, first) = self.stream_row(arn, rows.remove(arn), at > 0).await?;
+            if at == 0 {
+                self.tell_other_start(&row);
+            }
             changed |= self
                 .create_missing(arn, at > 0, &listing, &mut leases, first)
                 .await?;
@@ -324,6 +331,24 @@ impl Syncer {
         }
     }
 
+    /// Says, once, that the configured start is not the one this pipeline once began with, which counts.
+    fn tell_other_start(&mut self, row: &StreamRow) {
+        let same = match (self.pipeline.config.source.start, row.start) {
+            (Start::TrimHorizon, start) => start == ResolvedStart::TrimHorizon,
+            (Start::At(time), start) => start == ResolvedStart::At(time),
+            (Start::Latest, start) => start != ResolvedStart::TrimHorizon,
+        };
+        if !same && !std::mem::replace(&mut self.other_start_told, true) {
+            let pipeline = &row.pipeline;
+            warn!(
+                %pipeline,
+                began_at = %row.start,
+                "the configured start is ignored: this pipeline has begun already, and goes on from its checkpoints; to \
+                 begin anew, rename the pipeline"
+            );
+        }
+    }
+
     /// The stream's row, written now if it is new, and where its missing leases start.
     async fn stream_row(
         &self,
@@ -367,7 +392,7 @@ impl Syncer {
         {
             Ok(written) => match written? {
                 Written::Applied => {
-                    info!(pipeline = %row.pipeline, stream = %arn, ?start, "a new stream");
+                    info!(pipeline = %row.pipeline, stream = %arn, %start, "a new stream");
                     let first = match closed_is_past {
                         true => FirstPosition::StartClosedIsPast(start),
                         false => FirstPosition::Start(start),

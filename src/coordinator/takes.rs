@@ -11,7 +11,7 @@ use crate::consumer;
 use crate::lease::fence::Fenced;
 use crate::lease::held::LeaseError;
 use crate::lease::plan::{self, LeaseAction, View};
-use crate::lease::{Lease, LeaseKey};
+use crate::lease::{Lease, LeaseKey, WorkerId};
 use crate::shutdown::Stop;
 
 /// Takes under way at once.
@@ -45,6 +45,7 @@ impl Life {
         let seen: BTreeSet<LeaseKey> = leases.iter().map(|l| l.key.clone()).collect();
         // What was seen for the first time may have waited for that alone: look again soon.
         let fresh = !seen.is_subset(&self.seen);
+        let held_by_others = startable.len();
         let running: BTreeSet<LeaseKey> = self.running.keys().cloned().collect();
         let view = View {
             startable,
@@ -53,6 +54,14 @@ impl Life {
         };
         let actions = plan::plan(&view, &self.fleet.me);
         self.seen = seen;
+        let stands_by = held_by_others > 0 && running.is_empty() && actions.is_empty();
+        if stands_by && !self.standing_by {
+            info!(
+                shards = held_by_others,
+                "standing by: other workers hold the leases of all shards there are to read"
+            );
+        }
+        self.standing_by = stands_by;
 
         let mut takes = JoinSet::new();
         let (mut contested, mut silent) = (fresh, false);
@@ -92,7 +101,7 @@ impl Life {
         let name = lease.key.pipeline().unwrap_or_default().to_owned();
         match taken {
             Ok(held) => {
-                info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, from = from.as_str(), previous = ?lease.owner, "took the lease");
+                info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, from = from.as_str(), previous = lease.owner.as_ref().map(WorkerId::as_str), "took the lease");
                 self.metrics
                     .leases_taken
                     .with_label_values(&[&name, from.as_str()])

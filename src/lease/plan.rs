@@ -39,6 +39,8 @@ pub struct Observer {
     rows: BTreeMap<WorkerId, WorkerRow>,
     /// When the scan that showed them was asked for.
     rows_asked: Option<Monotonic>,
+    /// A worker that was live in the scan before is so no more: its leases may be free.
+    freed: bool,
     /// Foreign owners found dead, with the counters that prove it.
     dead_foreign: BTreeMap<WorkerId, BTreeMap<LeaseKey, u64>>,
 }
@@ -60,6 +62,7 @@ impl Observer {
             foreign: BTreeMap::new(),
             rows: BTreeMap::new(),
             rows_asked: None,
+            freed: false,
             dead_foreign: BTreeMap::new(),
         }
     }
@@ -69,7 +72,11 @@ impl Observer {
     /// A heartbeat is stamped at the receipt of the scan that first shows it, and its worker is suspect
     /// only if a scan *started* a take-over time later still shows it (rule 3).
     pub fn workers(&mut self, when: Scanned, rows: Vec<WorkerRow>) -> Vec<Suspect> {
-        self.rows = rows.into_iter().map(|r| (r.id.clone(), r)).collect();
+        let rows: BTreeMap<WorkerId, WorkerRow> = rows.into_iter().map(|r| (r.id.clone(), r)).collect();
+        let live = |row: &WorkerRow| !row.evicted && !row.tombstone;
+        let before = self.rows.values().filter(|r| live(r));
+        self.freed = before.into_iter().any(|r| !rows.get(&r.id).is_some_and(live));
+        self.rows = rows;
         self.rows_asked = Some(when.started);
         let rows = &self.rows;
         self.beats.retain(|id, _| rows.contains_key(id));
@@ -94,6 +101,18 @@ impl Observer {
             }
         }
         suspects
+    }
+
+    /// Whether the last scan of the worker rows showed that a live worker left, fenced itself or was evicted.
+    pub fn freed(&self) -> bool {
+        self.freed
+    }
+
+    /// Whether another worker is draining: its leases will soon be free.
+    pub fn draining(&self) -> bool {
+        self.rows
+            .values()
+            .any(|r| r.id != self.me && r.draining && !r.evicted && !r.tombstone)
     }
 
     /// When the next scan of the worker rows could find a suspect, if any worker is being watched.
@@ -404,6 +423,31 @@ mod tests {
         o.workers(scan(22_000, 22_100), vec![worker("me", 1), worker("idle", 9)]);
         o.leases(scan(43_000, 43_100), &idle);
         assert_eq!(o.standing(&WorkerId::new("idle")), Standing::Live, "it has a row");
+    }
+
+    #[test]
+    fn a_worker_that_leaves_frees_its_leases_at_once() {
+        let mut o = observer();
+        let (me, other) = (worker("me", 1), worker("w", 1));
+        let tombstone = WorkerRow {
+            tombstone: true,
+            ..worker("w", 1)
+        };
+        let draining = WorkerRow {
+            draining: true,
+            ..worker("w", 2)
+        };
+        for (rows, freed, drains) in [
+            (vec![me.clone(), other.clone()], false, false),
+            (vec![me.clone(), draining], false, true),
+            (vec![me.clone()], true, false),
+            (vec![me.clone()], false, false),
+            (vec![me.clone(), other], false, false),
+            (vec![me, tombstone], true, false),
+        ] {
+            o.workers(scan(0, 1), rows);
+            assert_eq!((o.freed(), o.draining()), (freed, drains));
+        }
     }
 
     #[test]

@@ -181,7 +181,12 @@ impl StreamSource for DynamoDbStreams {
             .table_name(name)
             .send()
             .await
-            .map_err(|e| source_error(&failure(&e), &format!("table {name}")))?;
+            .map_err(|e| match source_error(&failure(&e), &format!("table {name}")) {
+                SourceError::NotFound(_) => SourceError::NotFound(format!(
+                    "table {name} is not there: check its name, and the region and account that are asked"
+                )),
+                other => other,
+            })?;
         // A table whose stream was disabled keeps the ARN for a day: what is in it can still be read.
         answer
             .table

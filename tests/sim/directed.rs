@@ -265,6 +265,28 @@ fn a_worker_that_cannot_read_the_worker_rows_takes_nothing_from_the_living() {
 }
 
 #[test]
+fn a_standby_takes_over_soon_after_a_clean_stop() {
+    let runs = tell("a_standby_takes_over_soon_after_a_clean_stop", 5, async |world| {
+        enable(&world, 3);
+        let first = start(&world, 0);
+        write_some(&world, 50, 10, s(10)).await;
+        let _standby = start(&world, 1);
+        write_some(&world, 50, 10, s(20)).await;
+        first.stop();
+        first.gone().await;
+        // A heartbeat's time, a look at the rows, a look at the leases; not the 30 s of the next scan.
+        world.pass_time(s(6)).await;
+        let open = world.with(|s| {
+            let mine = |owner: &Option<_>| owner.is_some();
+            s.table.leases.values().filter(|l| !mine(&l.owner)).count()
+        });
+        assert_eq!(open, 0, "leases without an owner");
+        settle(&world, PATIENCE).await;
+    });
+    assert!(runs.iter().all(|run| repeats(run) == 0));
+}
+
+#[test]
 fn planned_restarts_repeat_nothing() {
     let runs = tell("directed::planned_restarts_repeat_nothing", 10, async |world| {
         enable(&world, 3);

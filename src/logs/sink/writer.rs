@@ -344,7 +344,13 @@ impl Writer {
     /// Says what is wrong: at once, and then at each doubling of the failures, so that an outage of an
     /// hour fills no log.
     fn tell(&self, error: &SinkError, failures: u32) {
-        self.context.readiness.problem(&self.part(), error.to_string());
+        let way_out = match error {
+            SinkError::Missing(_) if !self.context.settings.create => "; create it, or set `create: true`",
+            _ => "",
+        };
+        self.context
+            .readiness
+            .problem(&self.part(), format!("{error}{way_out}"));
         if (failures + 1).is_power_of_two() {
             warn!(destination = %self.to, failures = failures + 1, %error, "events could not be put; repeating");
         }
