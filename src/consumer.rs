@@ -126,6 +126,7 @@ pub async fn run(
         progress,
         rng,
         ledger: Ledger::default(),
+        behind: None,
         reservations: Vec::new(),
         written: None,
     };
@@ -169,6 +170,8 @@ struct Consumer {
     progress: Progress,
     rng: fastrand::Rng,
     ledger: Ledger,
+    /// How old the newest record of the last read was; zero after one that gave none.
+    behind: Option<Duration>,
     /// The memory of what is in flight, oldest first: given back as the ledger shrinks.
     reservations: Vec<Reservation>,
     /// The checkpoint in the table, if this consumer wrote one.
@@ -200,6 +203,7 @@ impl Consumer {
         let mut backoff = Backoff::default();
         loop {
             self.progress.mark(clock.now());
+            self.tell_lag();
             if self.leases.fence().check().is_err() {
                 return End::Fenced;
             }
@@ -261,9 +265,24 @@ impl Consumer {
         }
     }
 
+    /// How far the log is behind the table: while records are in flight, by the oldest of them, however
+    /// long they wait; else by the last read.
+    fn tell_lag(&self) {
+        let now = self.pipeline.clock.wall();
+        if let Some(lag) = self
+            .ledger
+            .oldest()
+            .map(|oldest| now.since(oldest))
+            .or(self.behind)
+        {
+            self.accounts.lag(lag);
+        }
+    }
+
     /// Takes in one answer: decode, submit, enter into the books.
     fn receive(&mut self, fetched: Fetched) -> Step {
         let Fetched { batch, reservation } = fetched;
+        self.accounts.read();
         let now = self.pipeline.clock.wall();
         let mut parcel = Parcel::new(&self.lane);
         for record in &batch.records {
@@ -274,9 +293,12 @@ impl Consumer {
             } else {
                 1
             };
-            let index = self
-                .ledger
-                .receive(record.sequence_number.clone(), events, record.data.len());
+            let index = self.ledger.receive(
+                record.sequence_number.clone(),
+                events,
+                record.data.len(),
+                record.time,
+            );
             if events > 0 {
                 address(
                     &mut parcel,
@@ -292,13 +314,12 @@ impl Consumer {
         let wait = match batch.records.last() {
             Some(last) => {
                 self.position = StartingPosition::After(last.sequence_number.clone());
-                self.accounts
-                    .lag(last.time.map_or(Duration::ZERO, |t| now.since(t)));
+                self.behind = Some(last.time.map_or(Duration::ZERO, |t| now.since(t)));
                 self.reservations.push(reservation);
                 self.pipeline.config.source.poll_busy
             }
             None => {
-                self.accounts.lag(Duration::ZERO);
+                self.behind = Some(Duration::ZERO);
                 self.pipeline.config.source.poll_idle
             }
         };

@@ -5,6 +5,7 @@
 
 use std::collections::VecDeque;
 
+use crate::clock::Timestamp;
 use crate::lease::Checkpoint;
 use crate::stream::SequenceNumber;
 
@@ -30,6 +31,8 @@ struct Entry {
     /// What an unfinished record holds of the memory budget; zero once it is finished.
     bytes: usize,
     size: usize,
+    /// When the change happened, where the record tells.
+    time: Option<Timestamp>,
 }
 
 /// The records in flight, oldest first.
@@ -47,7 +50,13 @@ pub struct Ledger {
 impl Ledger {
     /// Enters a record of `events` log events; returns its index. With no events it is finished at once
     /// (filtered, or before the start).
-    pub fn receive(&mut self, sequence_number: SequenceNumber, events: u32, bytes: usize) -> u64 {
+    pub fn receive(
+        &mut self,
+        sequence_number: SequenceNumber,
+        events: u32,
+        bytes: usize,
+        time: Option<Timestamp>,
+    ) -> u64 {
         let index = self.base + self.entries.len() as u64;
         let size = bytes;
         let bytes = if events == 0 { 0 } else { size };
@@ -58,6 +67,7 @@ impl Ledger {
             open: events,
             bytes,
             size,
+            time,
         });
         self.settle();
         index
@@ -116,6 +126,11 @@ impl Ledger {
         (self.entries.len(), self.span)
     }
 
+    /// When the oldest unfinished record's change happened: the front one is unfinished, or it would be gone.
+    pub fn oldest(&self) -> Option<Timestamp> {
+        self.entries.front().and_then(|e| e.time)
+    }
+
     /// Bytes held by unfinished records.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -142,7 +157,7 @@ mod tests {
     #[test]
     fn a_checkpoint_moves_only_over_the_contiguous_prefix() {
         let mut ledger = Ledger::default();
-        let i: Vec<u64> = (1..=4).map(|n| ledger.receive(seq(n), 1, 10)).collect();
+        let i: Vec<u64> = (1..=4).map(|n| ledger.receive(seq(n), 1, 10, None)).collect();
         ledger.accepted(i[1]);
         ledger.accepted(i[3]);
         assert_eq!(position(&ledger), None);
@@ -158,21 +173,23 @@ mod tests {
     #[test]
     fn finished_records_behind_a_stuck_one_still_count_as_ahead_of_the_checkpoint() {
         let mut ledger = Ledger::default();
-        let stuck = ledger.receive(seq(1), 1, 10);
+        let then = Timestamp::from_millis(77);
+        let stuck = ledger.receive(seq(1), 1, 10, Some(then));
         for n in 2..=5 {
-            let index = ledger.receive(seq(n), 1, 10);
+            let index = ledger.receive(seq(n), 1, 10, None);
             ledger.accepted(index);
         }
         assert_eq!((ledger.bytes(), ledger.span()), (10, (5, 50)));
+        assert_eq!(ledger.oldest(), Some(then));
         ledger.accepted(stuck);
-        assert_eq!(ledger.span(), (0, 0));
+        assert_eq!((ledger.span(), ledger.oldest()), ((0, 0), None));
     }
 
     #[test]
     fn a_record_without_events_is_finished_but_waits_for_those_before_it() {
         let mut ledger = Ledger::default();
-        let first = ledger.receive(seq(1), 2, 10);
-        ledger.receive(seq(2), 0, 10);
+        let first = ledger.receive(seq(1), 2, 10, None);
+        ledger.receive(seq(2), 0, 10, None);
         assert!(!ledger.accepted(first));
         assert_eq!(position(&ledger), None);
         assert!(ledger.accepted(first));
@@ -188,7 +205,7 @@ mod tests {
             let mut ledger = Ledger::default();
             let mut open = events.clone();
             let indices: Vec<u64> =
-                events.iter().enumerate().map(|(n, e)| ledger.receive(seq(n as u64), *e, 1)).collect();
+                events.iter().enumerate().map(|(n, e)| ledger.receive(seq(n as u64), *e, 1, None)).collect();
             for pick in order {
                 let at = pick as usize % open.len();
                 let expect = open[at] == 1;

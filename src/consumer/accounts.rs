@@ -71,8 +71,11 @@ impl Accounts {
         }
     }
 
-    pub(super) fn lag(&self, lag: Duration) {
+    pub(super) fn read(&self) {
         self.metrics.reads.with_label_values(&[&self.pipeline]).inc();
+    }
+
+    pub(super) fn lag(&self, lag: Duration) {
         let gauge = self
             .metrics
             .shard_lag
