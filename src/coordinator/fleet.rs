@@ -14,7 +14,7 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 
 /// A scan has many pages; each is a request, so the whole may take longer than one.
-const SCAN_FACTOR: u32 = 10;
+pub(super) const SCAN_FACTOR: u32 = 10;
 /// The part of the process whose problems are told here.
 const PART: &str = "state tables";
 

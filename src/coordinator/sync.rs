@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use super::fleet::SCAN_FACTOR;
 use crate::backoff::Backoff;
 use crate::clock::{Timestamp, timeout};
 use crate::config::{Start, StreamChoice};
@@ -382,33 +383,40 @@ impl Syncer {
             start,
             complete: false,
         };
-        let limit = self.pipeline.request_timeout;
-        match timeout(
-            &*self.pipeline.clock,
-            limit,
-            self.pipeline.table.create_stream(&row),
-        )
-        .await
+        match self
+            .ask("the fleet table", 1, self.pipeline.table.create_stream(&row))
+            .await?
         {
-            Ok(written) => match written? {
-                Written::Applied => {
-                    info!(pipeline = %row.pipeline, stream = %arn, %start, "a new stream");
-                    let first = match closed_is_past {
-                        true => FirstPosition::StartClosedIsPast(start),
-                        false => FirstPosition::Start(start),
-                    };
-                    Ok((row, first))
-                }
-                // Another worker, or an earlier attempt of mine, resolved the start: that one counts. Its
-                // listing was another too, so that nothing is known to be past.
-                Written::Refused(Some(row)) if row.complete => Ok((row, FirstPosition::Later)),
-                Written::Refused(Some(row)) => {
-                    let first = FirstPosition::Start(row.start);
-                    Ok((row, first))
-                }
-                Written::Refused(None) => Err(SyncError::Slow("the fleet table")),
-            },
-            Err(_) => Err(SyncError::Slow("the fleet table")),
+            Written::Applied => {
+                info!(pipeline = %row.pipeline, stream = %arn, %start, "a new stream");
+                let first = match closed_is_past {
+                    true => FirstPosition::StartClosedIsPast(start),
+                    false => FirstPosition::Start(start),
+                };
+                Ok((row, first))
+            }
+            // Another worker, or an earlier attempt of mine, resolved the start: that one counts. Its
+            // listing was another too, so that nothing is known to be past.
+            Written::Refused(Some(row)) if row.complete => Ok((row, FirstPosition::Later)),
+            Written::Refused(Some(row)) => {
+                let first = FirstPosition::Start(row.start);
+                Ok((row, first))
+            }
+            Written::Refused(None) => Err(SyncError::Slow("the fleet table")),
+        }
+    }
+
+    /// What a state table answers to `work`, in the time of so many requests.
+    async fn ask<T>(
+        &self,
+        table: &'static str,
+        requests: u32,
+        work: impl Future<Output = Result<T, TableError>>,
+    ) -> Result<T, SyncError> {
+        let limit = self.pipeline.request_timeout * requests;
+        match timeout(&*self.pipeline.clock, limit, work).await {
+            Ok(answer) => Ok(answer?),
+            Err(_) => Err(SyncError::Slow(table)),
         }
     }
 
@@ -436,8 +444,7 @@ impl Syncer {
         let Some(listings) = self.listings.get(arn).filter(|l| l.len() == LISTINGS_KEPT) else {
             return Ok(false);
         };
-        let listings: Vec<ShardListing> = listings.iter().cloned().collect();
-        for lease in lineage::finished(arn, &listings, leases) {
+        for lease in lineage::finished(arn, listings, leases) {
             if self.delete(lease).await? {
                 info!(lease = %lease.key, "removed the lease of a shard that has ended and left the stream");
                 changed = true;
@@ -452,11 +459,8 @@ impl Syncer {
             counter: lease.counter,
         };
         let asked = self.pipeline.table.delete_lease(&lease.key, &expected);
-        match timeout(&*self.pipeline.clock, self.pipeline.request_timeout, asked).await {
-            // Refused: it changed since the scan; the next sync looks again.
-            Ok(written) => Ok(written? == Written::Applied),
-            Err(_) => Err(SyncError::Slow("the lease table")),
-        }
+        // Refused: it changed since the scan; the next sync looks again.
+        Ok(self.ask("the lease table", 1, asked).await? == Written::Applied)
     }
 
     async fn complete(&self, arn: &StreamArn) -> Result<(), SyncError> {
@@ -464,29 +468,23 @@ impl Syncer {
             .pipeline
             .table
             .complete_stream(&self.pipeline.config.name, arn);
-        match timeout(&*self.pipeline.clock, self.pipeline.request_timeout, asked).await {
-            Ok(written) => written.map(|_| ()).map_err(SyncError::from),
-            Err(_) => Err(SyncError::Slow("the fleet table")),
-        }
+        // Refused: there is no such row any more, and nothing to complete.
+        self.ask("the fleet table", 1, asked).await.map(|_| ())
     }
 
     async fn table_rows(&self) -> Result<Vec<StreamRow>, SyncError> {
-        let limit = self.pipeline.request_timeout * 10;
-        match timeout(&*self.pipeline.clock, limit, self.pipeline.table.streams()).await {
-            Ok(rows) => Ok(rows?),
-            Err(_) => Err(SyncError::Slow("the fleet table")),
-        }
+        self.ask("the fleet table", SCAN_FACTOR, self.pipeline.table.streams())
+            .await
     }
 
     async fn table_leases(&self) -> Result<lineage::Leases, SyncError> {
-        let limit = self.pipeline.request_timeout * 10;
-        match timeout(&*self.pipeline.clock, limit, self.pipeline.table.leases()).await {
-            Ok(leases) => Ok(leases?
-                .into_iter()
-                .filter(|l| l.key.pipeline() == Some(&self.pipeline.config.name))
-                .map(|l| (l.key.clone(), l))
-                .collect()),
-            Err(_) => Err(SyncError::Slow("the lease table")),
-        }
+        let leases = self
+            .ask("the lease table", SCAN_FACTOR, self.pipeline.table.leases())
+            .await?;
+        Ok(leases
+            .into_iter()
+            .filter(|l| l.key.pipeline() == Some(&self.pipeline.config.name))
+            .map(|l| (l.key.clone(), l))
+            .collect())
     }
 }

@@ -67,8 +67,8 @@ pub struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Beats until the fence falls. Returns the row as it was last known.
-    pub async fn run(mut self) -> WorkerRow {
+    /// Beats until the fence falls.
+    pub async fn run(mut self) {
         let mut last = self.clock.now();
         loop {
             let jitter = 0.9 + 0.2 * self.rng.f64();
@@ -93,7 +93,7 @@ impl Heartbeat {
             }
             if self.beat().await.is_err() {
                 self.fence.close();
-                return self.row;
+                return;
             }
         }
     }

@@ -211,8 +211,16 @@ pub fn startable<'a>(
 /// The leases of `stream` that can go (rule 16): ended, their shard in none of `listings` (the last
 /// complete ones: one alone could have missed it), no parent's lease left, and every child's lease past
 /// its start. A lease that goes earlier would come back with its shard, and replay it.
-pub fn finished<'a>(stream: &StreamArn, listings: &[ShardListing], leases: &'a Leases) -> Vec<&'a Lease> {
-    let listed: BTreeSet<&ShardId> = listings.iter().flat_map(|l| &l.shards).map(|s| &s.id).collect();
+pub fn finished<'a, 'b>(
+    stream: &StreamArn,
+    listings: impl IntoIterator<Item = &'b ShardListing>,
+    leases: &'a Leases,
+) -> Vec<&'a Lease> {
+    let listed: BTreeSet<&ShardId> = listings
+        .into_iter()
+        .flat_map(|l| &l.shards)
+        .map(|s| &s.id)
+        .collect();
     let of_stream: BTreeMap<&ShardId, &Lease> = leases
         .values()
         .filter(|l| l.stream.as_ref() == Some(stream))
