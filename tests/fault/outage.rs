@@ -148,6 +148,10 @@ async fn recovered(world: &World, weir: &mut Weir, writers: &Writers, before: us
 fn faults() -> serde_json::Value {
     let applied_but_lost = json!({ "abort_bytes": 0 });
     json!([
+        // The first puts meet one of each: left to chance alone, the writers may be done before it strikes.
+        { "service": "logs", "operation": "PutLogEvents", "times": 1,
+          "error": { "code": "ThrottlingException", "status": 400 } },
+        { "service": "logs", "operation": "PutLogEvents", "times": 1, "response": applied_but_lost },
         { "service": "logs", "operation": "PutLogEvents", "probability": 0.15,
           "error": { "code": "ThrottlingException", "status": 400 } },
         { "service": "logs", "operation": "PutLogEvents", "probability": 0.10,
