@@ -17,6 +17,7 @@ use crate::config::{Config, Start};
 use crate::coordinator::{self, Pipeline, Settings, Worker};
 use crate::http::{self, Server};
 use crate::lease::dynamodb::DynamoDbTable;
+use crate::lease::keys::Keys;
 use crate::lease::{LeaseTable, PrepareError, SharedTable};
 use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::metrics::Metrics;
@@ -134,6 +135,7 @@ async fn work(config: Config) -> Result<(), Failure> {
         }
         let settings = Settings {
             application: config.application.clone(),
+            keys: Keys::Weir,
             lease_duration: config.lease_duration,
             checkpoint_interval: config.checkpoint_interval,
             drain_timeout: config.drain_timeout,

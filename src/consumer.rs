@@ -24,6 +24,7 @@ use crate::clock::{Clock, Progress, Timestamp};
 use crate::config::PipelineConfig;
 use crate::decode;
 use crate::lease::held::{HeldLease, LeaseError, Leases};
+use crate::lease::keys::Keys;
 use crate::lease::{Checkpoint, LeaseKey, SharedTable};
 use crate::ledger::{Acknowledged, Ledger};
 use crate::logs::batch::Refusal;
@@ -64,6 +65,7 @@ pub enum End {
 /// What all consumers of a pipeline share.
 pub struct Pipeline {
     pub application: String,
+    pub keys: Keys,
     pub config: PipelineConfig,
     pub source: Arc<dyn StreamSource>,
     pub sink: Sink,

@@ -13,7 +13,6 @@ mod takes;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -27,6 +26,7 @@ use crate::config::PipelineConfig;
 use crate::consumer::{self, End};
 use crate::lease::heartbeat::{Times, Vitals};
 use crate::lease::held::Leases;
+use crate::lease::keys::Keys;
 use crate::lease::{LeaseKey, SharedTable, WorkerId};
 use crate::logs::LogSink;
 use crate::logs::sink::WriterDied;
@@ -50,6 +50,7 @@ const SCAN_SPACING: Duration = Duration::from_millis(500);
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub application: String,
+    pub keys: Keys,
     pub lease_duration: Duration,
     pub checkpoint_interval: Duration,
     pub drain_timeout: Duration,
@@ -62,6 +63,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             application: "weir".to_owned(),
+            keys: Keys::Weir,
             lease_duration: Duration::from_secs(10),
             checkpoint_interval: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(25),
@@ -210,9 +212,7 @@ impl Life {
         let mut synced_once = BTreeSet::new();
         loop {
             self.vitals.coordinator.mark(clock.now());
-            self.vitals
-                .leases_held
-                .store(self.running.len() as u64, Ordering::Relaxed);
+            self.say_what_is_held();
             if fence.check().is_err() {
                 return Ok(Ended::Fenced);
             }
@@ -280,6 +280,14 @@ impl Life {
                 () = clock.sleep(due) => {}
             }
         }
+    }
+
+    fn say_what_is_held(&self) {
+        let mut held: BTreeMap<String, u64> = self.pipelines.keys().map(|name| (name.clone(), 0)).collect();
+        for running in self.running.values() {
+            *held.entry(running.pipeline.clone()).or_default() += 1;
+        }
+        self.vitals.say(|says| says.held = held);
     }
 
     /// Reads the worker rows and evicts the dead. `true`: somebody left or was, so there are leases to take.

@@ -8,8 +8,10 @@ pub mod fence;
 pub mod heartbeat;
 pub mod held;
 pub mod item;
+pub mod keys;
 pub mod plan;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::Arc;
 
@@ -26,36 +28,6 @@ text_id!(
     /// One life of one process. Unique, and never used again after a fence (protocol rule 5).
     WorkerId
 );
-
-impl LeaseKey {
-    /// Of a shard of the pipeline's first stream. Pipelines may read the same stream.
-    pub fn of(pipeline: &str, shard: &ShardId) -> Self {
-        Self::new(format!("{pipeline}/{shard}"))
-    }
-
-    /// Of a shard of a stream that was enabled after another: `<pipeline>/<label>/<shardId>`. Its shards
-    /// may have the ids of the ones before, whose leases stay until the old stream has let them go.
-    pub fn of_later(pipeline: &str, stream: &StreamArn, shard: &ShardId) -> Self {
-        Self::new(format!(
-            "{pipeline}/{}/{shard}",
-            stream.label().unwrap_or(stream.as_str())
-        ))
-    }
-
-    /// Of another shard of the same stream.
-    pub fn sibling(&self, shard: &ShardId) -> Self {
-        match self.as_str().rsplit_once('/') {
-            Some((stream, _)) => Self::new(format!("{stream}/{shard}")),
-            // A one-stream application of the KCL keys its leases by the shard alone.
-            None => Self::new(shard.as_str()),
-        }
-    }
-
-    /// The pipeline part; `None` for a key of another make.
-    pub fn pipeline(&self) -> Option<&str> {
-        self.as_str().split_once('/').map(|(p, _)| p)
-    }
-}
 
 /// How far a shard has been delivered. KCL's `ExtendedSequenceNumber`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -142,11 +114,65 @@ pub struct WorkerRow {
     pub tombstone: bool,
     /// It is handing its leases over.
     pub draining: bool,
-    pub leases_held: u64,
-    pub pipelines: Vec<String>,
+    /// The pipelines it runs, and how many leases of each it holds.
+    pub held: BTreeMap<String, u64>,
+    /// Startable, unfinished leases of each pipeline, as it last counted them (rule 8).
+    pub totals: BTreeMap<String, u64>,
+    /// As a caretaker: how many rounds of each pipeline it has finished (rule 15).
+    pub rounds: BTreeMap<String, u64>,
+    /// The draining workers whose flag it has seen: they may hand over to it (rule 12).
+    pub saw: BTreeSet<WorkerId>,
+    /// Free leases, and who shall take them (rule 7).
+    pub notes: Vec<Note>,
     pub version: String,
     /// When the process started. For people; no decision reads it.
     pub started: Timestamp,
+}
+
+impl WorkerRow {
+    /// The row of a worker that has just joined and holds nothing.
+    pub fn new(id: WorkerId) -> Self {
+        Self {
+            id,
+            heartbeat: 1,
+            evicted: false,
+            tombstone: false,
+            draining: false,
+            held: BTreeMap::new(),
+            totals: BTreeMap::new(),
+            rounds: BTreeMap::new(),
+            saw: BTreeSet::new(),
+            notes: Vec::new(),
+            version: String::new(),
+            started: Timestamp::from_millis(0),
+        }
+    }
+
+    /// It neither left, nor fenced itself, nor was found dead.
+    pub fn is_live(&self) -> bool {
+        !self.evicted && !self.tombstone
+    }
+}
+
+/// A lease that may be taken, as the writer of the note last saw it: just released, or a dead worker's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Note {
+    pub lease: LeaseKey,
+    /// Nobody, or a dead owner.
+    pub owner: Option<WorkerId>,
+    pub counter: u64,
+    /// Who shall take it.
+    pub to: WorkerId,
+}
+
+/// What a person, or the caretaker, has written down of a pipeline. Most have no such row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PipelineRow {
+    pub name: String,
+    /// Nobody reads it until it is resumed.
+    pub paused: bool,
+    /// Since when no live worker has run it: its leases go some days later.
+    pub unlisted_since: Option<Timestamp>,
 }
 
 /// What the fleet knows of one stream of one pipeline.
@@ -250,6 +276,8 @@ pub trait LeaseTable: Send + Sync + 'static {
     async fn prepare(&self, sources: &[String]) -> Result<(), PrepareError>;
 
     async fn leases(&self) -> Result<Vec<Lease>, TableError>;
+    /// One lease, by its key.
+    async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, TableError>;
     /// Refused if the key exists.
     async fn create_lease(&self, lease: &Lease) -> Result<Written<Lease>, TableError>;
     async fn update_lease(
@@ -282,6 +310,17 @@ pub trait LeaseTable: Send + Sync + 'static {
         pipeline: &str,
         arn: &StreamArn,
     ) -> Result<Written<StreamRow>, TableError>;
+
+    /// Deletes a stream's row. One that is not there is as good.
+    async fn delete_stream(&self, pipeline: &str, arn: &StreamArn) -> Result<(), TableError>;
+
+    async fn pipelines(&self) -> Result<Vec<PipelineRow>, TableError>;
+    /// Pauses or resumes a pipeline; makes its row if there is none.
+    async fn pause_pipeline(&self, name: &str, paused: bool) -> Result<(), TableError>;
+    /// Writes down since when nobody runs a pipeline, or that somebody does; makes its row if there is none.
+    async fn unlist_pipeline(&self, name: &str, since: Option<Timestamp>) -> Result<(), TableError>;
+    /// Deletes a pipeline's row. One that is not there is as good.
+    async fn delete_pipeline(&self, name: &str) -> Result<(), TableError>;
 
     /// Writes a gap down, once: repeating it changes nothing.
     async fn record_gap(&self, gap: &GapRow) -> Result<(), TableError>;

@@ -48,7 +48,7 @@ impl Consumer {
         // The shard sync, asked for at each shard's end, sees them all.
         children.retain(|c| c.parents.iter().all(|p| *p == self.reader.shard));
         for child in &children {
-            let key = self.key.sibling(&child.id);
+            let key = self.pipeline.keys.sibling(&self.key, &child.id);
             let lease = new_lease(key, &self.stream, child, Checkpoint::TrimHorizon);
             if self.leases.create(&lease).await.is_err() {
                 return End::Fenced;

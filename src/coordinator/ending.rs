@@ -1,6 +1,5 @@
 //! How what a life owns comes to its end: consumers, services, old rows, and the life itself.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError};
@@ -116,7 +115,7 @@ impl Life {
             "draining: no more reads; delivering what is in flight"
         );
         self.readiness.drain();
-        self.vitals.draining.store(1, Ordering::Relaxed);
+        self.vitals.say(|says| says.draining = true);
         self.drain.stop();
         let clock = self.clock.clone();
         let fence = self.leases.fence().clone();

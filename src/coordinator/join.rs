@@ -28,17 +28,12 @@ impl Life {
     pub(super) async fn join(worker: &mut Worker, mut stop: Stop) -> Option<Life> {
         let times = Times::of(worker.settings.lease_duration);
         let clock = worker.clock.clone();
-        let names = worker.pipelines.iter().map(|p| p.name.clone()).collect();
+        let held = worker.pipelines.iter().map(|p| (p.name.clone(), 0)).collect();
         let mut row = WorkerRow {
-            id: WorkerId::new(""),
-            heartbeat: 1,
-            evicted: false,
-            tombstone: false,
-            draining: false,
-            leases_held: 0,
-            pipelines: names,
+            held,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: clock.wall(),
+            ..WorkerRow::new(WorkerId::new(""))
         };
         let mut backoff = Backoff::default();
         let mut since = clock.now();
@@ -95,10 +90,7 @@ impl Life {
         let fence = Fence::new(clock.clone(), times.fence, since);
         let coordinator = worker.readiness.coordinator().clone();
         coordinator.mark(clock.now());
-        let vitals = Arc::new(Vitals {
-            coordinator,
-            ..Vitals::default()
-        });
+        let vitals = Arc::new(Vitals::new(coordinator));
         let me = row.id.clone();
         let mut leases = Leases::new(
             worker.table.clone(),
@@ -155,6 +147,7 @@ impl Life {
             let budget = Budget::new(share, largest, &pipeline.name, worker.metrics.clone());
             let shared = Arc::new(consumer::Pipeline {
                 application: settings.application.clone(),
+                keys: settings.keys.clone(),
                 config: pipeline.config.clone(),
                 source: pipeline.source.clone(),
                 sink,

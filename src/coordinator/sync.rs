@@ -430,7 +430,15 @@ impl Syncer {
     ) -> Result<bool, SyncError> {
         let name = self.pipeline.config.name.clone();
         let mut changed = false;
-        for lease in lineage::missing(&name, arn, follows_another, listing, leases, first) {
+        for lease in lineage::missing(
+            &self.pipeline.keys,
+            &name,
+            arn,
+            follows_another,
+            listing,
+            leases,
+            first,
+        ) {
             self.leases.create(&lease).await.map_err(|_| SyncError::Fenced)?;
             debug!(lease = %lease.key, position = %lease.checkpoint, "created the lease");
             leases.insert(lease.key.clone(), lease);
@@ -483,7 +491,7 @@ impl Syncer {
             .await?;
         Ok(leases
             .into_iter()
-            .filter(|l| l.key.pipeline() == Some(&self.pipeline.config.name))
+            .filter(|l| self.pipeline.keys.pipeline_of(l) == Some(&self.pipeline.config.name))
             .map(|l| (l.key.clone(), l))
             .collect())
     }

@@ -39,7 +39,10 @@ impl Life {
         let mut startable = Vec::new();
         for (name, pipeline) in &self.pipelines {
             let Some(synced) = &pipeline.last else { continue };
-            let own: Vec<&Lease> = leases.iter().filter(|l| l.key.pipeline() == Some(name)).collect();
+            let own: Vec<&Lease> = leases
+                .iter()
+                .filter(|l| self.settings.keys.pipeline_of(l) == Some(name))
+                .collect();
             startable.extend(synced.startable(&own, &self.seen));
         }
         let seen: BTreeSet<LeaseKey> = leases.iter().map(|l| l.key.clone()).collect();
@@ -98,7 +101,12 @@ impl Life {
                 });
             }
         };
-        let name = lease.key.pipeline().unwrap_or_default().to_owned();
+        let name = self
+            .settings
+            .keys
+            .pipeline_of(&lease)
+            .unwrap_or_default()
+            .to_owned();
         match taken {
             Ok(held) => {
                 info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, from = from.as_str(), previous = lease.owner.as_ref().map(WorkerId::as_str), "took the lease");

@@ -8,7 +8,7 @@ mod prepare;
 mod update;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,10 +17,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 
 use crate::aws::failure::{Failure, failure};
 use crate::clock::Clock;
+use crate::clock::Timestamp;
 use crate::lease::item::{self, Attr, Item, ItemError, fleet_attr, kind, lease_attr};
 use crate::lease::{
-    Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, PrepareError, StreamRow, TableError,
-    WorkerId, WorkerRow, Written,
+    Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, PipelineRow, PrepareError, StreamRow,
+    TableError, WorkerId, WorkerRow, Written,
 };
 use crate::stream::StreamArn;
 use update::Update;
@@ -83,6 +84,24 @@ impl DynamoDbTable {
         Err(endless(&self.fleet))
     }
 
+    async fn update_pipeline(&self, name: &str, update: Update) -> Result<(), TableError> {
+        let key = fleet_key(kind::PIPELINE, name);
+        self.update(&self.fleet, key, update, item::to_pipeline)
+            .await
+            .map(drop)
+    }
+
+    async fn delete_fleet_row(&self, kind: &str, id: &str) -> Result<(), TableError> {
+        self.client
+            .delete_item()
+            .table_name(&self.fleet)
+            .set_key(Some(fleet_key(kind, id)))
+            .send()
+            .await
+            .map_err(|e| table_error(&failure(&e), &self.fleet))?;
+        Ok(())
+    }
+
     async fn update_worker(&self, id: &WorkerId, update: Update) -> Result<Written<WorkerRow>, TableError> {
         let key = fleet_key(kind::WORKER, id.as_str());
         self.update(&self.fleet, key, update, item::to_worker).await
@@ -121,6 +140,22 @@ impl LeaseTable for DynamoDbTable {
             }
         }
         Err(endless(&self.leases))
+    }
+
+    async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, TableError> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.leases)
+            .set_key(Some(lease_key(key)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|e| read_error(&failure(&e), &self.leases))?;
+        match answer.item {
+            None => Ok(None),
+            Some(row) => item::to_lease(&from_sdk(&row)).map_err(|e| unreadable(&e)),
+        }
     }
 
     async fn create_lease(&self, lease: &Lease) -> Result<Written<Lease>, TableError> {
@@ -210,6 +245,34 @@ impl LeaseTable for DynamoDbTable {
         self.update(&self.fleet, key, update, item::to_stream).await
     }
 
+    async fn delete_stream(&self, pipeline: &str, arn: &StreamArn) -> Result<(), TableError> {
+        self.delete_fleet_row(kind::STREAM, &item::stream_id(pipeline, arn))
+            .await
+    }
+
+    async fn pipelines(&self) -> Result<Vec<PipelineRow>, TableError> {
+        self.rows(kind::PIPELINE, item::to_pipeline).await
+    }
+
+    async fn pause_pipeline(&self, name: &str, paused: bool) -> Result<(), TableError> {
+        let mut update = Update::default();
+        update.set(fleet_attr::PAUSED, Attr::Bool(paused));
+        self.update_pipeline(name, update).await
+    }
+
+    async fn unlist_pipeline(&self, name: &str, since: Option<Timestamp>) -> Result<(), TableError> {
+        let mut update = Update::default();
+        match since {
+            Some(since) => update.set(fleet_attr::UNLISTED_SINCE, Attr::N(since.millis().to_string())),
+            None => update.remove(fleet_attr::UNLISTED_SINCE),
+        }
+        self.update_pipeline(name, update).await
+    }
+
+    async fn delete_pipeline(&self, name: &str) -> Result<(), TableError> {
+        self.delete_fleet_row(kind::PIPELINE, name).await
+    }
+
     async fn record_gap(&self, gap: &GapRow) -> Result<(), TableError> {
         // Refused means written before: the first writer's time and reason stay.
         self.create(&self.fleet, fleet_attr::ID, item::from_gap(gap), item::to_gap)
@@ -248,6 +311,12 @@ fn to_sdk(item: Item) -> SdkItem {
                 Attr::N(number) => AttributeValue::N(number),
                 Attr::Bool(flag) => AttributeValue::Bool(flag),
                 Attr::Ss(members) => AttributeValue::Ss(members),
+                Attr::Counts(counts) => AttributeValue::M(
+                    counts
+                        .into_iter()
+                        .map(|(name, count)| (name, AttributeValue::N(count.to_string())))
+                        .collect(),
+                ),
             };
             (name, value)
         })
@@ -263,10 +332,19 @@ fn from_sdk(row: &SdkItem) -> Item {
                 AttributeValue::N(number) => Attr::N(number.clone()),
                 AttributeValue::Bool(flag) => Attr::Bool(*flag),
                 AttributeValue::Ss(members) => Attr::Ss(members.clone()),
+                AttributeValue::M(members) => Attr::Counts(counts(members)?),
                 _ => return None,
             };
             Some((name.clone(), value))
         })
+        .collect()
+}
+
+/// A map of numbers; `None` for any other.
+fn counts(members: &SdkItem) -> Option<BTreeMap<String, u64>> {
+    members
+        .iter()
+        .map(|(name, value)| Some((name.clone(), value.as_n().ok()?.parse().ok()?)))
         .collect()
 }
 

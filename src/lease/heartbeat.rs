@@ -4,14 +4,15 @@
 //! lease duration keeps the fence open; the first write that finds the row evicted, gone or changed ends
 //! this worker id (protocol rules 1, 2, 4, 13). It never re-creates its row.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::fence::{Fence, Fenced};
-use super::{SharedTable, TableError, WorkerRow, Written};
+use super::{Note, SharedTable, TableError, WorkerId, WorkerRow, Written};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::metrics::Metrics;
@@ -41,16 +42,50 @@ impl Times {
     }
 }
 
+/// What a worker says of itself with its next heartbeat: see [`WorkerRow`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Says {
+    pub draining: bool,
+    pub held: BTreeMap<String, u64>,
+    pub totals: BTreeMap<String, u64>,
+    pub rounds: BTreeMap<String, u64>,
+    pub saw: BTreeSet<WorkerId>,
+    pub notes: Vec<Note>,
+}
+
+/// Between two heartbeats that news ask for.
+const NEWS_SPACING: Duration = Duration::from_millis(100);
+
 /// What the rest of the worker tells the heartbeat.
 #[derive(Debug, Default)]
 pub struct Vitals {
-    /// The leases held, for the row.
-    pub leases_held: AtomicU64,
-    /// 1 while the worker drains.
-    pub draining: AtomicU64,
+    says: Mutex<Says>,
+    /// There is something that others wait for: beat soon.
+    news: Notify,
     /// When the coordinator last came round. A heartbeat must not hide a stuck worker (rule 16): without
     /// progress for F it stops.
     pub coordinator: Progress,
+}
+
+impl Vitals {
+    /// Of a worker whose coordinator marks its progress there.
+    pub fn new(coordinator: Progress) -> Self {
+        Self {
+            coordinator,
+            ..Self::default()
+        }
+    }
+
+    /// Changes what the next heartbeat says.
+    pub fn say<R>(&self, change: impl FnOnce(&mut Says) -> R) -> R {
+        // Nothing panics while it holds this lock; were it so, the words would still be whole.
+        change(&mut self.says.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Asks for a heartbeat now: others wait for what it says.
+    pub fn say_now(&self) {
+        self.news.notify_one();
+    }
 }
 
 /// One worker's heartbeat.
@@ -76,9 +111,14 @@ impl Heartbeat {
             // already. And early enough for two attempts before the fence.
             let due = (last + self.times.heartbeat.mul_f64(jitter)).since(self.clock.now());
             let left = self.fence.remaining().unwrap_or_default();
-            self.clock
-                .sleep(due.min(left.saturating_sub(self.times.request * 2)))
-                .await;
+            // Cancel-safe: a sleep, and a permit that stays until it is taken.
+            tokio::select! {
+                biased;
+                () = self.clock.sleep(due.min(left.saturating_sub(self.times.request * 2))) => {}
+                () = self.vitals.news.notified() => {
+                    self.clock.sleep((last + NEWS_SPACING).since(self.clock.now())).await;
+                }
+            }
             last = self.clock.now();
             if self
                 .vitals
@@ -102,8 +142,13 @@ impl Heartbeat {
     async fn beat(&mut self) -> Result<(), Fenced> {
         let mut next = self.row.clone();
         next.heartbeat += 1;
-        next.leases_held = self.vitals.leases_held.load(Ordering::Relaxed);
-        next.draining = self.vitals.draining.load(Ordering::Relaxed) != 0;
+        let says = self.vitals.say(|says| says.clone());
+        next.draining = says.draining;
+        next.held = says.held;
+        next.totals = says.totals;
+        next.rounds = says.rounds;
+        next.saw = says.saw;
+        next.notes = says.notes;
         // The first attempt without an answer may be the one that was applied: the fence counts from there.
         let mut first_unanswered = None;
         let mut backoff = Backoff::default();

@@ -8,7 +8,9 @@ mod row;
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::clock::Timestamp;
-use crate::lease::{Checkpoint, GapRow, Lease, LeaseKey, ResolvedStart, StreamRow, WorkerId, WorkerRow};
+use crate::lease::{
+    Checkpoint, GapRow, Lease, LeaseKey, Note, PipelineRow, ResolvedStart, StreamRow, WorkerId, WorkerRow,
+};
 use crate::stream::{SequenceNumber, ShardId, StreamArn};
 pub use row::ItemError;
 use row::Row;
@@ -21,6 +23,8 @@ pub enum Attr {
     Bool(bool),
     /// A set. Never empty (DynamoDB has no empty sets), sorted, each member once.
     Ss(Vec<String>),
+    /// A map of numbers.
+    Counts(BTreeMap<String, u64>),
 }
 
 /// A row.
@@ -60,8 +64,11 @@ pub mod fleet_attr {
     pub const EVICTED: &str = "evicted";
     pub const TOMBSTONE: &str = "tombstone";
     pub const DRAINING: &str = "draining";
-    pub const LEASES_HELD: &str = "leasesHeld";
-    pub const PIPELINES: &str = "pipelines";
+    pub const HELD: &str = "held";
+    pub const TOTALS: &str = "totals";
+    pub const ROUNDS: &str = "rounds";
+    pub const SAW: &str = "saw";
+    pub const NOTES: &str = "notes";
     pub const VERSION: &str = "version";
     pub const STARTED: &str = "started";
     pub const PIPELINE: &str = "pipeline";
@@ -73,6 +80,8 @@ pub mod fleet_attr {
     pub const AFTER: &str = "after";
     pub const NOTICED: &str = "noticed";
     pub const REASON: &str = "reason";
+    pub const PAUSED: &str = "paused";
+    pub const UNLISTED_SINCE: &str = "unlistedSince";
 }
 
 /// The kinds of rows in the fleet table: its partition keys.
@@ -80,6 +89,7 @@ pub mod kind {
     pub const WORKER: &str = "worker";
     pub const STREAM: &str = "stream";
     pub const GAP: &str = "gap";
+    pub const PIPELINE: &str = "pipeline";
 }
 
 /// A lease as a row.
@@ -196,12 +206,16 @@ pub fn from_worker(worker: &WorkerRow) -> Item {
     put(&mut item, attr::EVICTED, Attr::Bool(worker.evicted));
     put(&mut item, attr::TOMBSTONE, Attr::Bool(worker.tombstone));
     put(&mut item, attr::DRAINING, Attr::Bool(worker.draining));
-    put(&mut item, attr::LEASES_HELD, number(worker.leases_held));
-    put_set(
-        &mut item,
-        attr::PIPELINES,
-        worker.pipelines.iter().map(String::as_str),
-    );
+    for (name, counts) in [
+        (attr::HELD, &worker.held),
+        (attr::TOTALS, &worker.totals),
+        (attr::ROUNDS, &worker.rounds),
+    ] {
+        put(&mut item, name, Attr::Counts(counts.clone()));
+    }
+    put_set(&mut item, attr::SAW, worker.saw.iter().map(WorkerId::as_str));
+    let notes: Vec<String> = worker.notes.iter().map(note_text).collect();
+    put_set(&mut item, attr::NOTES, notes.iter().map(String::as_str));
     put(&mut item, attr::VERSION, text(&worker.version));
     put(&mut item, attr::STARTED, number(worker.started.millis()));
     item
@@ -217,10 +231,61 @@ pub fn to_worker(item: &Item) -> Result<WorkerRow, ItemError> {
         evicted: row.needed(attr::EVICTED, Row::flag)?,
         tombstone: row.needed(attr::TOMBSTONE, Row::flag)?,
         draining: row.needed(attr::DRAINING, Row::flag)?,
-        leases_held: row.needed(attr::LEASES_HELD, Row::number)?,
-        pipelines: row.set(attr::PIPELINES)?.into_iter().map(str::to_owned).collect(),
+        held: row.counts(attr::HELD)?,
+        totals: row.counts(attr::TOTALS)?,
+        rounds: row.counts(attr::ROUNDS)?,
+        saw: row.set(attr::SAW)?.into_iter().map(WorkerId::new).collect(),
+        notes: row
+            .set(attr::NOTES)?
+            .into_iter()
+            .map(|text| {
+                note(text).ok_or_else(|| row.error(attr::NOTES, &format!("holds {text:?}, which is no note")))
+            })
+            .collect::<Result<_, _>>()?,
         version: row.needed(attr::VERSION, Row::text)?.to_owned(),
         started: Timestamp::from_millis(row.needed(attr::STARTED, Row::number)?),
+    })
+}
+
+/// `<lease> <counter> <to> <owner>`, without the last where nobody owns it. Neither lease keys nor Weir's
+/// worker ids hold a space; an owner of another make may.
+fn note_text(note: &Note) -> String {
+    let free = format!("{} {} {}", note.lease, note.counter, note.to);
+    match &note.owner {
+        Some(owner) => format!("{free} {owner}"),
+        None => free,
+    }
+}
+
+fn note(text: &str) -> Option<Note> {
+    let mut parts = text.splitn(4, ' ');
+    Some(Note {
+        lease: LeaseKey::new(parts.next()?),
+        counter: parts.next()?.parse().ok()?,
+        to: WorkerId::new(parts.next()?),
+        owner: parts.next().map(WorkerId::new),
+    })
+}
+
+/// What was written down of a pipeline, as a row.
+pub fn from_pipeline(pipeline: &PipelineRow) -> Item {
+    use fleet_attr as attr;
+    let mut item = fleet_row(kind::PIPELINE, pipeline.name.clone());
+    put(&mut item, attr::PAUSED, Attr::Bool(pipeline.paused));
+    if let Some(since) = pipeline.unlisted_since {
+        put(&mut item, attr::UNLISTED_SINCE, number(since.millis()));
+    }
+    item
+}
+
+/// A row as what was written down of a pipeline.
+pub fn to_pipeline(item: &Item) -> Result<PipelineRow, ItemError> {
+    use fleet_attr as attr;
+    let row = Row::of(item, attr::ID)?;
+    Ok(PipelineRow {
+        name: row.key.to_owned(),
+        paused: row.flag(attr::PAUSED)?.unwrap_or(false),
+        unlisted_since: row.number(attr::UNLISTED_SINCE)?.map(Timestamp::from_millis),
     })
 }
 

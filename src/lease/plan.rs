@@ -254,7 +254,6 @@ pub fn plan(view: &View<'_>, me: &WorkerId) -> Vec<LeaseAction> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::Timestamp;
     use crate::stream::ShardId;
 
     fn t(millis: u64) -> Monotonic {
@@ -270,15 +269,8 @@ mod tests {
 
     fn worker(id: &str, heartbeat: u64) -> WorkerRow {
         WorkerRow {
-            id: WorkerId::new(id),
             heartbeat,
-            evicted: false,
-            tombstone: false,
-            draining: false,
-            leases_held: 0,
-            pipelines: vec![],
-            version: String::new(),
-            started: Timestamp::from_millis(0),
+            ..WorkerRow::new(WorkerId::new(id))
         }
     }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Shard, ShardId, ShardListing, StreamArn};
+use crate::lease::keys::Keys;
 use crate::lease::{Checkpoint, Lease, LeaseKey, ResolvedStart};
 
 /// The leases of one pipeline.
@@ -27,6 +28,7 @@ pub enum FirstPosition {
 /// The leases the listing asks for and the table lacks, parents first (rules 8, 10, 11, 12, 13).
 /// `follows_another`: the table had a stream before this one.
 pub fn missing(
+    keys: &Keys,
     pipeline: &str,
     stream: &StreamArn,
     follows_another: bool,
@@ -66,10 +68,7 @@ pub fn missing(
             FirstPosition::StartClosedIsPast(_) if shard.closed => Checkpoint::ShardEnd,
             FirstPosition::Start(start) | FirstPosition::StartClosedIsPast(start) => start.checkpoint(),
         };
-        let key = match follows_another {
-            true => LeaseKey::of_later(pipeline, stream, &shard.id),
-            false => LeaseKey::of(pipeline, &shard.id),
-        };
+        let key = keys.of(pipeline, stream, follows_another, &shard.id);
         found.push(new_lease(key, stream, shard, checkpoint));
     }
     found
@@ -259,6 +258,10 @@ mod tests {
         StreamArn::new("arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-01-01T00:00:00.000")
     }
 
+    fn key(shard: &ShardId) -> LeaseKey {
+        Keys::Weir.of(P, &arn(), false, shard)
+    }
+
     fn id(s: &str) -> ShardId {
         ShardId::new(s)
     }
@@ -291,7 +294,7 @@ mod tests {
                     "HORIZON" => Checkpoint::TrimHorizon,
                     n => Checkpoint::At(SequenceNumber::parse(n).unwrap(), 0),
                 };
-                let key = LeaseKey::of(P, &shard.id);
+                let key = key(&shard.id);
                 (key.clone(), new_lease(key, &arn(), &shard, checkpoint))
             })
             .collect()
@@ -299,6 +302,7 @@ mod tests {
 
     fn created(listing_text: &str, leases_text: &str, first: FirstPosition) -> String {
         missing(
+            &Keys::Weir,
             P,
             &arn(),
             false,
@@ -355,7 +359,15 @@ mod tests {
         let new = StreamArn::new("arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-02-02T00:00:00.000");
         for old in ["a=7", "a=END"] {
             let mut all = leases(old);
-            let fresh = missing(P, &new, true, &listing("a! b<a"), &all, FirstPosition::Later);
+            let fresh = missing(
+                &Keys::Weir,
+                P,
+                &new,
+                true,
+                &listing("a! b<a"),
+                &all,
+                FirstPosition::Later,
+            );
             let keys: Vec<&str> = fresh.iter().map(|l| l.key.as_str()).collect();
             assert_eq!(
                 keys,
@@ -365,18 +377,34 @@ mod tests {
                 ]
             );
             assert_eq!(
-                fresh[0].key.sibling(&id("b")),
+                Keys::Weir.sibling(&fresh[0].key, &id("b")),
                 fresh[1].key,
                 "a consumer finds the same key"
             );
-            assert_eq!(fresh[0].key.pipeline(), Some(P));
+            assert_eq!(Keys::Weir.pipeline_of(&fresh[0]), Some(P));
             all.extend(fresh.into_iter().map(|l| (l.key.clone(), l)));
             assert_eq!(
-                missing(P, &new, true, &listing("a! b<a"), &all, FirstPosition::Later),
+                missing(
+                    &Keys::Weir,
+                    P,
+                    &new,
+                    true,
+                    &listing("a! b<a"),
+                    &all,
+                    FirstPosition::Later
+                ),
                 []
             );
             assert_eq!(
-                missing(P, &arn(), false, &listing("a!"), &all, FirstPosition::Later),
+                missing(
+                    &Keys::Weir,
+                    P,
+                    &arn(),
+                    false,
+                    &listing("a!"),
+                    &all,
+                    FirstPosition::Later
+                ),
                 []
             );
         }
@@ -404,14 +432,11 @@ mod tests {
             let leases = leases(held);
             let listing = listed.map(listing);
             let shards = listing.as_ref().map(super::listed);
-            let lease = &leases[&LeaseKey::of(P, &id(shard))];
+            let lease = &leases[&key(&id(shard))];
             let got = startable(lease, true, &Family::of(leases.values()), shards.as_ref(), &[]);
             assert_eq!(got, expected, "{shard} in {held} listed {listed:?}");
             let first_seen = startable(lease, false, &Family::of(leases.values()), shards.as_ref(), &[]);
-            let orphan = lease
-                .parents
-                .iter()
-                .any(|p| !leases.contains_key(&LeaseKey::of(P, p)));
+            let orphan = lease.parents.iter().any(|p| !leases.contains_key(&key(p)));
             if orphan && expected == Ok(()) {
                 assert_eq!(
                     first_seen,
@@ -427,12 +452,7 @@ mod tests {
     #[test]
     fn a_new_stream_of_a_table_waits_for_the_one_before() {
         let new = StreamArn::new("arn:aws:dynamodb:eu-west-1:1:table/orders/stream/2026-02-02T00:00:00.000");
-        let fresh = new_lease(
-            LeaseKey::of(P, &id("z")),
-            &new,
-            &shard("z"),
-            Checkpoint::TrimHorizon,
-        );
+        let fresh = new_lease(key(&id("z")), &new, &shard("z"), Checkpoint::TrimHorizon);
         let mut all = leases("a=7");
         all.insert(fresh.key.clone(), fresh.clone());
         assert_eq!(
@@ -470,7 +490,7 @@ mod tests {
     #[test]
     fn an_ended_lease_whose_child_is_gone_goes_too() {
         let mut all = leases("a=END");
-        if let Some(lease) = all.get_mut(&LeaseKey::of(P, &id("a"))) {
+        if let Some(lease) = all.get_mut(&key(&id("a"))) {
             lease.children.push(id("b"));
         }
         assert_eq!(

@@ -10,8 +10,8 @@ use weir::aws::Clients;
 use weir::clock::{SystemClock, Timestamp};
 use weir::lease::dynamodb::DynamoDbTable;
 use weir::lease::{
-    Checkpoint, Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, PrepareError, ResolvedStart,
-    StreamRow, WorkerId, WorkerRow, Written,
+    Checkpoint, Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, Note, PrepareError,
+    ResolvedStart, StreamRow, WorkerId, WorkerRow, Written,
 };
 use weir::stream::{SequenceNumber, ShardId, StreamArn};
 
@@ -35,7 +35,7 @@ fn arn() -> StreamArn {
 fn lease() -> Lease {
     let shard = ShardId::new("shardId-1");
     Lease {
-        key: LeaseKey::of("orders", &shard),
+        key: LeaseKey::new(format!("orders/{shard}")),
         owner: None,
         counter: 0,
         checkpoint: Checkpoint::AtTimestamp(Timestamp::from_millis(1_700_000_000_000)),
@@ -227,15 +227,16 @@ async fn attributes_of_a_kcl_row_that_weir_does_not_know_survive() {
 
 fn worker(id: &str) -> WorkerRow {
     WorkerRow {
-        id: WorkerId::new(id),
-        heartbeat: 1,
-        evicted: false,
-        tombstone: false,
-        draining: false,
-        leases_held: 0,
-        pipelines: vec!["orders".to_owned()],
+        held: [("orders".to_owned(), 3)].into(),
+        notes: vec![Note {
+            lease: LeaseKey::new("orders/shardId-1"),
+            owner: None,
+            counter: 7,
+            to: WorkerId::new("other"),
+        }],
         version: "0.1.0".to_owned(),
         started: Timestamp::from_millis(1_700_000_000_123),
+        ..WorkerRow::new(WorkerId::new(id))
     }
 }
 
@@ -256,7 +257,7 @@ async fn a_worker_beats_until_it_is_evicted_or_buried() {
         );
         row.heartbeat = 2;
         row.draining = true;
-        row.pipelines.clear();
+        row.notes.clear();
         assert_eq!(table.beat(&row).await.unwrap(), Written::Applied);
         assert_eq!(
             table.beat(&row).await.unwrap(),

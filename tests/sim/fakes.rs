@@ -29,17 +29,7 @@ fn s(n: u64) -> Duration {
 }
 
 fn row(id: &str) -> WorkerRow {
-    WorkerRow {
-        id: WorkerId::new(id),
-        heartbeat: 1,
-        evicted: false,
-        tombstone: false,
-        draining: false,
-        leases_held: 0,
-        pipelines: vec![],
-        version: String::new(),
-        started: Timestamp::from_millis(0),
-    }
+    WorkerRow::new(WorkerId::new(id))
 }
 
 #[test]

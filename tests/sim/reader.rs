@@ -76,15 +76,9 @@ impl Reader {
 
     fn row(&self) -> WorkerRow {
         WorkerRow {
-            id: self.me.clone(),
             heartbeat: self.heartbeat,
-            evicted: false,
-            tombstone: false,
-            draining: false,
-            leases_held: 0,
-            pipelines: vec!["orders".into()],
-            version: String::new(),
-            started: Timestamp::from_millis(0),
+            held: [("orders".to_owned(), 0)].into(),
+            ..WorkerRow::new(self.me.clone())
         }
     }
 

@@ -5,9 +5,10 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use weir::clock::Timestamp;
 use weir::lease::{
-    Checkpoint, Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, PrepareError, StreamRow,
-    TableError, WorkerId, WorkerRow, Written,
+    Checkpoint, Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, PipelineRow, PrepareError,
+    StreamRow, TableError, WorkerId, WorkerRow, Written,
 };
 use weir::stream::StreamArn;
 
@@ -19,6 +20,7 @@ pub struct Table {
     pub leases: BTreeMap<LeaseKey, Lease>,
     pub workers: BTreeMap<WorkerId, WorkerRow>,
     pub streams: BTreeMap<(String, StreamArn), StreamRow>,
+    pub pipelines: BTreeMap<String, PipelineRow>,
     pub gaps: Vec<GapRow>,
 }
 
@@ -123,6 +125,23 @@ impl SimTable {
         self.seat.call(Service::Table, what, apply).await.map_err(failure)
     }
 
+    async fn pipeline(
+        &self,
+        what: &str,
+        name: &str,
+        change: impl FnOnce(&mut PipelineRow) + Send + 'static,
+    ) -> Result<(), TableError> {
+        let name = name.to_owned();
+        self.ask(what, move |s| {
+            change(s.table.pipelines.entry(name.clone()).or_insert(PipelineRow {
+                name,
+                paused: false,
+                unlisted_since: None,
+            }));
+        })
+        .await
+    }
+
     async fn write<T: Send + 'static>(
         &self,
         what: String,
@@ -180,6 +199,13 @@ impl LeaseTable for SimTable {
     async fn leases(&self) -> Result<Vec<Lease>, TableError> {
         self.unless_silent().await;
         self.scan("leases", |s| &s.table.leases).await
+    }
+
+    async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, TableError> {
+        self.unless_silent().await;
+        let key = key.clone();
+        self.ask("lease", move |s| s.table.leases.get(&key).cloned())
+            .await
     }
 
     async fn create_lease(&self, lease: &Lease) -> Result<Written<Lease>, TableError> {
@@ -330,6 +356,36 @@ impl LeaseTable for SimTable {
         let key = (pipeline.to_owned(), arn.clone());
         self.write("complete stream".into(), move |s| {
             write(&mut s.table.streams, &key, |_| true, |r| r.complete = true)
+        })
+        .await
+    }
+
+    async fn delete_stream(&self, pipeline: &str, arn: &StreamArn) -> Result<(), TableError> {
+        let key = (pipeline.to_owned(), arn.clone());
+        self.ask("delete stream", move |s| {
+            s.table.streams.remove(&key);
+        })
+        .await
+    }
+
+    async fn pipelines(&self) -> Result<Vec<PipelineRow>, TableError> {
+        self.scan("pipelines", |s| &s.table.pipelines).await
+    }
+
+    async fn pause_pipeline(&self, name: &str, paused: bool) -> Result<(), TableError> {
+        self.pipeline("pause pipeline", name, move |row| row.paused = paused)
+            .await
+    }
+
+    async fn unlist_pipeline(&self, name: &str, since: Option<Timestamp>) -> Result<(), TableError> {
+        self.pipeline("unlist pipeline", name, move |row| row.unlisted_since = since)
+            .await
+    }
+
+    async fn delete_pipeline(&self, name: &str) -> Result<(), TableError> {
+        let name = name.to_owned();
+        self.ask("delete pipeline", move |s| {
+            s.table.pipelines.remove(&name);
         })
         .await
     }

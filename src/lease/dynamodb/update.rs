@@ -150,8 +150,10 @@ pub fn beat(row: &WorkerRow) -> Result<Update, TableError> {
     // The key is not updated but looked up.
     item.remove(fleet_attr::KIND);
     item.remove(fleet_attr::ID);
-    if !item.contains_key(fleet_attr::PIPELINES) {
-        update.remove(fleet_attr::PIPELINES);
+    for set in [fleet_attr::SAW, fleet_attr::NOTES] {
+        if !item.contains_key(set) {
+            update.remove(set);
+        }
     }
     update.set_all(item);
     Ok(update)
@@ -174,6 +176,7 @@ mod tests {
                     Attr::N(v) => v.clone(),
                     Attr::Bool(v) => v.to_string(),
                     Attr::Ss(v) => format!("{v:?}"),
+                    Attr::Counts(v) => format!("{v:?}"),
                 };
                 *text = text.replace(placeholder, &value);
             }
@@ -258,22 +261,16 @@ mod tests {
     #[test]
     fn a_heartbeat_follows_the_one_before_it_and_never_a_certificate() {
         let mut row = WorkerRow {
-            id: WorkerId::new("w"),
             heartbeat: 3,
-            evicted: false,
-            tombstone: false,
             draining: true,
-            leases_held: 4,
-            pipelines: vec![],
-            version: "1".to_owned(),
-            started: Timestamp::from_millis(9),
+            ..WorkerRow::new(WorkerId::new("w"))
         };
         let (expression, condition) = spelled(&beat(&row).unwrap());
         assert_eq!(
             condition,
             "attribute_exists(id) AND heartbeat = 2 AND evicted = false AND tombstone = false"
         );
-        assert!(expression.contains("heartbeat = 3") && expression.ends_with("REMOVE pipelines"));
+        assert!(expression.contains("heartbeat = 3") && expression.ends_with("REMOVE saw, notes"));
         assert!(!expression.contains("id ="), "{expression}");
         row.heartbeat = 0;
         assert!(beat(&row).is_err());

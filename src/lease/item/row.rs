@@ -2,6 +2,8 @@
 //!
 //! Pure.
 
+use std::collections::BTreeMap;
+
 use super::{Attr, Item};
 
 /// A row that can't be read. It names the row and the attribute, for the person who must repair it.
@@ -77,6 +79,14 @@ impl<'a> Row<'a> {
         }
     }
 
+    pub fn counts(&self, attribute: &'static str) -> Result<BTreeMap<String, u64>, ItemError> {
+        match self.item.get(attribute) {
+            None => Ok(BTreeMap::new()),
+            Some(Attr::Counts(counts)) => Ok(counts.clone()),
+            other => Err(self.error(attribute, &describe("a map of numbers", other))),
+        }
+    }
+
     /// Sorted: DynamoDB's sets have no order.
     pub fn set(&self, attribute: &'static str) -> Result<Vec<&'a str>, ItemError> {
         match self.item.get(attribute) {
@@ -98,5 +108,6 @@ fn describe(wanted: &str, found: Option<&Attr>) -> String {
         Some(Attr::N(_)) => format!("is a number, not {wanted}"),
         Some(Attr::Bool(_)) => format!("is a boolean, not {wanted}"),
         Some(Attr::Ss(_)) => format!("is a set of strings, not {wanted}"),
+        Some(Attr::Counts(_)) => format!("is a map of numbers, not {wanted}"),
     }
 }

@@ -167,12 +167,33 @@ prop_compose! {
     }
 }
 
+/// In the order of a set, each once.
+fn notes() -> impl Strategy<Value = Vec<Note>> {
+    let word = "[a-z/:-]{1,9}";
+    let note = (word, any::<u64>(), word, prop::option::of("[a-z -]{1,9}"));
+    prop::collection::btree_map(0..99_u8, note, 0..4).prop_map(|notes| {
+        let mut notes: Vec<Note> = notes
+            .into_values()
+            .map(|(lease, counter, to, owner)| Note {
+                lease: LeaseKey::new(lease),
+                owner: owner.map(WorkerId::new),
+                counter,
+                to: WorkerId::new(to),
+            })
+            .collect();
+        notes.sort_by_key(note_text);
+        notes.dedup();
+        notes
+    })
+}
+
 prop_compose! {
     fn worker()(
         id in id(),
         numbers in any::<(u64, u64)>(),
         flags in any::<(bool, bool, bool)>(),
         pipelines in prop::collection::btree_set(id(), 0..4),
+        notes in notes(),
         version in "\\PC{0,9}",
         started in time(),
     ) -> WorkerRow {
@@ -182,8 +203,11 @@ prop_compose! {
             evicted: flags.0,
             tombstone: flags.1,
             draining: flags.2,
-            leases_held: numbers.1,
-            pipelines: pipelines.into_iter().collect(),
+            held: pipelines.iter().map(|p| (p.clone(), numbers.1)).collect(),
+            totals: pipelines.iter().map(|p| (p.clone(), numbers.0)).collect(),
+            rounds: [("p".to_owned(), 3)].into(),
+            saw: pipelines.iter().map(|p| WorkerId::new(p.as_str())).collect(),
+            notes,
             version,
             started,
         }
@@ -199,6 +223,12 @@ proptest! {
     #[test]
     fn a_worker_comes_back_from_its_row(worker in worker()) {
         prop_assert_eq!(to_worker(&from_worker(&worker)).unwrap(), worker);
+    }
+
+    #[test]
+    fn a_pipeline_comes_back_from_its_row(name in id(), paused: bool, since in prop::option::of(time())) {
+        let pipeline = PipelineRow { name, paused, unlisted_since: since };
+        prop_assert_eq!(to_pipeline(&from_pipeline(&pipeline)).unwrap(), pipeline);
     }
 
     #[test]
