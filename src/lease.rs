@@ -3,13 +3,16 @@
 //! Owns the nouns and [`LeaseTable`], the raw store: one conditional request each, no retries, no
 //! decisions. [`held::Leases`] over it is the only thing that mints a [`held::HeldLease`].
 
+pub mod duty;
 pub mod dynamodb;
 pub mod fence;
 pub mod heartbeat;
 pub mod held;
 pub mod item;
 pub mod keys;
+pub mod notes;
 pub mod plan;
+pub mod share;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
