@@ -141,6 +141,7 @@ async fn work(config: Config) -> Result<(), Failure> {
             drain_timeout: config.drain_timeout,
             foreign_watch: config.foreign_watch,
             memory: config.memory,
+            ..Settings::default()
         };
         let host = host();
         let worker = Worker {

@@ -50,12 +50,15 @@ const FIRST_CHECKPOINT: Duration = Duration::from_secs(1);
 const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
 
 /// How a consumer ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum End {
-    /// The shard was read to its end, and SHARD_END is written.
-    ShardEnd,
-    /// It was asked to stop; the lease is free. `drained`: nothing will be repeated.
-    Released { drained: bool },
+    /// The shard was read to its end, and SHARD_END is written. These children have leases that can be
+    /// taken now; without any, a shard sync must look for them.
+    ShardEnd { children: Vec<LeaseKey> },
+    /// It was asked to stop; the lease is free, and its counter is this. `drained`: nothing will be repeated.
+    Released { drained: bool, counter: u64 },
+    /// It was asked to stop and could not settle everything.
+    Undone,
     /// Another worker has the lease.
     Lost,
     /// The worker is fenced.

@@ -2,14 +2,22 @@
 //!
 //! Owns the worker id, the fence, the heartbeat, the shard syncs, the log writers and one consumer per
 //! held lease; each is a named child that is joined, and one that ends unexpectedly ends the process.
-//! Decides nothing itself: [`plan::Observer`](crate::lease::plan::Observer) judges,
-//! [`plan::plan`](crate::lease::plan::plan) plans. `app` calls [`run`].
+//! Decides little itself: [`plan`](crate::lease::plan) judges who lives and what may be taken,
+//! [`share`](crate::lease::share) who should have it, [`duty`](crate::lease::duty) who takes care. `app`
+//! calls [`run`].
+//!
+//! The worker rows tell each worker almost all it needs to know; the leases are read only when they can't
+//! (protocol rule 10).
 
+mod drain;
 mod ending;
 mod fleet;
 mod join;
+mod removed;
+mod scans;
 mod sync;
 mod takes;
+mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -21,13 +29,16 @@ use tracing::{error, warn};
 
 use self::fleet::Fleet;
 use self::sync::Synced;
+use self::takes::Takes;
 use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::config::PipelineConfig;
 use crate::consumer::{self, End};
+use crate::lease::duty::Duty;
 use crate::lease::heartbeat::{Times, Vitals};
 use crate::lease::held::Leases;
 use crate::lease::keys::Keys;
-use crate::lease::{LeaseKey, SharedTable, WorkerId};
+use crate::lease::notes::Board;
+use crate::lease::{Lease, LeaseKey, SharedTable, StreamRow, WorkerId};
 use crate::logs::LogSink;
 use crate::logs::sink::WriterDied;
 use crate::metrics::Metrics;
@@ -37,10 +48,10 @@ use crate::stream::StreamSource;
 
 /// A certificate is written after up to this much jitter (protocol rule 4).
 const EVICTION_JITTER: Duration = Duration::from_millis(250);
-/// The worker rows are read this often while another worker drains (rule 11).
-const ALERT: Duration = Duration::from_millis(300);
-/// All leases are read at least this often (rule 10's caretaker).
-const LEASE_SCAN: Duration = Duration::from_secs(30);
+/// A joiner waits so long before it looks for leases: those who join with it are seen by then (rule 9).
+const JOIN_WAIT: Duration = Duration::from_secs(1);
+/// After its own join a worker reads the worker rows often for so long (rule 11).
+const JOIN_ALERT: Duration = Duration::from_secs(10);
 /// The coordinator comes round at least this often.
 const TICK: Duration = Duration::from_secs(1);
 /// Between two scans of the leases: many shards may end at once.
@@ -55,6 +66,8 @@ pub struct Settings {
     pub checkpoint_interval: Duration,
     pub drain_timeout: Duration,
     pub foreign_watch: Duration,
+    /// How long the leases of a pipeline that nobody runs any more are kept.
+    pub keep_removed: Duration,
     /// Bytes for records in flight, over all pipelines.
     pub memory: usize,
 }
@@ -68,6 +81,7 @@ impl Default for Settings {
             checkpoint_interval: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(25),
             foreign_watch: Duration::from_secs(20),
+            keep_removed: Duration::from_secs(7 * 24 * 3600),
             memory: 256 * 1024 * 1024,
         }
     }
@@ -119,8 +133,9 @@ pub async fn run(mut worker: Worker, stop: Stop) -> Result<(), Died> {
     for pipeline in &worker.pipelines {
         worker.metrics.declare_pipeline(&pipeline.name);
     }
+    let mut before = None;
     loop {
-        let mut life = match Life::join(&mut worker, stop.clone()).await {
+        let mut life = match Life::join(&mut worker, before.take(), stop.clone()).await {
             Some(life) => life,
             None => return Ok(()),
         };
@@ -138,6 +153,7 @@ pub async fn run(mut worker: Worker, stop: Stop) -> Result<(), Died> {
                 worker.readiness.forget_problems();
                 error!(worker = %id, "fenced: the heartbeat was not written in time; joining anew");
                 bury(&worker, &id).await;
+                before = Some(id);
             }
         }
     }
@@ -167,8 +183,13 @@ struct Life {
     service_names: BTreeMap<Id, String>,
     consumers: JoinSet<(LeaseKey, End)>,
     running: BTreeMap<LeaseKey, Running>,
-    drain: shutdown::Stopper,
-    draining: Stop,
+    takes: Takes,
+    /// Free leases that this worker tells of, and those it was told of.
+    board: Board,
+    duty: Duty,
+    schedule: Schedule,
+    /// Dead or former ids whose leases this worker makes known (rule 6).
+    estates: BTreeSet<WorkerId>,
     synced: mpsc::UnboundedReceiver<Synced>,
     metrics: Metrics,
     readiness: Readiness,
@@ -176,16 +197,42 @@ struct Life {
     clock: Arc<dyn Clock>,
     /// When each row that could go was first seen so.
     removable: BTreeMap<WorkerId, Monotonic>,
-    /// The leases of the last scan.
-    seen: BTreeSet<LeaseKey>,
+    /// The leases of the last scan, for the shard syncs.
+    scanned: Arc<Scan>,
     /// It was said that other workers hold what there is to read.
     standing_by: bool,
+}
+
+/// What one look at the lease table and the stream rows showed.
+#[derive(Debug, Default)]
+struct Scan {
+    leases: Vec<Lease>,
+    streams: Vec<StreamRow>,
 }
 
 struct PipelineLife {
     consumer: Arc<consumer::Pipeline>,
     last: Option<Synced>,
-    resync: mpsc::Sender<()>,
+    orders: mpsc::Sender<Arc<Scan>>,
+    /// Its source was looked at, by this worker or by one that finished the first sync.
+    looked: bool,
+    /// The caretaker's next round is due.
+    round_due: Monotonic,
+    /// Rounds finished as its caretaker.
+    rounds: u64,
+    /// A person paused it: nobody reads it.
+    paused: bool,
+    /// This worker has just made leases of it, and tells others of them.
+    tells_until: Monotonic,
+    /// Leases that nobody holds: since when, and after how many looks in vain.
+    unheld: Option<Unheld>,
+}
+
+/// Leases seem to be free that this worker should have.
+#[derive(Clone, Copy, Debug)]
+struct Unheld {
+    since: Monotonic,
+    looks: u32,
 }
 
 struct Running {
@@ -193,6 +240,16 @@ struct Running {
     abort: AbortHandle,
     progress: Progress,
     pipeline: String,
+    stop: shutdown::Stopper,
+    /// It was asked to stop, for this worker to go on.
+    leaving: Option<Successor>,
+}
+
+/// Who goes on with a lease that is given up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Successor {
+    Nobody,
+    Worker(WorkerId),
 }
 
 /// What a service says when it ends.
@@ -202,17 +259,58 @@ enum Service {
     Sync,
 }
 
+/// When what is due.
+#[derive(Debug)]
+struct Schedule {
+    joined: Monotonic,
+    /// The next read of the worker rows.
+    rows: Monotonic,
+    /// The next read of the leases, if one is due at all.
+    scan: Option<Monotonic>,
+    scanned: Option<Monotonic>,
+    /// The next read of the pipelines' rows, and of the streams' while a first sync is awaited.
+    pipelines: Monotonic,
+    /// The worker rows are read often until then (rule 11).
+    alert_until: Monotonic,
+    /// No leases are given up for balance before then.
+    may_give: Monotonic,
+}
+
+impl Schedule {
+    fn new(joined: Monotonic) -> Self {
+        Self {
+            joined,
+            rows: joined,
+            scan: None,
+            scanned: None,
+            pipelines: joined + JOIN_WAIT,
+            alert_until: joined + JOIN_ALERT,
+            may_give: joined,
+        }
+    }
+
+    /// Asks for a scan at `at`, or earlier if one is due.
+    fn scan_by(&mut self, at: Monotonic) {
+        self.scan = Some(self.scan.map_or(at, |due| due.min(at)));
+    }
+
+    fn scan_due(&self) -> Option<Monotonic> {
+        let spaced = self.scanned.map(|at| at + SCAN_SPACING);
+        self.scan.map(|due| spaced.map_or(due, |spaced| due.max(spaced)))
+    }
+
+    fn alert_for(&mut self, now: Monotonic, time: Duration) {
+        self.alert_until = self.alert_until.max(now + time);
+    }
+}
+
 impl Life {
     async fn live(&mut self, mut stop: Stop) -> Result<Ended, Died> {
         let clock = self.clock.clone();
         let fence = self.leases.fence().clone();
-        let mut workers_due = clock.now();
-        let mut leases_due = clock.now();
-        let mut scanned = Monotonic::from_origin(Duration::ZERO);
-        let mut synced_once = BTreeSet::new();
+        let marks = self.vitals.coordinator.clone();
         loop {
-            self.vitals.coordinator.mark(clock.now());
-            self.say_what_is_held();
+            marks.mark(clock.now());
             if fence.check().is_err() {
                 return Ok(Ended::Fenced);
             }
@@ -220,107 +318,79 @@ impl Life {
                 return self.drain().await;
             }
             self.end_the_hung();
-            let marks = self.vitals.coordinator.clone();
-            if clock.now() >= workers_due {
-                let Some(watched) = attend(&*clock, &marks, &mut stop, self.watch_workers()).await else {
+            if clock.now() >= self.schedule.rows {
+                let Some(read) = attend(&*clock, &marks, &mut stop, self.watch_workers()).await else {
                     continue;
                 };
-                // A failed read is no time passed (rule 3): it is simply repeated.
-                workers_due = clock.now()
-                    + if watched.is_ok() {
-                        self.next_watch()
-                    } else {
-                        self.times.request
-                    };
-                if let Ok(true) = watched {
-                    leases_due = clock.now();
+                if read {
+                    self.heed_workers();
                 }
             }
-            if clock.now() >= leases_due.max(scanned + SCAN_SPACING) {
-                scanned = clock.now();
-                let Some(found) = attend(&*clock, &marks, &mut stop, self.fleet.scan_leases()).await else {
+            if clock.now() >= self.schedule.pipelines {
+                attend(&*clock, &marks, &mut stop, self.look_at_pipelines()).await;
+            }
+            if self.schedule.scan_due().is_some_and(|due| clock.now() >= due) {
+                let Some(scan) = attend(&*clock, &marks, &mut stop, self.scan()).await else {
                     continue;
                 };
-                match found {
-                    Ok(leases) => {
-                        let contested = self.act(&leases, &stop).await?;
-                        leases_due = clock.now() + if contested { TICK } else { self.next_lease_scan() };
-                        // The first plan counts once each pipeline has been looked at.
-                        if synced_once.len() == self.pipelines.len() {
-                            self.readiness.open(Latch::Plan);
-                        }
-                        attend(&*clock, &marks, &mut stop, self.tidy(&leases)).await;
-                    }
-                    Err(()) => leases_due = clock.now() + self.times.request,
+                if let Some(scan) = scan {
+                    self.heed_leases(scan);
+                    attend(&*clock, &marks, &mut stop, self.tidy()).await;
                 }
             }
-            let due = workers_due
-                .min(leases_due.max(scanned + SCAN_SPACING))
-                .since(clock.now())
-                .min(TICK);
+            self.start_takes();
+            self.say_what_is_held();
+            let next = self.schedule.rows.min(self.schedule.pipelines);
+            let next = self.schedule.scan_due().map_or(next, |due| due.min(next));
             // Safe to cancel: wishes stay, the sets and queues keep what they have, a sleep is no loss.
             tokio::select! {
                 biased;
                 () = stop.wished() => {}
                 () = fence.expired() => {}
                 Some(service) = self.services.join_next_with_id() => self.service_ended(service, false)?,
-                Some(ended) = self.consumers.join_next_with_id() => {
-                    self.consumer_ended(ended)?;
-                    leases_due = clock.now();
-                }
-                Some(synced) = self.synced.recv() => {
-                    let first = synced_once.insert(synced.pipeline.clone());
-                    if synced.changed || first {
-                        leases_due = clock.now();
-                    }
-                    if let Some(pipeline) = self.pipelines.get_mut(&synced.pipeline) {
-                        pipeline.last = Some(synced);
-                    }
-                }
-                () = clock.sleep(due) => {}
+                Some(ended) = self.consumers.join_next_with_id() => self.consumer_ended(ended)?,
+                Some(taken) = self.takes.tasks.join_next() => self.taken(taken)?,
+                Some(synced) = self.synced.recv() => self.heed_sync(synced),
+                () = clock.sleep(next.since(clock.now()).min(TICK)) => {}
             }
         }
     }
 
-    fn say_what_is_held(&self) {
+    /// What this worker holds or is about to: what it reads and doesn't give up, and what it is taking.
+    fn held(&self) -> BTreeMap<String, u64> {
         let mut held: BTreeMap<String, u64> = self.pipelines.keys().map(|name| (name.clone(), 0)).collect();
-        for running in self.running.values() {
-            *held.entry(running.pipeline.clone()).or_default() += 1;
+        let running = self
+            .running
+            .values()
+            .filter(|r| r.leaving.is_none())
+            .map(|r| &r.pipeline);
+        for pipeline in running.chain(self.takes.pipelines()) {
+            *held.entry(pipeline.clone()).or_default() += 1;
         }
-        self.vitals.say(|says| says.held = held);
+        held
     }
 
-    /// Reads the worker rows and evicts the dead. `true`: somebody left or was, so there are leases to take.
-    async fn watch_workers(&mut self) -> Result<bool, ()> {
-        let suspects = self.fleet.scan_workers().await?;
-        let mut freed = self.fleet.observer.freed();
-        for suspect in suspects {
-            self.clock.sleep(EVICTION_JITTER.mul_f64(self.rng.f64())).await;
-            freed |= self.fleet.evict(&suspect).await;
-        }
-        Ok(freed)
+    fn say_what_is_held(&mut self) {
+        let held = self.held();
+        let notes = self.board.shown(self.clock.now());
+        self.vitals.say(|says| {
+            says.held = held;
+            says.notes = notes;
+        });
     }
 
-    fn next_watch(&self) -> Duration {
-        if self.fleet.observer.draining() {
-            return ALERT;
-        }
-        let due = self
-            .fleet
-            .observer
-            .next_suspicion()
-            .map(|at| at.since(self.clock.now()));
-        self.times.heartbeat.min(due.unwrap_or(self.times.heartbeat))
+    /// Says at once what others wait for.
+    fn say_news(&mut self) {
+        self.say_what_is_held();
+        self.vitals.say_now();
     }
 
-    fn next_lease_scan(&self) -> Duration {
-        let due = self
-            .fleet
-            .observer
-            .next_foreign_verdict()
-            .map(|at| at.since(self.clock.now()));
-        // Not sooner than a request takes: a verdict may wait for the worker rows.
-        LEASE_SCAN.min(due.unwrap_or(LEASE_SCAN)).max(self.times.request)
+    /// Asks a shard's task to stop. What it has in flight is delivered and checkpointed first.
+    fn give_up(&mut self, key: &LeaseKey, successor: Successor) {
+        if let Some(running) = self.running.get_mut(key).filter(|r| r.leaving.is_none()) {
+            running.leaving = Some(successor);
+            running.stop.stop();
+        }
     }
 }
 

@@ -65,6 +65,8 @@ metrics! {
     leases_held: IntGaugeVec = "weir_leases_held" ["pipeline"];
     /// Leases taken, by why: `free` had no owner, `dead` belonged to a worker found dead, `own` to a task of this worker that was ended.
     leases_taken: IntCounterVec = "weir_leases_taken_total" ["pipeline", "from"];
+    /// Leases handed over to another worker: for the balance of the fleet, or because this one is leaving.
+    leases_handed_over: IntCounterVec = "weir_leases_handed_over_total" ["pipeline"];
     /// Leases another worker took from this one. Grows only after a fence or a pause.
     leases_lost: IntCounterVec = "weir_leases_lost_total" ["pipeline"];
     /// Shards read to their end.

@@ -37,7 +37,7 @@ impl Consumer {
     /// worker dies in between (rule 6). `known` children need not be asked for.
     async fn end(mut self, held: HeldLease, stop: Stop, known: Option<Vec<Shard>>) -> End {
         let Some(drained) = self.ledger.drained() else {
-            return End::Released { drained: false };
+            return End::Undone;
         };
         let mut children = match known {
             Some(children) => children,
@@ -47,12 +47,14 @@ impl Consumer {
         // may be older than the child and lack the other parent, which would then pass for a trimmed one.
         // The shard sync, asked for at each shard's end, sees them all.
         children.retain(|c| c.parents.iter().all(|p| *p == self.reader.shard));
+        let mut keys = Vec::new();
         for child in &children {
             let key = self.pipeline.keys.sibling(&self.key, &child.id);
             let lease = new_lease(key, &self.stream, child, Checkpoint::TrimHorizon);
             if self.leases.create(&lease).await.is_err() {
                 return End::Fenced;
             }
+            keys.push(lease.key);
         }
         let ids = children.into_iter().map(|c| c.id).collect::<Vec<_>>();
         let names = ids.iter().map(ShardId::as_str).collect::<Vec<_>>().join(" ");
@@ -61,7 +63,7 @@ impl Consumer {
             return self.lost(error);
         }
         self.accounts.shard_ended();
-        End::ShardEnd
+        End::ShardEnd { children: keys }
     }
 
     async fn children(&mut self, stop: &Stop) -> Vec<Shard> {
@@ -153,12 +155,13 @@ impl Consumer {
                 Err(error) => return self.lost(error),
             }
         }
+        let counter = held.lease().counter + 1;
         match self.leases.release(held).await {
             // Lost: the release was applied, its answer got lost, and another worker was quick. What was
             // delivered is checkpointed either way.
             Ok(()) | Err(LeaseError::Lost) => {
                 info!(lease = %self.key, shard_id = %self.reader.shard, drained, "released the lease");
-                End::Released { drained }
+                End::Released { drained, counter }
             }
             Err(error) => self.lost(error),
         }

@@ -1,16 +1,19 @@
-//! How what a life owns comes to its end: consumers, services, old rows, and the life itself.
+//! How what a life owns comes to its end: consumers, services, old rows.
 
 use std::time::Duration;
 
 use tokio::task::{Id, JoinError};
-use tracing::{error, info, warn};
+use tracing::error;
 
-use super::{Died, Ended, Life, Service, TICK};
+use super::takes::Wanted;
+use super::{Died, Life, Running, Service, Successor, TICK};
 use crate::consumer::End;
-use crate::lease::{Checkpoint, Lease, LeaseKey};
+use crate::lease::{LeaseKey, Note};
 
 /// Evicted rows and tombstones stay this long (rule 5).
 const TOMBSTONE_STAY: Duration = Duration::from_secs(60);
+/// Whoever ended a shard tells others of the children it finds for so long.
+const CHILDREN_TOLD: Duration = Duration::from_secs(5);
 
 impl Life {
     /// Rule 16: a shard's task without progress is aborted; its lease, still mine by the table, is taken
@@ -35,30 +38,89 @@ impl Life {
     ) -> Result<(), Died> {
         match ended {
             Ok((_, (key, end))) => {
-                let running = self.running.remove(&key);
-                if let (End::ShardEnd, Some(running)) = (end, running)
-                    && let Some(pipeline) = self.pipelines.get(&running.pipeline)
-                {
-                    // A full queue means that a sync is due anyway.
-                    let _ = pipeline.resync.try_send(());
+                if let Some(running) = self.running.remove(&key) {
+                    self.pass_on(key, end, running);
                 }
                 Ok(())
             }
-            Err(error) if error.is_cancelled() => {
-                self.running.retain(|_, r| r.task != error.id());
-                Ok(())
-            }
             Err(error) => {
-                let lease = self
-                    .running
-                    .iter()
-                    .find(|(_, r)| r.task == error.id())
-                    .map(|(k, _)| k.to_string());
+                let ended = self.running.iter().find(|(_, r)| r.task == error.id());
+                let ended = ended.map(|(key, running)| (key.clone(), running.pipeline.clone()));
+                if let Some((key, pipeline)) = &ended {
+                    self.running.remove(key);
+                    if error.is_cancelled() {
+                        self.want(Wanted::mine(key.clone(), pipeline.clone()));
+                    }
+                }
+                if error.is_cancelled() {
+                    return Ok(());
+                }
                 Err(Died::Task {
-                    task: lease.unwrap_or_default(),
+                    task: ended.map(|(key, _)| key.to_string()).unwrap_or_default(),
                     reason: error.to_string(),
                 })
             }
+        }
+    }
+
+    /// Who reads on after a consumer's end.
+    fn pass_on(&mut self, key: LeaseKey, end: End, running: Running) {
+        let now = self.clock.now();
+        let note = |lease, counter, to| Note {
+            lease,
+            owner: None,
+            counter,
+            to,
+        };
+        match (end, running.leaving) {
+            (End::Released { counter, .. }, Some(Successor::Worker(to))) => {
+                let is_there = self
+                    .fleet
+                    .observer
+                    .others()
+                    .any(|row| row.id == to && !row.draining);
+                let to = match is_there {
+                    true => Some(to),
+                    false => self.shares(false).give(&running.pipeline),
+                };
+                if let Some(to) = to {
+                    self.metrics
+                        .leases_handed_over
+                        .with_label_values(&[&running.pipeline])
+                        .inc();
+                    self.board.post(note(key, counter, to), now);
+                    self.say_news();
+                }
+            }
+            (End::ShardEnd { children }, leaving) => {
+                if children.is_empty() {
+                    // The child of a merge, or one that is not listed yet: the shard sync finds it.
+                    if let Some(pipeline) = self.pipelines.get_mut(&running.pipeline) {
+                        pipeline.tells_until = now + CHILDREN_TOLD;
+                        // A full queue: one is under way.
+                        let _ = pipeline.orders.try_send(self.scanned.clone());
+                        self.schedule.scan_by(now + TICK);
+                    }
+                }
+                // The owner of a parent takes its children first, unless it is leaving.
+                for child in children {
+                    let to = match leaving.is_some() {
+                        true => self.shares(false).give(&running.pipeline),
+                        false => None,
+                    };
+                    match to {
+                        Some(to) => {
+                            self.board.post(note(child, 0, to), now);
+                            self.say_news();
+                        }
+                        None => {
+                            let note = note(child, 0, self.fleet.me.clone());
+                            self.want(Wanted::noted(note, running.pipeline.clone()));
+                        }
+                    }
+                }
+            }
+            (End::Released { .. } | End::Undone | End::Lost | End::Fenced, _) => {}
         }
     }
 
@@ -80,10 +142,15 @@ impl Life {
         Err(Died::Task { task, reason })
     }
 
-    /// Removes the rows of workers long gone.
-    pub(super) async fn tidy(&mut self, leases: &[Lease]) {
+    /// Removes what nobody needs any more: the rows of workers long gone, and what removed pipelines left.
+    /// One worker does it for all.
+    pub(super) async fn tidy(&mut self) {
+        if !self.is_first() {
+            return;
+        }
         let now = self.clock.now();
-        let rows = self.fleet.observer.removable(leases);
+        let scanned = self.scanned.clone();
+        let rows = self.fleet.observer.removable(&scanned.leases);
         self.removable.retain(|id, _| rows.iter().any(|r| r.id == *id));
         for row in rows {
             let since = *self.removable.entry(row.id.clone()).or_insert(now);
@@ -91,69 +158,6 @@ impl Life {
                 self.fleet.delete_worker(&row.id, row.heartbeat).await;
             }
         }
-    }
-
-    /// Leases that are this worker's by the table and have no task here: a take without an answer, an ended
-    /// task. Released, so that nobody needs to wait for this worker's end to be noticed.
-    async fn disown_leftovers(&mut self) {
-        let Ok(leases) = self.fleet.scan_leases().await else {
-            return;
-        };
-        let mine =
-            |l: &Lease| l.owner.as_ref() == Some(&self.fleet.me) && l.checkpoint != Checkpoint::ShardEnd;
-        for lease in leases.into_iter().filter(mine) {
-            self.vitals.coordinator.mark(self.clock.now());
-            warn!(lease = %lease.key, "released a lease without a task");
-            self.leases.disown(lease).await;
-        }
-    }
-
-    /// Stops reading, lets every consumer finish, and leaves. Bounded: a consumer's own limit, then ours.
-    pub(super) async fn drain(&mut self) -> Result<Ended, Died> {
-        info!(
-            leases = self.running.len(),
-            "draining: no more reads; delivering what is in flight"
-        );
-        self.readiness.drain();
-        self.vitals.say(|says| says.draining = true);
-        self.drain.stop();
-        let clock = self.clock.clone();
-        let fence = self.leases.fence().clone();
-        let until = clock.now() + self.settings.drain_timeout;
-        let mut repeats = false;
-        while !self.consumers.is_empty() && clock.now() < until {
-            self.vitals.coordinator.mark(clock.now());
-            if fence.check().is_err() {
-                return Err(Died::DrainIncomplete);
-            }
-            let left = until.since(clock.now()).min(TICK);
-            // As in `live`.
-            tokio::select! {
-                biased;
-                Some(ended) = self.consumers.join_next_with_id() => {
-                    if let Ok((_, (_, end))) = &ended {
-                        repeats |= !matches!(end, End::ShardEnd | End::Released { drained: true });
-                    }
-                    self.consumer_ended(ended)?;
-                }
-                Some(service) = self.services.join_next_with_id() => self.service_ended(service, true)?,
-                () = clock.sleep(left) => {}
-            }
-        }
-        if self.consumers.is_empty() {
-            self.disown_leftovers().await;
-            self.fleet.leave().await;
-        } else {
-            warn!(
-                leases = self.running.len(),
-                "the drain hit its limit; these leases are taken over as a dead worker's"
-            );
-            repeats = true;
-        }
-        if repeats {
-            return Err(Died::DrainIncomplete);
-        }
-        info!("drained");
-        Ok(Ended::Drained)
+        self.remove_unlisted(&scanned).await;
     }
 }

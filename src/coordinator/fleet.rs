@@ -1,15 +1,16 @@
 //! The worker's requests to the fleet table, one attempt each: the loop that calls them repeats.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::clock::{Clock, timeout};
+use crate::clock::{Clock, Timestamp, timeout};
 use crate::lease::heartbeat::Times;
 use crate::lease::plan::{Observer, Scanned, Suspect};
-use crate::lease::{Lease, SharedTable, TableError, WorkerId, Written};
+use crate::lease::{Expected, Lease, PipelineRow, SharedTable, StreamRow, TableError, WorkerId, Written};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 
@@ -28,6 +29,8 @@ pub(super) struct Fleet {
     readiness: Readiness,
     /// Requests that failed since the last that went well.
     failures: AtomicU32,
+    /// Workers whose eviction was asked for and not answered.
+    tried: BTreeSet<WorkerId>,
 }
 
 impl Fleet {
@@ -49,6 +52,7 @@ impl Fleet {
             metrics,
             readiness,
             failures: AtomicU32::new(0),
+            tried: BTreeSet::new(),
         }
     }
 
@@ -68,6 +72,22 @@ impl Fleet {
         ))
     }
 
+    pub(super) fn table(&self) -> SharedTable {
+        self.table.clone()
+    }
+
+    /// Reads the streams' rows. The error has been told.
+    pub(super) async fn scan_streams(&self) -> Result<Vec<StreamRow>, ()> {
+        self.bounded("reading the streams' rows", 1, self.table.streams())
+            .await
+    }
+
+    /// Reads what was written down of the pipelines. The error has been told.
+    pub(super) async fn pipelines(&self) -> Result<Vec<PipelineRow>, ()> {
+        self.bounded("reading the pipelines' rows", 1, self.table.pipelines())
+            .await
+    }
+
     /// Reads all leases. The error has been told.
     pub(super) async fn scan_leases(&mut self) -> Result<Vec<Lease>, ()> {
         let started = self.clock.now();
@@ -84,26 +104,28 @@ impl Fleet {
         Ok(leases)
     }
 
-    /// Writes the certificate that a worker is dead (rule 4). `true`: its leases are free now.
+    /// Writes the certificate that a worker is dead (rule 4). `true`: this worker wrote it.
     pub(super) async fn evict(&mut self, suspect: &Suspect) -> bool {
         let asked = self.table.evict(&suspect.id, suspect.heartbeat);
         let Ok(written) = self.bounded("evicting a dead worker", 1, asked).await else {
+            self.tried.insert(suspect.id.clone());
             return false;
         };
-        let gone = match written {
+        // An attempt of mine that was not answered may be the one that was applied.
+        let tried = self.tried.remove(&suspect.id);
+        let (gone, mine) = match written {
             Written::Applied => {
                 info!(worker = %suspect.id, "evicted a worker whose heartbeat stood still");
                 self.metrics.evictions.with_label_values::<&str>(&[]).inc();
-                true
+                (true, true)
             }
-            // Another was faster, or my own first attempt went through.
-            Written::Refused(Some(row)) => row.evicted || row.tombstone,
-            Written::Refused(None) => false,
+            Written::Refused(Some(row)) => (row.evicted || row.tombstone, row.evicted && tried),
+            Written::Refused(None) => (false, false),
         };
         if gone {
             self.observer.evicted(&suspect.id);
         }
-        gone
+        mine
     }
 
     pub(super) async fn delete_worker(&self, id: &WorkerId, heartbeat: u64) {
@@ -135,6 +157,44 @@ impl Fleet {
                 return;
             }
         }
+    }
+
+    /// Deletes a lease as it was seen. `false`: it has changed, or the table did not answer.
+    pub(super) async fn delete_lease(&self, lease: &Lease) -> bool {
+        let expected = Expected {
+            owner: lease.owner.clone(),
+            counter: lease.counter,
+        };
+        let asked = self.table.delete_lease(&lease.key, &expected);
+        matches!(
+            self.bounded("removing a lease", 1, asked).await,
+            Ok(Written::Applied | Written::Refused(None))
+        )
+    }
+
+    /// Writes down since when nobody runs a pipeline, or that somebody does.
+    pub(super) async fn unlist_pipeline(&self, name: &str, since: Option<Timestamp>) {
+        // A failure leaves it to the next round.
+        let _ = self
+            .bounded(
+                "writing a pipeline's row",
+                1,
+                self.table.unlist_pipeline(name, since),
+            )
+            .await;
+    }
+
+    /// Deletes what is left of a pipeline beside its leases.
+    pub(super) async fn delete_pipeline(&self, name: &str, streams: &[StreamRow]) {
+        for row in streams.iter().filter(|row| row.pipeline == name) {
+            let asked = self.table.delete_stream(name, &row.arn);
+            if self.bounded("removing a stream's row", 1, asked).await.is_err() {
+                return;
+            }
+        }
+        let _ = self
+            .bounded("removing a pipeline's row", 1, self.table.delete_pipeline(name))
+            .await;
     }
 
     async fn bounded<T>(

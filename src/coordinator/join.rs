@@ -1,6 +1,6 @@
 //! How a life begins: the worker's row, the fence, and the services.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -9,23 +9,27 @@ use tracing::{info, warn};
 
 use super::fleet::Fleet;
 use super::sync::Syncer;
-use super::{Life, PipelineLife, Service, Worker};
+use super::takes::Takes;
+use super::{Life, PipelineLife, Schedule, Service, Worker};
 use crate::backoff::Backoff;
 use crate::clock::{Monotonic, Progress, timeout};
 use crate::consumer;
 use crate::consumer::budget::Budget;
+use crate::lease::duty::Duty;
 use crate::lease::fence::Fence;
 use crate::lease::heartbeat::{Heartbeat, Times, Vitals, is_mine};
 use crate::lease::held::Leases;
+use crate::lease::notes::Board;
 use crate::lease::plan::Observer;
 use crate::lease::{WorkerId, WorkerRow, Written};
 use crate::logs::sink::{Sink, SinkSettings};
 use crate::readiness::Latch;
-use crate::shutdown::{self, Stop};
+use crate::shutdown::Stop;
 
 impl Life {
-    /// Writes the worker's row and starts the services. `None`: a stop was wished before.
-    pub(super) async fn join(worker: &mut Worker, mut stop: Stop) -> Option<Life> {
+    /// Writes the worker's row and starts the services. `before`: the id that was fenced, whose leases are
+    /// to be made known. `None`: a stop was wished before.
+    pub(super) async fn join(worker: &mut Worker, before: Option<WorkerId>, mut stop: Stop) -> Option<Life> {
         let times = Times::of(worker.settings.lease_duration);
         let clock = worker.clock.clone();
         let held = worker.pipelines.iter().map(|p| (p.name.clone(), 0)).collect();
@@ -81,10 +85,16 @@ impl Life {
         worker.readiness.solved("state tables");
         worker.readiness.open(Latch::Heartbeat);
         info!(worker = %row.id, application = %worker.settings.application, "joined the fleet");
-        Some(Self::start(worker, row, since, times))
+        Some(Self::start(worker, row, since, times, before))
     }
 
-    fn start(worker: &mut Worker, row: WorkerRow, since: Monotonic, times: Times) -> Life {
+    fn start(
+        worker: &mut Worker,
+        row: WorkerRow,
+        since: Monotonic,
+        times: Times,
+        before: Option<WorkerId>,
+    ) -> Life {
         let clock = worker.clock.clone();
         let settings = worker.settings.clone();
         let fence = Fence::new(clock.clone(), times.fence, since);
@@ -92,6 +102,7 @@ impl Life {
         coordinator.mark(clock.now());
         let vitals = Arc::new(Vitals::new(coordinator));
         let me = row.id.clone();
+        let row_id = row.id.clone();
         let mut leases = Leases::new(
             worker.table.clone(),
             me.clone(),
@@ -142,7 +153,7 @@ impl Life {
             let task = services.spawn(async move { Service::Router(router.run().await) });
             service_names.insert(task.id(), format!("log writers of {}", pipeline.name));
 
-            let (resync, resync_rx) = mpsc::channel(1);
+            let (orders, ordered) = mpsc::channel(1);
             let largest = pipeline.source.largest_answer();
             let budget = Budget::new(share, largest, &pipeline.name, worker.metrics.clone());
             let shared = Arc::new(consumer::Pipeline {
@@ -166,7 +177,7 @@ impl Life {
                 leases.fork(Progress::default()),
                 worker.rng.fork(),
                 synced_tx.clone(),
-                resync_rx,
+                ordered,
             );
             let task = services.spawn(async move {
                 syncer.run().await;
@@ -178,11 +189,16 @@ impl Life {
                 PipelineLife {
                     consumer: shared,
                     last: None,
-                    resync,
+                    orders,
+                    looked: false,
+                    round_due: clock.now(),
+                    rounds: 0,
+                    paused: false,
+                    tells_until: clock.now(),
+                    unheld: None,
                 },
             );
         }
-        let (drain, draining) = shutdown::channel();
         let observer = Observer::new(me.clone(), times.takeover, settings.foreign_watch);
         Life {
             fleet: Fleet::new(
@@ -203,15 +219,18 @@ impl Life {
             service_names,
             consumers: JoinSet::new(),
             running: BTreeMap::new(),
-            drain,
-            draining,
+            takes: Takes::default(),
+            board: Board::new(row_id.clone()),
+            duty: Duty::default(),
+            schedule: Schedule::new(clock.now()),
+            estates: before.into_iter().collect(),
             synced,
             metrics: worker.metrics.clone(),
             readiness: worker.readiness.clone(),
             settings,
             clock,
             removable: BTreeMap::new(),
-            seen: BTreeSet::new(),
+            scanned: Arc::default(),
             standing_by: false,
         }
     }

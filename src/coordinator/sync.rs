@@ -1,8 +1,9 @@
 //! The shard sync of one pipeline: a lease for every shard, and none for ever.
 //!
-//! Owns the stream rows and the creation and removal of leases that nobody holds. Lists all shards
-//! periodically, because a shard's end does not always show its children. Every write is conditional, so
-//! that two syncs at once are harmless.
+//! Owns the stream rows and the creation and removal of leases that nobody holds. The coordinator orders
+//! one when it is the pipeline's caretaker and a round is due (a shard's end does not always show its
+//! children), at a first start, and at a shard's end without known children. Every write is conditional,
+//! so that two syncs at once are harmless.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
+use super::Scan;
 use super::fleet::SCAN_FACTOR;
 use crate::backoff::Backoff;
 use crate::clock::{Timestamp, timeout};
@@ -37,9 +39,56 @@ pub(super) struct Synced {
     pub(super) starts: BTreeMap<StreamArn, ResolvedStart>,
     /// Leases were created or removed.
     pub(super) changed: bool,
+    /// The sync looked at everything it had to.
+    pub(super) finished: bool,
+    /// It comes from this worker's own sync, not from what another has written down.
+    own: bool,
 }
 
 impl Synced {
+    /// What the streams' rows tell of a pipeline whose shards another worker syncs. Listings of an earlier
+    /// sync of this worker's stay; all of it stays for the `caretaker`, who knows more.
+    pub(super) fn known(
+        pipeline: &str,
+        rows: &[StreamRow],
+        caretaker: bool,
+        before: Option<Self>,
+    ) -> Option<Self> {
+        // A table of one name in two regions or accounts: only who asks the source can tell which is meant.
+        let places: BTreeSet<_> = rows
+            .iter()
+            .filter(|row| row.pipeline == pipeline)
+            .map(|row| (row.arn.region(), row.arn.account()))
+            .collect();
+        if places.len() != 1 || (caretaker && before.as_ref().is_some_and(|b| b.own)) {
+            return before;
+        }
+        let mut listings: BTreeMap<StreamArn, Option<ShardListing>> = before
+            .map(|b| b.streams.into_iter().collect())
+            .unwrap_or_default();
+        let rows: BTreeMap<(Option<&str>, &StreamArn), &StreamRow> = rows
+            .iter()
+            .filter(|row| row.pipeline == pipeline)
+            .map(|row| ((row.arn.label(), &row.arn), row))
+            .collect();
+        Some(Self {
+            pipeline: pipeline.to_owned(),
+            streams: rows
+                .values()
+                .map(|row| (row.arn.clone(), listings.remove(&row.arn).flatten()))
+                .collect(),
+            starts: rows.values().map(|row| (row.arn.clone(), row.start)).collect(),
+            changed: false,
+            finished: true,
+            own: false,
+        })
+    }
+
+    /// The streams whose start is known.
+    pub(super) fn known_streams(&self) -> BTreeSet<StreamArn> {
+        self.starts.keys().cloned().collect()
+    }
+
     /// The time before which the records of a lease are dropped, if its stream has one.
     pub(super) fn start_of(&self, lease: &Lease) -> Option<Timestamp> {
         match self.starts.get(lease.stream.as_ref()?)? {
@@ -49,8 +98,13 @@ impl Synced {
     }
 
     /// The leases among `leases`, all of this pipeline, that may be read now. `seen` are the keys of the
-    /// scan before: see [`lineage::startable`].
-    pub(super) fn startable<'a>(&self, leases: &[&'a Lease], seen: &BTreeSet<LeaseKey>) -> Vec<&'a Lease> {
+    /// scan before, `begun` tells which were read before: see [`lineage::startable`].
+    pub(super) fn startable<'a>(
+        &self,
+        leases: &[&'a Lease],
+        seen: &BTreeSet<LeaseKey>,
+        begun: impl Fn(&Lease) -> bool,
+    ) -> Vec<&'a Lease> {
         let family = lineage::Family::of(leases.iter().copied());
         let listed: Vec<_> = self
             .streams
@@ -60,7 +114,7 @@ impl Synced {
         leases
             .iter()
             .copied()
-            .filter(|lease| self.lets_start(lease, seen.contains(&lease.key), &family, &listed))
+            .filter(|lease| self.lets_start(lease, seen.contains(&lease.key), begun(lease), &family, &listed))
             .collect()
     }
 
@@ -68,6 +122,7 @@ impl Synced {
         &self,
         lease: &Lease,
         seen: bool,
+        begun: bool,
         family: &lineage::Family<'_>,
         listed: &[Option<BTreeSet<&ShardId>>],
     ) -> bool {
@@ -78,7 +133,7 @@ impl Synced {
         // Otherwise a stream that this pipeline does not read (any more).
         let Some(at) = at else { return false };
         let earlier = self.streams[..at].iter().map(|(arn, _)| arn);
-        match lineage::startable(lease, seen, family, listed[at].as_ref(), earlier) {
+        match lineage::startable(lease, seen, begun, family, listed[at].as_ref(), earlier) {
             Ok(()) => true,
             Err(Waiting::Ended) => false,
             Err(why) => {
@@ -108,7 +163,7 @@ pub(super) struct Syncer {
     leases: Leases,
     rng: fastrand::Rng,
     found: mpsc::UnboundedSender<Synced>,
-    again: mpsc::Receiver<()>,
+    orders: mpsc::Receiver<Arc<Scan>>,
     last: Synced,
     other_start_told: bool,
     /// The last complete listings of each stream, newest at the back.
@@ -122,7 +177,7 @@ impl Syncer {
         leases: Leases,
         rng: fastrand::Rng,
         found: mpsc::UnboundedSender<Synced>,
-        again: mpsc::Receiver<()>,
+        orders: mpsc::Receiver<Arc<Scan>>,
     ) -> Self {
         let last = Synced {
             pipeline: pipeline.config.name.clone(),
@@ -134,31 +189,30 @@ impl Syncer {
             leases,
             rng,
             found,
-            again,
+            orders,
             last,
             other_start_told: false,
             listings: BTreeMap::new(),
         }
     }
 
-    /// Syncs at once, then periodically and when asked to. Ends with the worker's life.
+    /// Syncs when ordered to, and repeats a sync that failed. Ends with the worker's life.
     pub(super) async fn run(mut self) {
         let clock = self.pipeline.clock.clone();
         let part = format!("source of {}", self.pipeline.config.name);
         let mut backoff = Backoff::default();
+        let Some(mut order) = self.orders.recv().await else {
+            return;
+        };
         while self.leases.fence().check().is_ok() {
-            let wait = match timeout(&*clock, SYNC_TIMEOUT, self.sync())
+            let again = match timeout(&*clock, SYNC_TIMEOUT, self.sync(&order))
                 .await
                 .unwrap_or(Err(SyncError::Slow("a sync")))
             {
                 Ok(()) => {
                     backoff.reset();
                     self.readiness.solved(&part);
-                    self.pipeline
-                        .config
-                        .source
-                        .sync_interval
-                        .mul_f64(0.9 + 0.2 * self.rng.f64())
+                    None
                 }
                 // Nothing failed: a person should know, and the next look is due as ever.
                 Err(SyncError::Source(error @ SourceError::NoStream(_))) => {
@@ -166,10 +220,12 @@ impl Syncer {
                     if self.readiness.problem(&part, error.to_string()) {
                         warn!(pipeline = %self.pipeline.config.name, "{error}");
                     }
-                    self.pipeline.config.source.sync_interval
+                    self.last.finished = true;
+                    None
                 }
                 Err(error) => {
                     self.last.changed = false;
+                    self.last.finished = false;
                     self.readiness.problem(&part, error.to_string());
                     if let SyncError::Source(error) = &error {
                         let labels = [self.pipeline.config.name.as_str(), error.class()];
@@ -182,7 +238,7 @@ impl Syncer {
                     if (backoff.failures() + 1).is_power_of_two() {
                         warn!(pipeline = %self.pipeline.config.name, %error, "the shard sync failed; repeating");
                     }
-                    backoff.next(&mut self.rng) + Duration::from_millis(200)
+                    Some(backoff.next(&mut self.rng) + Duration::from_millis(200))
                 }
             };
             // A failed first sync is told too: the pipeline was looked at, the problem stands in /readyz.
@@ -190,15 +246,22 @@ impl Syncer {
                 return;
             }
             // Cancel-safe: recv keeps its queue, a sleep is no loss.
-            tokio::select! {
-                biased;
-                Some(()) = self.again.recv() => {}
-                () = clock.sleep(wait) => {}
+            let next = match again {
+                None => self.orders.recv().await,
+                Some(wait) => tokio::select! {
+                    biased;
+                    next = self.orders.recv() => next,
+                    () = clock.sleep(wait) => Some(order),
+                },
+            };
+            match next {
+                Some(next) => order = next,
+                None => return,
             }
         }
     }
 
-    async fn sync(&mut self) -> Result<(), SyncError> {
+    async fn sync(&mut self, scan: &Scan) -> Result<(), SyncError> {
         let name = self.pipeline.config.name.clone();
         // A table without a stream, and one that was deleted, may still have had one: for a day it can be
         // read to its end.
@@ -210,6 +273,8 @@ impl Syncer {
             Err(error) => return Err(error.into()),
         };
         let mut rows: BTreeMap<StreamArn, StreamRow> = BTreeMap::new();
+        // Read now, after the question above, whatever the age of the scan: a stream that was known to
+        // anybody before the current one was enabled must be known here.
         for row in self
             .table_rows()
             .await?
@@ -231,14 +296,20 @@ impl Syncer {
                 .into());
         }
 
-        let mut leases = self.table_leases().await?;
+        let mut leases = self.leases_of(scan);
         let mut changed = false;
         let mut streams = Vec::new();
         let mut starts = BTreeMap::new();
         for (at, arn) in arns.iter().enumerate() {
             let is_current = current.as_ref() == Some(arn);
             let in_use = leases.values().any(|l| l.stream.as_ref() == Some(arn));
-            if !is_current && !in_use && rows.get(arn).is_some_and(|r| r.complete) {
+            // A scan reads the streams' rows before the leases: of a stream that was complete by then it
+            // shows every lease there is.
+            let was_complete = scan
+                .streams
+                .iter()
+                .any(|r| r.pipeline == name && r.arn == *arn && r.complete);
+            if !is_current && !in_use && was_complete {
                 continue; // read to its end and tidied away
             }
             let listing = match self.pipeline.source.list_shards(arn).await {
@@ -281,6 +352,8 @@ impl Syncer {
             streams,
             starts,
             changed,
+            finished: true,
+            own: true,
         };
         match none {
             Some(error) => Err(error.into()),
@@ -485,14 +558,9 @@ impl Syncer {
             .await
     }
 
-    async fn table_leases(&self) -> Result<lineage::Leases, SyncError> {
-        let leases = self
-            .ask("the lease table", SCAN_FACTOR, self.pipeline.table.leases())
-            .await?;
-        Ok(leases
-            .into_iter()
-            .filter(|l| self.pipeline.keys.pipeline_of(l) == Some(&self.pipeline.config.name))
-            .map(|l| (l.key.clone(), l))
-            .collect())
+    fn leases_of(&self, scan: &Scan) -> lineage::Leases {
+        let own = |l: &&Lease| self.pipeline.keys.pipeline_of(l) == Some(&self.pipeline.config.name);
+        let leases = scan.leases.iter().filter(own);
+        leases.map(|l| (l.key.clone(), l.clone())).collect()
     }
 }

@@ -1,151 +1,332 @@
-//! From the plan to running consumers.
+//! From a lease that this worker should have to a running consumer.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::task::{JoinError, JoinSet};
-use tracing::info;
+use tracing::{debug, info};
 
-use super::{Died, Life, Running};
-use crate::clock::Progress;
+use super::sync::Synced;
+use super::{Died, Life, Running, Successor};
+use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::consumer;
-use crate::lease::fence::Fenced;
-use crate::lease::held::LeaseError;
-use crate::lease::plan::{self, LeaseAction, View};
-use crate::lease::{Lease, LeaseKey, WorkerId};
-use crate::shutdown::Stop;
+use crate::lease::held::{HeldLease, LeaseError, Leases};
+use crate::lease::plan::From;
+use crate::lease::{Checkpoint, Lease, LeaseKey, Note, SharedTable, StreamRow, WorkerId};
+use crate::shutdown;
+use crate::stream::StreamArn;
 
 /// Takes under way at once.
-const TAKES_AT_ONCE: usize = 16;
+const TAKES_AT_ONCE: usize = 32;
+/// A take without an answer is settled by another look so much later.
+const SETTLE: Duration = Duration::from_secs(1);
 
-/// What became of a take.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Took {
-    Done,
-    /// The lease was not as scanned: look again.
-    Contested,
-    /// Perhaps taken: look again.
-    NoAnswer,
+/// A lease that this worker should take.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    key: LeaseKey,
+    pipeline: String,
+    claim: Claim,
+    /// Whose it was, if a scan or an earlier look has told.
+    from: Option<From>,
+    not_before: Option<Monotonic>,
 }
 
-type Taken = (
-    Result<crate::lease::held::HeldLease, LeaseError>,
-    Lease,
-    plan::From,
-);
+/// What the lease must look like to be taken. One that is this worker's by the table always may be.
+#[derive(Clone, Debug)]
+enum Claim {
+    /// As a scan showed it.
+    Seen(Box<Lease>),
+    /// As somebody who knows it tells.
+    Noted { owner: Option<WorkerId>, counter: u64 },
+    /// This worker's own, without a task.
+    Mine,
+}
+
+impl Wanted {
+    pub(super) fn seen(lease: Lease, from: From, pipeline: String) -> Self {
+        Self {
+            key: lease.key.clone(),
+            pipeline,
+            claim: Claim::Seen(Box::new(lease)),
+            from: Some(from),
+            not_before: None,
+        }
+    }
+
+    pub(super) fn noted(note: Note, pipeline: String) -> Self {
+        Self {
+            key: note.lease,
+            pipeline,
+            claim: Claim::Noted {
+                owner: note.owner,
+                counter: note.counter,
+            },
+            from: None,
+            not_before: None,
+        }
+    }
+
+    pub(super) fn mine(key: LeaseKey, pipeline: String) -> Self {
+        Self {
+            key,
+            pipeline,
+            claim: Claim::Mine,
+            from: Some(From::Own),
+            not_before: None,
+        }
+    }
+
+    fn admits(&self, lease: &Lease, me: &WorkerId) -> bool {
+        let as_told = match &self.claim {
+            Claim::Seen(seen) => lease.owner == seen.owner && lease.counter == seen.counter,
+            Claim::Noted { owner, counter } => lease.owner == *owner && lease.counter == *counter,
+            Claim::Mine => false,
+        };
+        let is_mine = lease.owner.as_ref() == Some(me);
+        (as_told || is_mine) && lease.checkpoint != Checkpoint::ShardEnd
+    }
+}
+
+/// The takes that are waiting or under way.
+#[derive(Default)]
+pub(super) struct Takes {
+    queue: VecDeque<Wanted>,
+    /// With the pipeline of each.
+    keys: BTreeMap<LeaseKey, String>,
+    pub(super) tasks: JoinSet<Taken>,
+}
+
+impl Takes {
+    pub(super) fn has(&self, key: &LeaseKey) -> bool {
+        self.keys.contains_key(key)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub(super) fn pipelines(&self) -> impl Iterator<Item = &String> {
+        self.keys.values()
+    }
+
+    /// Drops what has not begun of a pipeline.
+    pub(super) fn forget(&mut self, pipeline: &str) {
+        for wanted in self.queue.iter().filter(|wanted| wanted.pipeline == pipeline) {
+            self.keys.remove(&wanted.key);
+        }
+        self.queue.retain(|wanted| wanted.pipeline != pipeline);
+    }
+
+    /// Drops all that has not begun.
+    pub(super) fn forget_all(&mut self) {
+        for wanted in self.queue.drain(..) {
+            self.keys.remove(&wanted.key);
+        }
+    }
+}
+
+/// What became of a take.
+pub(super) struct Taken {
+    wanted: Wanted,
+    outcome: Outcome,
+}
+
+enum Outcome {
+    /// The lease as it was before, and the streams' rows if its own was not known yet.
+    Held {
+        held: HeldLease,
+        before: Lease,
+        streams: Vec<StreamRow>,
+    },
+    /// It is not as it was told any more: another worker was faster, or nothing is left to read.
+    Gone,
+    /// Perhaps taken: look again.
+    NoAnswer,
+    Fenced,
+}
 
 impl Life {
-    /// Plans over a scan of the leases, and takes what the plan names. `true`: look again soon.
-    pub(super) async fn act(&mut self, leases: &[Lease], stop: &Stop) -> Result<bool, Died> {
-        let mut startable = Vec::new();
-        for (name, pipeline) in &self.pipelines {
-            let Some(synced) = &pipeline.last else { continue };
-            let own: Vec<&Lease> = leases
-                .iter()
-                .filter(|l| self.settings.keys.pipeline_of(l) == Some(name))
-                .collect();
-            startable.extend(synced.startable(&own, &self.seen));
+    pub(super) fn want(&mut self, wanted: Wanted) {
+        let is_paused = self.pipelines.get(&wanted.pipeline).is_none_or(|p| p.paused);
+        if is_paused || self.running.contains_key(&wanted.key) || self.takes.has(&wanted.key) {
+            return;
         }
-        let seen: BTreeSet<LeaseKey> = leases.iter().map(|l| l.key.clone()).collect();
-        // What was seen for the first time may have waited for that alone: look again soon.
-        let fresh = !seen.is_subset(&self.seen);
-        let held_by_others = startable.len();
-        let running: BTreeSet<LeaseKey> = self.running.keys().cloned().collect();
-        let view = View {
-            startable,
-            running: &running,
-            observer: &self.fleet.observer,
-        };
-        let actions = plan::plan(&view, &self.fleet.me);
-        self.seen = seen;
-        let stands_by = held_by_others > 0 && running.is_empty() && actions.is_empty();
-        if stands_by && !self.standing_by {
-            info!(
-                shards = held_by_others,
-                "standing by: other workers hold the leases of all shards there are to read"
-            );
-        }
-        self.standing_by = stands_by;
+        self.takes
+            .keys
+            .insert(wanted.key.clone(), wanted.pipeline.clone());
+        self.takes.queue.push_back(wanted);
+    }
 
-        let mut takes = JoinSet::new();
-        let (mut contested, mut silent) = (fresh, false);
-        for action in actions {
-            let LeaseAction::Take(lease, from) = action;
-            if takes.len() >= TAKES_AT_ONCE {
-                let took = self.taken(takes.join_next().await)?;
-                silent |= took == Took::NoAnswer;
-                contested |= took != Took::Done;
+    pub(super) fn start_takes(&mut self) {
+        let now = self.clock.now();
+        for _ in 0..self.takes.queue.len() {
+            if self.takes.tasks.len() >= TAKES_AT_ONCE {
+                return;
             }
-            // What is not taken now is at the next look; with a table in trouble, or a stop, no more of it.
-            if silent || stop.is_wished() {
-                break;
+            let Some(wanted) = self.takes.queue.pop_front() else {
+                return;
+            };
+            if wanted.not_before.is_some_and(|at| now < at) {
+                self.takes.queue.push_back(wanted);
+                continue;
             }
-            let mut handle = self.leases.fork(Progress::default());
-            takes.spawn(async move { (handle.take(lease.clone()).await, lease, from) });
+            let pipeline = self.pipelines.get(&wanted.pipeline);
+            let known = pipeline
+                .and_then(|p| p.last.as_ref())
+                .map(|synced| synced.known_streams());
+            let taking = Taking {
+                leases: self.leases.fork(Progress::default()),
+                table: self.fleet.table(),
+                clock: self.clock.clone(),
+                limit: self.times.request,
+                me: self.fleet.me.clone(),
+                known: known.unwrap_or_default(),
+            };
+            self.takes.tasks.spawn(taking.run(wanted));
         }
-        while let Some(taken) = takes.join_next().await {
-            contested |= self.taken(Some(taken))? != Took::Done;
-        }
-        Ok(contested)
     }
 
     /// Starts the consumer of a lease just taken.
-    fn taken(&mut self, taken: Option<Result<Taken, JoinError>>) -> Result<Took, Died> {
-        self.vitals.coordinator.mark(self.clock.now());
-        let (taken, lease, from) = match taken {
-            None => return Ok(Took::Done),
-            Some(Ok(taken)) => taken,
-            Some(Err(error)) => {
+    pub(super) fn taken(&mut self, taken: Result<Taken, JoinError>) -> Result<(), Died> {
+        let Taken { mut wanted, outcome } = match taken {
+            Ok(taken) => taken,
+            Err(error) => {
                 return Err(Died::Task {
                     task: "take".to_owned(),
                     reason: error.to_string(),
                 });
             }
         };
-        let name = self
-            .settings
-            .keys
-            .pipeline_of(&lease)
-            .unwrap_or_default()
-            .to_owned();
-        match taken {
-            Ok(held) => {
-                info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, from = from.as_str(), previous = lease.owner.as_ref().map(WorkerId::as_str), "took the lease");
-                self.metrics
-                    .leases_taken
-                    .with_label_values(&[&name, from.as_str()])
-                    .inc();
-                let Some(pipeline) = self.pipelines.get(&name) else {
-                    return Ok(Took::Done);
-                };
-                let start = pipeline.last.as_ref().and_then(|synced| synced.start_of(&lease));
-                let progress = Progress::default();
-                progress.mark(self.clock.now());
-                let consumer = consumer::run(
-                    pipeline.consumer.clone(),
-                    self.leases.fork(progress.clone()),
-                    held,
-                    start,
-                    progress.clone(),
-                    self.draining.clone(),
-                    self.rng.fork(),
-                );
-                let key = lease.key.clone();
-                let abort = self.consumers.spawn(async move { (key, consumer.await) });
-                let task = abort.id();
-                self.running.insert(
-                    lease.key,
-                    Running {
-                        task,
-                        abort,
-                        progress,
-                        pipeline: name,
-                    },
-                );
-                Ok(Took::Done)
-            }
-            Err(LeaseError::Lost) => Ok(Took::Contested),
-            Err(LeaseError::Unanswered) => Ok(Took::NoAnswer),
-            Err(LeaseError::Fenced(Fenced)) => Ok(Took::Done),
+        if matches!(outcome, Outcome::NoAnswer) {
+            wanted.not_before = Some(self.clock.now() + SETTLE);
+            self.takes.queue.push_back(wanted);
+            return Ok(());
         }
+        self.takes.keys.remove(&wanted.key);
+        match outcome {
+            Outcome::Held {
+                held,
+                before,
+                streams,
+            } => {
+                if let Some(synced) = self.pipelines.get_mut(&wanted.pipeline).map(|p| &mut p.last)
+                    && !streams.is_empty()
+                {
+                    *synced = Synced::known(&wanted.pipeline, &streams, false, synced.take());
+                }
+                self.read_shard(held, &before, wanted);
+                if self.takes.is_empty() {
+                    // The others see sooner what is held by whom.
+                    self.say_news();
+                }
+            }
+            Outcome::Gone => {
+                debug!(lease = %wanted.key, "the lease is not free any more");
+                if matches!(wanted.claim, Claim::Seen(_)) {
+                    self.look_for_leftovers();
+                }
+            }
+            Outcome::NoAnswer | Outcome::Fenced => {}
+        }
+        Ok(())
+    }
+
+    fn read_shard(&mut self, held: HeldLease, before: &Lease, wanted: Wanted) {
+        let name = wanted.pipeline;
+        let Some(pipeline) = self.pipelines.get(&name) else {
+            return;
+        };
+        let from = wanted.from.unwrap_or(From::Free);
+        info!(lease = %before.key, shard_id = %before.shard, position = %before.checkpoint, from = from.as_str(), previous = before.owner.as_ref().map(WorkerId::as_str), "took the lease");
+        self.metrics
+            .leases_taken
+            .with_label_values(&[&name, from.as_str()])
+            .inc();
+        let start = pipeline.last.as_ref().and_then(|synced| synced.start_of(before));
+        let progress = Progress::default();
+        progress.mark(self.clock.now());
+        let (stop, stopped) = shutdown::channel();
+        let consumer = consumer::run(
+            pipeline.consumer.clone(),
+            self.leases.fork(progress.clone()),
+            held,
+            start,
+            progress.clone(),
+            stopped,
+            self.rng.fork(),
+        );
+        let paused = pipeline.paused;
+        let key = before.key.clone();
+        let abort = self.consumers.spawn(async move { (key, consumer.await) });
+        let task = abort.id();
+        let running = Running {
+            task,
+            abort,
+            progress,
+            pipeline: name,
+            stop,
+            leaving: None,
+        };
+        self.running.insert(before.key.clone(), running);
+        if paused {
+            self.give_up(&before.key, Successor::Nobody);
+        }
+    }
+}
+
+/// One take, on its own.
+struct Taking {
+    leases: Leases,
+    table: SharedTable,
+    clock: Arc<dyn Clock>,
+    limit: Duration,
+    me: WorkerId,
+    known: BTreeSet<StreamArn>,
+}
+
+impl Taking {
+    async fn run(mut self, mut wanted: Wanted) -> Taken {
+        let outcome = self.take(&mut wanted).await.unwrap_or_else(|error| match error {
+            LeaseError::Lost => Outcome::Gone,
+            LeaseError::Unanswered => Outcome::NoAnswer,
+            LeaseError::Fenced(_) => Outcome::Fenced,
+        });
+        Taken { wanted, outcome }
+    }
+
+    async fn take(&mut self, wanted: &mut Wanted) -> Result<Outcome, LeaseError> {
+        let first = wanted.not_before.is_none();
+        let before = match &wanted.claim {
+            Claim::Seen(lease) if first => (**lease).clone(),
+            _ => match self.leases.read(&wanted.key).await? {
+                Some(lease) if wanted.admits(&lease, &self.me) => lease,
+                _ => return Ok(Outcome::Gone),
+            },
+        };
+        wanted.from.get_or_insert(match &before.owner {
+            None => From::Free,
+            Some(owner) if *owner == self.me => From::Own,
+            Some(_) => From::Dead,
+        });
+        let is_known = before
+            .stream
+            .as_ref()
+            .is_none_or(|stream| self.known.contains(stream));
+        let streams = match is_known {
+            true => Vec::new(),
+            // A new stream that another worker has found. Without an answer the lease is left for later.
+            false => match timeout(&*self.clock, self.limit, self.table.streams()).await {
+                Ok(Ok(streams)) => streams,
+                _ => return Err(LeaseError::Unanswered),
+            },
+        };
+        let held = self.leases.take(before.clone()).await?;
+        Ok(Outcome::Held {
+            held,
+            before,
+            streams,
+        })
     }
 }

@@ -143,6 +143,24 @@ impl Leases {
         self.write(&mut held, LeaseChange::Release, None).await
     }
 
+    /// A lease as it stands now; `None` if there is none (any more). Tries for a short time.
+    pub async fn read(&mut self, key: &LeaseKey) -> Result<Option<Lease>, LeaseError> {
+        let until = self.clock.now() + self.request_timeout * 2;
+        let mut backoff = Backoff::default();
+        loop {
+            self.fence.check()?;
+            match timeout(&*self.clock, self.request_timeout, self.table.lease(key)).await {
+                Ok(Ok(lease)) => return Ok(lease),
+                Ok(Err(error)) => self.failed(key, "read", &error, backoff.failures()),
+                Err(_) => self.unanswered(key, "read", backoff.failures()),
+            }
+            if self.clock.now() >= until {
+                return Err(LeaseError::Unanswered);
+            }
+            self.clock.sleep(backoff.next(&mut self.rng)).await;
+        }
+    }
+
     /// Gives up a lease that is this worker's by the table and has no task here. Tries once.
     pub async fn disown(&mut self, lease: Lease) {
         let mut held = HeldLease {
@@ -241,7 +259,7 @@ impl Leases {
             self.readiness.problem(PART, why.clone());
         }
         if (failures + 1).is_power_of_two() {
-            warn!(lease = %key, %error, failures = failures + 1, "the lease table refused to {what}; repeating");
+            warn!(lease = %key, %error, failures = failures + 1, "the lease table failed a {what}; repeating");
         }
     }
 

@@ -7,7 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{Checkpoint, Lease, LeaseKey, WorkerId, WorkerRow};
+use super::share::Shares;
+use super::{Checkpoint, Lease, LeaseKey, Note, WorkerId, WorkerRow};
 use crate::clock::Monotonic;
 
 /// When a scan was asked for and when its answer was there.
@@ -20,8 +21,11 @@ pub struct Scanned {
 /// What an observer thinks of a lease's owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Standing {
-    /// Nobody may touch its leases.
+    /// It has a row. Nobody may touch its leases.
     Live,
+    /// It has none: perhaps it joined after the scan of the rows, perhaps it is foreign and watched. Nobody
+    /// may touch its leases.
+    Unknown,
     /// Evicted, fenced or, for a foreign one, silent for long enough: its leases are free.
     Gone,
 }
@@ -37,10 +41,8 @@ pub struct Observer {
     /// For owners without a worker row: the counters of all their leases, and when they were first seen so.
     foreign: BTreeMap<WorkerId, (BTreeMap<LeaseKey, u64>, Monotonic)>,
     rows: BTreeMap<WorkerId, WorkerRow>,
-    /// When the scan that showed them was asked for.
-    rows_asked: Option<Monotonic>,
-    /// A worker that was live in the scan before is so no more: its leases may be free.
-    freed: bool,
+    /// When the scan that showed them was asked for, and when its answer was there.
+    rows_scanned: Option<Scanned>,
     /// Foreign owners found dead, with the counters that prove it.
     dead_foreign: BTreeMap<WorkerId, BTreeMap<LeaseKey, u64>>,
 }
@@ -61,8 +63,7 @@ impl Observer {
             beats: BTreeMap::new(),
             foreign: BTreeMap::new(),
             rows: BTreeMap::new(),
-            rows_asked: None,
-            freed: false,
+            rows_scanned: None,
             dead_foreign: BTreeMap::new(),
         }
     }
@@ -73,11 +74,8 @@ impl Observer {
     /// only if a scan *started* a take-over time later still shows it (rule 3).
     pub fn workers(&mut self, when: Scanned, rows: Vec<WorkerRow>) -> Vec<Suspect> {
         let rows: BTreeMap<WorkerId, WorkerRow> = rows.into_iter().map(|r| (r.id.clone(), r)).collect();
-        let live = |row: &WorkerRow| !row.evicted && !row.tombstone;
-        let before = self.rows.values().filter(|r| live(r));
-        self.freed = before.into_iter().any(|r| !rows.get(&r.id).is_some_and(live));
         self.rows = rows;
-        self.rows_asked = Some(when.started);
+        self.rows_scanned = Some(when);
         let rows = &self.rows;
         self.beats.retain(|id, _| rows.contains_key(id));
         let mut suspects = Vec::new();
@@ -103,16 +101,28 @@ impl Observer {
         suspects
     }
 
-    /// Whether the last scan of the worker rows showed that a live worker left, fenced itself or was evicted.
-    pub fn freed(&self) -> bool {
-        self.freed
+    /// The worker rows of the last scan.
+    pub fn rows(&self) -> &BTreeMap<WorkerId, WorkerRow> {
+        &self.rows
     }
 
-    /// Whether another worker is draining: its leases will soon be free.
-    pub fn draining(&self) -> bool {
-        self.rows
-            .values()
-            .any(|r| r.id != self.me && r.draining && !r.evicted && !r.tombstone)
+    /// The others that live, as far as the last scan of the worker rows tells.
+    pub fn others(&self) -> impl Iterator<Item = &WorkerRow> {
+        self.rows.values().filter(|r| r.id != self.me && r.is_live())
+    }
+
+    /// The others that are handing their leases over.
+    pub fn drainers(&self) -> impl Iterator<Item = &WorkerRow> {
+        self.others().filter(|r| r.draining)
+    }
+
+    /// Whether the last scan showed a heartbeat of this worker that is at most `age` old. Leases are handed
+    /// to such workers only.
+    pub fn is_fresh(&self, id: &WorkerId, age: Duration) -> bool {
+        match (self.beats.get(id), self.rows_scanned) {
+            (Some((_, stamped)), Some(scanned)) => scanned.received.since(*stamped) <= age,
+            _ => false,
+        }
     }
 
     /// When the next scan of the worker rows could find a suspect, if any worker is being watched.
@@ -154,7 +164,7 @@ impl Observer {
         for (id, counters) in now {
             match self.foreign.get(&id) {
                 Some((seen, stamped)) if *seen == counters => {
-                    let without_row = self.rows_asked.is_some_and(|asked| asked >= *stamped);
+                    let without_row = self.rows_scanned.is_some_and(|scan| scan.started >= *stamped);
                     if without_row && when.started >= *stamped + self.foreign_watch {
                         self.dead_foreign.insert(id, counters);
                     }
@@ -181,8 +191,7 @@ impl Observer {
             Some(row) if row.evicted || row.tombstone => Standing::Gone,
             Some(_) => Standing::Live,
             None if self.dead_foreign.contains_key(owner) => Standing::Gone,
-            // Unknown: perhaps it joined after the scan. Rule 14 watches it.
-            None => Standing::Live,
+            None => Standing::Unknown,
         }
     }
 
@@ -217,38 +226,68 @@ impl From {
     }
 }
 
-/// What a worker should do. Today one worker takes all it finds; shares come with the fleet.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LeaseAction {
-    Take(Lease, From),
+/// What may be taken, and by whom: [`allot`]'s answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Allotted {
+    pub mine: Vec<(Lease, From)>,
+    /// For the others, who may not have seen these leases.
+    pub notes: Vec<Note>,
 }
 
-/// What the plan looks at.
-pub struct View<'a> {
-    /// The leases that may be read now, by [`crate::stream::lineage::startable`].
-    pub startable: Vec<&'a Lease>,
-    /// The leases with a task in this process.
-    pub running: &'a BTreeSet<LeaseKey>,
-    pub observer: &'a Observer,
-}
-
-/// The plan of worker `me`.
-pub fn plan(view: &View<'_>, me: &WorkerId) -> Vec<LeaseAction> {
-    view.startable
-        .iter()
-        .filter(|lease| !view.running.contains(&lease.key))
-        .filter_map(|lease| {
+/// The leases among `startable` that may be taken, each with the pipeline's name.
+pub fn takeable<'a>(
+    startable: impl IntoIterator<Item = (&'a str, &'a Lease)>,
+    observer: &Observer,
+) -> Vec<(&'a str, &'a Lease, From)> {
+    startable
+        .into_iter()
+        .filter_map(|(pipeline, lease)| {
             let from = match &lease.owner {
                 None => From::Free,
-                Some(owner) if owner == me => From::Own,
-                Some(owner) => match view.observer.standing(owner) {
+                Some(owner) if *owner == observer.me => From::Own,
+                Some(owner) => match observer.standing(owner) {
                     Standing::Gone => From::Dead,
-                    Standing::Live => return None,
+                    Standing::Live | Standing::Unknown => return None,
                 },
             };
-            Some(LeaseAction::Take((*lease).clone(), from))
+            Some((pipeline, lease, from))
         })
         .collect()
+}
+
+/// Allots what may be taken, in the leases' order, so that all who see the same allot the same.
+pub fn allot(takeable: Vec<(&str, &Lease, From)>, mut shares: Shares, me: &WorkerId) -> Allotted {
+    let mut allotted = Allotted::default();
+    for (pipeline, lease, from) in takeable {
+        let to = match from {
+            From::Own => {
+                shares.add(pipeline, me);
+                Some(me.clone())
+            }
+            From::Free | From::Dead => shares.give(pipeline),
+        };
+        match to {
+            Some(to) if to == *me => allotted.mine.push((lease.clone(), from)),
+            Some(to) => allotted.notes.push(Note {
+                lease: lease.key.clone(),
+                owner: lease.owner.clone(),
+                counter: lease.counter,
+                to,
+            }),
+            None => {}
+        }
+    }
+    allotted
+}
+
+/// How many of a pipeline's startable leases its workers hold or may take: rule 8's total. Those of an
+/// owner without a row are another program's.
+pub fn total(startable: &[&Lease], observer: &Observer) -> u64 {
+    let is_ours = |lease: &&&Lease| match &lease.owner {
+        Some(owner) => *owner == observer.me || observer.standing(owner) != Standing::Unknown,
+        None => true,
+    };
+    startable.iter().filter(is_ours).count() as u64
 }
 
 #[cfg(test)]
@@ -356,32 +395,42 @@ mod tests {
         );
         let leases = [
             lease("free", None, 1),
+            lease("mine-without-task", Some("me"), 1),
+            lease("of-alive", Some("alive"), 1),
             lease("of-dead", Some("dead"), 1),
             lease("of-fenced", Some("fenced"), 1),
-            lease("of-alive", Some("alive"), 1),
             lease("of-unknown", Some("unknown"), 1),
-            lease("mine", Some("me"), 1),
-            lease("mine-without-task", Some("me"), 1),
         ];
-        let running = BTreeSet::from([LeaseKey::new("mine")]);
-        let view = View {
-            startable: leases.iter().collect(),
-            running: &running,
-            observer: &o,
-        };
-        let taken: Vec<(String, From)> = plan(&view, &WorkerId::new("me"))
-            .into_iter()
-            .map(|LeaseAction::Take(l, from)| (l.key.to_string(), from))
-            .collect();
+        let all = leases.iter().map(|l| ("p", l));
+        let found = takeable(all, &o);
+        let texts: Vec<_> = found.iter().map(|(_, l, from)| (l.key.as_str(), *from)).collect();
         assert_eq!(
-            taken,
+            texts,
             [
-                ("free".into(), From::Free),
-                ("of-dead".into(), From::Dead),
-                ("of-fenced".into(), From::Dead),
-                ("mine-without-task".into(), From::Own),
+                ("free", From::Free),
+                ("mine-without-task", From::Own),
+                ("of-dead", From::Dead),
+                ("of-fenced", From::Dead),
             ]
         );
+        assert_eq!(
+            total(&leases.iter().collect::<Vec<_>>(), &o),
+            5,
+            "all but the unknown one's"
+        );
+
+        let (me, alive) = (WorkerId::new("me"), WorkerId::new("alive"));
+        let nothing = BTreeMap::from([("p".to_owned(), 0)]);
+        let shares = Shares::of([(&me, &nothing), (&alive, &nothing)]);
+        let allotted = allot(found, shares, &me);
+        let mine: Vec<_> = allotted.mine.iter().map(|(l, _)| l.key.as_str()).collect();
+        assert_eq!(mine, ["mine-without-task", "of-fenced"]);
+        let notes: Vec<_> = allotted
+            .notes
+            .iter()
+            .map(|n| (n.lease.as_str(), n.to.as_str()))
+            .collect();
+        assert_eq!(notes, [("free", "alive"), ("of-dead", "alive")]);
     }
 
     #[test]
@@ -393,12 +442,12 @@ mod tests {
         o.workers(scan(20_000, 20_100), vec![worker("me", 1)]);
         o.leases(scan(19_000, 19_100), &at(1, 2));
         o.leases(scan(38_000, 38_100), &at(1, 2));
-        assert_eq!(o.standing(&kcl), Standing::Live, "one lease moved");
+        assert_eq!(o.standing(&kcl), Standing::Unknown, "one lease moved");
         assert_eq!(o.next_foreign_verdict(), Some(t(39_100)));
         o.leases(scan(39_100, 39_200), &at(1, 2));
         assert_eq!(o.standing(&kcl), Standing::Gone);
         o.leases(scan(40_000, 40_100), &at(2, 2));
-        assert_eq!(o.standing(&kcl), Standing::Live, "it moved after all");
+        assert_eq!(o.standing(&kcl), Standing::Unknown, "it moved after all");
     }
 
     #[test]
@@ -409,7 +458,7 @@ mod tests {
         o.leases(scan(21_000, 21_100), &idle);
         assert_eq!(
             o.standing(&WorkerId::new("idle")),
-            Standing::Live,
+            Standing::Unknown,
             "no worker row was read at all"
         );
         o.workers(scan(22_000, 22_100), vec![worker("me", 1), worker("idle", 9)]);
@@ -418,28 +467,15 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_leaves_frees_its_leases_at_once() {
+    fn a_worker_is_fresh_while_its_heartbeat_is_young_in_the_last_scan() {
         let mut o = observer();
-        let (me, other) = (worker("me", 1), worker("w", 1));
-        let tombstone = WorkerRow {
-            tombstone: true,
-            ..worker("w", 1)
-        };
-        let draining = WorkerRow {
-            draining: true,
-            ..worker("w", 2)
-        };
-        for (rows, freed, drains) in [
-            (vec![me.clone(), other.clone()], false, false),
-            (vec![me.clone(), draining], false, true),
-            (vec![me.clone()], true, false),
-            (vec![me.clone()], false, false),
-            (vec![me.clone(), other], false, false),
-            (vec![me, tombstone], true, false),
-        ] {
-            o.workers(scan(0, 1), rows);
-            assert_eq!((o.freed(), o.draining()), (freed, drains));
-        }
+        let other = WorkerId::new("w");
+        assert!(!o.is_fresh(&other, Duration::from_secs(7)), "never seen");
+        o.workers(scan(0, 100), vec![worker("w", 1)]);
+        o.workers(scan(7_000, 7_100), vec![worker("w", 1)]);
+        assert!(o.is_fresh(&other, Duration::from_secs(7)));
+        o.workers(scan(7_200, 7_300), vec![worker("w", 1)]);
+        assert!(!o.is_fresh(&other, Duration::from_secs(7)));
     }
 
     #[test]

@@ -171,12 +171,16 @@ pub fn listed(listing: &ShardListing) -> BTreeSet<&ShardId> {
 /// Whether a lease may be read now (rule 9). `earlier` are the streams this table had before; `listed`
 /// the shards of the last complete listing, if there was one.
 ///
+/// `begun`: another worker of Weir has owned the lease, and so found it startable; a lease with a
+/// checkpoint was begun too. Of those, an absent parent needs no listing.
+///
 /// `seen`: the scan of the leases before this one showed the lease too. A scan is not one snapshot, and
 /// the listing may be older than it: the page where a parent's lease belongs may have been read before
 /// parent and child were created, the child's after. From the second scan on an absent parent is absent.
 pub fn startable<'a>(
     lease: &Lease,
     seen: bool,
+    begun: bool,
     family: &Family<'_>,
     listed: Option<&BTreeSet<&ShardId>>,
     earlier: impl IntoIterator<Item = &'a StreamArn>,
@@ -190,11 +194,13 @@ pub fn startable<'a>(
     {
         return Err(Waiting::EarlierStream(stream.clone()));
     }
+    let begun = begun || matches!(lease.checkpoint, Checkpoint::At(..));
     for parent in &lease.parents {
         let held = family.by_shard.get(&(lease.stream.as_ref(), parent));
         match (held, listed) {
             (Some(l), _) if l.checkpoint == Checkpoint::ShardEnd => {}
             (Some(_), _) => return Err(Waiting::Parent(parent.clone())),
+            (None, _) if begun => {}
             (None, None) => return Err(Waiting::Listing),
             (None, Some(listed)) if listed.contains(parent) => {
                 return Err(Waiting::ParentWithoutLease(parent.clone()));
@@ -433,9 +439,23 @@ mod tests {
             let listing = listed.map(listing);
             let shards = listing.as_ref().map(super::listed);
             let lease = &leases[&key(&id(shard))];
-            let got = startable(lease, true, &Family::of(leases.values()), shards.as_ref(), &[]);
+            let got = startable(
+                lease,
+                true,
+                false,
+                &Family::of(leases.values()),
+                shards.as_ref(),
+                &[],
+            );
             assert_eq!(got, expected, "{shard} in {held} listed {listed:?}");
-            let first_seen = startable(lease, false, &Family::of(leases.values()), shards.as_ref(), &[]);
+            let first_seen = startable(
+                lease,
+                false,
+                false,
+                &Family::of(leases.values()),
+                shards.as_ref(),
+                &[],
+            );
             let orphan = lease.parents.iter().any(|p| !leases.contains_key(&key(p)));
             if orphan && expected == Ok(()) {
                 assert_eq!(
@@ -456,13 +476,13 @@ mod tests {
         let mut all = leases("a=7");
         all.insert(fresh.key.clone(), fresh.clone());
         assert_eq!(
-            startable(&fresh, true, &Family::of(all.values()), None, &[arn()]),
+            startable(&fresh, true, false, &Family::of(all.values()), None, &[arn()]),
             Err(Waiting::EarlierStream(arn()))
         );
         let mut all = leases("a=END");
         all.insert(fresh.key.clone(), fresh.clone());
         assert_eq!(
-            startable(&fresh, true, &Family::of(all.values()), None, &[arn()]),
+            startable(&fresh, true, false, &Family::of(all.values()), None, &[arn()]),
             Ok(())
         );
     }

@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use weir::clock::Timestamp;
+use weir::lease::Checkpoint;
 use weir::logs::{Accepted, LogDestination, LogEvent};
 use weir::stream::{Record, SequenceNumber};
 
@@ -307,6 +308,24 @@ impl State {
         for event in &events[from..until] {
             if let Some(gid) = self.streams.in_message(&event.message) {
                 self.model.fates.entry(gid).or_default().acknowledged = Some(life);
+            }
+        }
+    }
+
+    /// A new reader of the shard starts behind `from`. What was accepted beyond it may come again, also from a
+    /// process that knew of it: a drain that hit its limit left it so.
+    pub fn begins_anew(&mut self, at: ShardNo, from: &Checkpoint) {
+        let beyond = |seq: &SequenceNumber| match from {
+            Checkpoint::At(to, _) => seq > to,
+            Checkpoint::ShardEnd => false,
+            _ => true,
+        };
+        for &gid in self.streams.shard(at).changes.iter().rev() {
+            if !beyond(&self.streams.changes[gid].seq) {
+                break;
+            }
+            if let Some(fate) = self.model.fates.get_mut(&gid) {
+                fate.acknowledged = None;
             }
         }
     }

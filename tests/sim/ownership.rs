@@ -206,6 +206,9 @@ impl State {
         let at = self.shard_of(before);
         match (change, at) {
             (LeaseChange::Take(me), _) => {
+                if let Some(at) = at {
+                    self.begins_anew(at, &before.checkpoint);
+                }
                 if before.owner.as_ref() == Some(me) {
                     self.takes_its_own(pid, before);
                 }

@@ -1,0 +1,162 @@
+//! How a worker leaves: each shard is read until its successor waits for it, then handed over by a note.
+//!
+//! Protocol rule 12. A drain always ends: it waits for a successor, for what is in flight and for the notes
+//! to be read, each for a bounded time.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use super::{Died, Ended, Life, Successor, TICK};
+use crate::clock::Monotonic;
+use crate::consumer::End;
+use crate::lease::{LeaseKey, WorkerId};
+
+/// The worker rows are read this often while successors are awaited.
+const LOOK: Duration = Duration::from_millis(300);
+/// A successor has seen the flag after 1.1 heartbeats and this much at the latest, or is not waited for.
+const ANSWER: Duration = Duration::from_millis(700);
+/// The notes stay readable for so long after the last was written: some reads of everybody's.
+const NOTES_STAY: Duration = Duration::from_millis(1_200);
+
+/// Who shall have which lease.
+type Heirs = BTreeMap<LeaseKey, WorkerId>;
+
+impl Life {
+    /// Hands everything over and leaves. Bounded: a consumer's own limit, then this worker's.
+    pub(super) async fn drain(&mut self) -> Result<Ended, Died> {
+        info!(
+            leases = self.running.len(),
+            "draining: handing over what is read here"
+        );
+        self.readiness.drain();
+        self.takes.forget_all();
+        self.vitals.say(|says| {
+            says.draining = true;
+            says.totals.clear();
+        });
+        self.say_news();
+        let clock = self.clock.clone();
+        let fence = self.leases.fence().clone();
+        let until = clock.now() + self.settings.drain_timeout;
+        let answered_by = clock.now() + self.times.heartbeat.mul_f64(1.1) + ANSWER;
+        let mut heirs: Option<(Vec<WorkerId>, Heirs)> = None;
+        let mut look = clock.now();
+        let mut repeats = false;
+        while !(self.consumers.is_empty() && self.takes.tasks.is_empty()) && clock.now() < until {
+            self.vitals.coordinator.mark(clock.now());
+            if fence.check().is_err() {
+                return Err(Died::DrainIncomplete);
+            }
+            if clock.now() >= look {
+                // Without an answer the last rows count.
+                let _ = self.fleet.scan_workers().await;
+                self.hand_over(&mut heirs, answered_by);
+                look = clock.now() + LOOK;
+            }
+            self.say_what_is_held();
+            let next = look.min(until).since(clock.now()).min(TICK);
+            // As in `live`.
+            tokio::select! {
+                biased;
+                () = fence.expired() => {}
+                Some(ended) = self.consumers.join_next_with_id() => {
+                    if let Ok((_, (_, end))) = &ended {
+                        repeats |= !matches!(end, End::ShardEnd { .. } | End::Released { drained: true, .. });
+                    }
+                    self.consumer_ended(ended)?;
+                    self.takes.forget_all();
+                }
+                Some(taken) = self.takes.tasks.join_next() => {
+                    self.taken(taken)?;
+                    self.takes.forget_all();
+                    look = clock.now();
+                }
+                Some(service) = self.services.join_next_with_id() => self.service_ended(service, true)?,
+                () = clock.sleep(next) => {}
+            }
+        }
+        if self.consumers.is_empty() {
+            self.wait_for_the_notes().await;
+            self.fleet.leave().await;
+        } else {
+            warn!(
+                leases = self.running.len(),
+                "the drain hit its limit; these leases are taken over as a dead worker's"
+            );
+            repeats = true;
+        }
+        if repeats {
+            return Err(Died::DrainIncomplete);
+        }
+        info!("drained");
+        Ok(Ended::Drained)
+    }
+
+    /// Asks the shards' tasks to stop: those whose successor waits for them, and after a while all.
+    fn hand_over(&mut self, heirs: &mut Option<(Vec<WorkerId>, Heirs)>, answered_by: Monotonic) {
+        let age = self.fresh_age();
+        let observer = &self.fleet.observer;
+        let live: Vec<WorkerId> = observer
+            .others()
+            .filter(|row| !row.draining && observer.is_fresh(&row.id, age))
+            .map(|row| row.id.clone())
+            .collect();
+        // Fixed once per live set, so that a successor that was promised a lease gets it.
+        let assigned = match heirs.take() {
+            Some((of, assigned)) if of == live => assigned,
+            _ => self.assign(),
+        };
+        let late = self.clock.now() >= answered_by;
+        let keys: Vec<LeaseKey> = self.running.keys().cloned().collect();
+        for key in keys {
+            match assigned.get(&key) {
+                // Nobody runs the pipeline: whoever comes finds the lease free.
+                None => self.give_up(&key, Successor::Nobody),
+                Some(heir) => {
+                    let row = self.fleet.observer.rows().get(heir);
+                    if late || row.is_some_and(|row| row.saw.contains(&self.fleet.me)) {
+                        self.give_up(&key, Successor::Worker(heir.clone()));
+                    }
+                }
+            }
+        }
+        *heirs = Some((live, assigned));
+    }
+
+    /// An heir for each lease. Other drainers' leases are counted in by their order, so that two drainers do
+    /// not choose the same heirs.
+    fn assign(&self) -> Heirs {
+        let mut shares = self.shares(false);
+        let before = self
+            .fleet
+            .observer
+            .drainers()
+            .filter(|row| row.id < self.fleet.me);
+        for (pipeline, held) in before.flat_map(|row| &row.held) {
+            for _ in 0..*held {
+                let _ = shares.give(pipeline);
+            }
+        }
+        self.running
+            .iter()
+            .filter_map(|(key, running)| Some((key.clone(), shares.give(&running.pipeline)?)))
+            .collect()
+    }
+
+    /// The row holds the notes: it must stand until they are read.
+    async fn wait_for_the_notes(&mut self) {
+        let clock = self.clock.clone();
+        let fence = self.leases.fence().clone();
+        self.say_what_is_held();
+        if self.board.shown(clock.now()).is_empty() {
+            return;
+        }
+        let until = clock.now() + NOTES_STAY;
+        while clock.now() < until && fence.check().is_ok() {
+            self.vitals.coordinator.mark(clock.now());
+            clock.sleep(until.since(clock.now()).min(TICK)).await;
+        }
+    }
+}

@@ -1,0 +1,245 @@
+//! What a worker does about the others: evicts the dead, hears the notes, keeps the balance.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use tracing::{debug, info};
+
+use super::takes::Wanted;
+use super::{EVICTION_JITTER, Life, Successor, Unheld};
+use crate::lease::share::Shares;
+use crate::lease::{LeaseKey, WorkerId};
+
+/// The worker rows are read this often while something is going on (rule 11)…
+const ALERT: Duration = Duration::from_millis(300);
+/// …and for so long after the live set has changed.
+const CHANGE_ALERT: Duration = Duration::from_secs(5);
+/// A caretaker without a finished round for so many of its intervals is passed over (rule 15).
+const MISSED_ROUNDS: u32 = 3;
+/// Leases given up at once, for the balance of the fleet.
+const MOST_GIVEN: usize = 500;
+/// Leases that nobody holds make a worker look for them after so many heartbeats (rule 10).
+const UNHELD_PATIENCE: f64 = 1.3;
+/// Looks in vain double that wait, up to so many times.
+const MOST_DOUBLINGS: u32 = 3;
+
+impl Life {
+    /// A heartbeat that is older in the last scan makes its worker no successor.
+    pub(super) fn fresh_age(&self) -> Duration {
+        self.times.heartbeat * 2
+    }
+
+    /// Reads the worker rows and evicts the dead. `false`: they could not be read, which is no time passed
+    /// (rule 3).
+    pub(super) async fn watch_workers(&mut self) -> bool {
+        let live = |life: &Self| -> BTreeSet<WorkerId> {
+            let others = life.fleet.observer.others().filter(|row| !row.draining);
+            others.map(|row| row.id.clone()).collect()
+        };
+        let before = live(self);
+        let Ok(suspects) = self.fleet.scan_workers().await else {
+            self.schedule.rows = self.clock.now() + self.times.request;
+            return false;
+        };
+        for suspect in suspects {
+            self.clock.sleep(EVICTION_JITTER.mul_f64(self.rng.f64())).await;
+            if self.fleet.evict(&suspect).await {
+                // Rule 6: whoever won the certificate makes the estate known.
+                self.estates.insert(suspect.id);
+                self.schedule.scan_by(self.clock.now());
+            }
+        }
+        if live(self) != before {
+            self.schedule.alert_for(self.clock.now(), CHANGE_ALERT);
+        }
+        true
+    }
+
+    /// Acts on the worker rows just read.
+    pub(super) fn heed_workers(&mut self) {
+        let now = self.clock.now();
+        self.answer_drainers();
+        for note in self.board.read(self.fleet.observer.rows(), now) {
+            let pipeline = self.settings.keys.pipeline_in(&note.lease).map(str::to_owned);
+            if let Some(pipeline) = pipeline.filter(|p| self.pipelines.contains_key(p)) {
+                debug!(lease = %note.lease, "told of a free lease");
+                self.want(Wanted::noted(note, pipeline));
+            }
+        }
+        self.keep_posts();
+        self.balance();
+        let below = self.mind_the_unheld();
+        let often =
+            now < self.schedule.alert_until || below || self.fleet.observer.drainers().next().is_some();
+        let pause = match often {
+            true => ALERT,
+            false => self.times.heartbeat.mul_f64(0.9 + 0.2 * self.rng.f64()),
+        };
+        let verdict = self.fleet.observer.next_suspicion().map(|at| at.since(now));
+        self.schedule.rows = now + pause.min(verdict.unwrap_or(pause));
+    }
+
+    /// Rule 12: a drainer hands its leases to who says that it saw its flag.
+    fn answer_drainers(&mut self) {
+        let drainers: BTreeSet<WorkerId> = self.fleet.observer.drainers().map(|r| r.id.clone()).collect();
+        let news = self.vitals.say(|says| {
+            let news = drainers.difference(&says.saw).next().is_some();
+            says.saw = drainers;
+            news
+        });
+        if news {
+            self.vitals.say_now();
+        }
+    }
+
+    /// Finds out which pipelines this worker takes care of.
+    fn keep_posts(&mut self) {
+        let now = self.clock.now();
+        for (name, pipeline) in &mut self.pipelines {
+            let others = self
+                .fleet
+                .observer
+                .others()
+                .filter(|row| !row.draining && row.held.contains_key(name));
+            let mut runners: BTreeMap<&WorkerId, u64> = others
+                .map(|row| (&row.id, row.rounds.get(name).copied().unwrap_or(0)))
+                .collect();
+            runners.insert(&self.fleet.me, pipeline.rounds);
+            let was_mine = self.duty.holder(name) == Some(&self.fleet.me);
+            let interval = pipeline.consumer.config.source.sync_interval;
+            self.duty.watch(name, &runners, interval * MISSED_ROUNDS, now);
+            let is_mine = self.duty.holder(name) == Some(&self.fleet.me);
+            if is_mine && !was_mine {
+                debug!(pipeline = %name, "this worker takes care of the pipeline");
+                pipeline.round_due = now.max(self.schedule.joined + super::JOIN_WAIT);
+                self.schedule.scan_by(pipeline.round_due);
+            } else if was_mine && !is_mine {
+                self.vitals.say(|says| says.totals.remove(name));
+            }
+        }
+    }
+
+    pub(super) fn is_caretaker(&self, pipeline: &str) -> bool {
+        self.duty.holder(pipeline) == Some(&self.fleet.me)
+    }
+
+    /// Whether this worker does what is to be done once in the whole fleet.
+    pub(super) fn is_first(&self) -> bool {
+        let mut others = self.fleet.observer.others().filter(|row| !row.draining);
+        others.all(|row| self.fleet.me < row.id)
+    }
+
+    /// The shares of those who can take leases, this worker among them unless it is leaving.
+    pub(super) fn shares(&self, with_me: bool) -> Shares {
+        let mine = self.held();
+        let age = self.fresh_age();
+        let others = self
+            .fleet
+            .observer
+            .others()
+            .filter(|row| !row.draining && self.fleet.observer.is_fresh(&row.id, age))
+            .map(|row| (&row.id, &row.held));
+        let mut shares = Shares::of(others.chain(with_me.then_some((&self.fleet.me, &mine))));
+        for (lease, to) in self
+            .board
+            .on_the_way(self.fleet.observer.rows(), self.clock.now())
+        {
+            if let Some(pipeline) = self.settings.keys.pipeline_in(lease) {
+                shares.add(pipeline, to);
+            }
+        }
+        for (name, _) in self.pipelines.iter().filter(|(_, p)| p.paused) {
+            shares = shares.without(name);
+        }
+        shares
+    }
+
+    /// Gives up what exceeds this worker's share, to those who have less. Not while somebody drains: its
+    /// leases come first.
+    fn balance(&mut self) {
+        let now = self.clock.now();
+        let age = self.fresh_age();
+        let observer = &self.fleet.observer;
+        let calm =
+            observer.drainers().next().is_none() && observer.others().all(|r| observer.is_fresh(&r.id, age));
+        if !calm || now < self.schedule.may_give {
+            return;
+        }
+        let mut moves = self.shares(true).moves();
+        moves.retain(|m| m.from == self.fleet.me);
+        let mut given = 0;
+        for one in moves.into_iter().take(MOST_GIVEN) {
+            let found = self
+                .running
+                .iter()
+                .find(|(_, r)| r.pipeline == one.pipeline && r.leaving.is_none());
+            let Some((key, _)) = found else { continue };
+            let key = key.clone();
+            info!(lease = %key, to = %one.to, "handing the lease over, for the balance of the fleet");
+            self.give_up(&key, Successor::Worker(one.to));
+            given += 1;
+        }
+        if given > 0 {
+            // Until the rows tell of it.
+            self.schedule.may_give = now + self.times.heartbeat * 2;
+        }
+    }
+
+    /// Rule 10: leases that nobody has held for a while, and that this worker should take, make it look for
+    /// them. `true` while there are any.
+    fn mind_the_unheld(&mut self) -> bool {
+        let now = self.clock.now();
+        let mut shares = self.shares(true);
+        let mine = self.held();
+        let patience = self.times.heartbeat.mul_f64(UNHELD_PATIENCE);
+        let on_the_way: Vec<&LeaseKey> = self
+            .board
+            .on_the_way(self.fleet.observer.rows(), now)
+            .map(|(lease, _)| lease)
+            .collect();
+        let mut below = false;
+        for (name, pipeline) in &mut self.pipelines {
+            let holder = self.duty.holder(name);
+            let total = match holder {
+                Some(id) if *id == self.fleet.me => self.vitals.say(|says| says.totals.get(name).copied()),
+                Some(id) => self
+                    .fleet
+                    .observer
+                    .rows()
+                    .get(id)
+                    .and_then(|row| row.totals.get(name).copied()),
+                None => None,
+            };
+            let others: u64 = self
+                .fleet
+                .observer
+                .others()
+                .filter_map(|row| row.held.get(name))
+                .sum();
+            let coming = on_the_way
+                .iter()
+                .filter(|key| self.settings.keys.pipeline_in(key) == Some(name))
+                .count();
+            let known = others + mine.get(name).copied().unwrap_or(0) + coming as u64;
+            let free = total.unwrap_or(0).saturating_sub(known).min(1_000);
+            let wanted =
+                !pipeline.paused && (0..free).any(|_| shares.give(name).as_ref() == Some(&self.fleet.me));
+            if !wanted {
+                pipeline.unheld = None;
+                continue;
+            }
+            below = true;
+            let unheld = pipeline.unheld.get_or_insert(Unheld { since: now, looks: 0 });
+            if now.since(unheld.since) >= patience * (1 << unheld.looks) {
+                *unheld = Unheld {
+                    since: now,
+                    looks: (unheld.looks + 1).min(MOST_DOUBLINGS),
+                };
+                debug!(pipeline = %name, free, "leases that nobody holds: looking for them");
+                self.schedule
+                    .scan_by(now + patience.mul_f64(0.2 * self.rng.f64()));
+            }
+        }
+        below
+    }
+}
