@@ -127,6 +127,7 @@ impl Consumer {
         mut held: HeldLease,
         mut deliveries: mpsc::UnboundedReceiver<Delivered>,
     ) -> End {
+        debug!(lease = %self.key, shard_id = %self.reader.shard, "stopped reading the shard");
         let clock = self.pipeline.clock.clone();
         let until = clock.now() + self.pipeline.drain_timeout.saturating_sub(DRAIN_RESERVE);
         while self.ledger.drained().is_none() && clock.now() < until {

@@ -9,6 +9,9 @@
 //! - `WEIR_FAULT_CHANGES`, `WEIR_FAULT_KILLS`, `WEIR_FAULT_LEASE_SECONDS`, `WEIR_FAULT_CHECKPOINT_SECONDS`,
 //!   `WEIR_FAULT_SEED`: the test with `kill -9` (20000, 10, 3, 1, 1).
 //! - `WEIR_FAULT_OUTAGE_SECONDS`: how long each outage lasts (8).
+//! - `WEIR_FAULT_FLEET_WORKERS`, `WEIR_FAULT_FLEET_SHARDS`, `WEIR_FAULT_FLEET_LEASE_SECONDS`,
+//!   `WEIR_FAULT_FLEET_FREEZE_SECONDS`, `WEIR_FAULT_FLEET_LOOK_UP`: the fleet (3, 9, 4, 8, true); the figures of the
+//!   documentation are those of 5, 40, 10, 60.
 //! - `WEIR_FAULT_BINARY`: another binary than the one cargo just built.
 #![allow(clippy::disallowed_methods, reason = "a black-box test lives on real time")]
 #![allow(
@@ -20,6 +23,8 @@
 mod clients;
 mod crash;
 mod emulator;
+mod fleet;
+mod fleet_log;
 mod http;
 mod outage;
 mod shutdown;

@@ -20,6 +20,8 @@ pub struct Event {
     pub sequence: u128,
     pub key: String,
     pub version: u32,
+    /// When its writer sent it, in ms, where the writer says so.
+    pub written: Option<i64>,
 }
 
 /// The parts of a record that a test looks at.
@@ -39,6 +41,7 @@ struct Change {
 struct Image {
     id: Text,
     version: Number,
+    note: Text,
 }
 #[derive(Deserialize)]
 #[allow(non_snake_case, reason = "the names of DynamoDB's attribute types")]
@@ -85,6 +88,7 @@ impl Tally {
                         event_id: record.event_id,
                         sequence: sequence(&record.dynamodb.sequence_number).unwrap(),
                         key: record.dynamodb.new_image.id.S,
+                        written: record.dynamodb.new_image.note.S.parse().ok(),
                         version: record.dynamodb.new_image.version.N.parse().unwrap(),
                     });
                 }
@@ -123,9 +127,28 @@ impl Tally {
         repeats.filter(|(_, n)| *n > 0).collect()
     }
 
-    /// Panics unless each of `keys` went through all versions from 1 to `versions`, nothing else is there, and the
-    /// first copies of each key's versions came in order.
-    pub fn must_hold(&self, keys: usize, versions: u32) {
+    /// Panics unless each key went through all versions from 1 to its last, nothing else is there, and the first
+    /// copies of its versions came in order.
+    pub fn must_hold_all(&self, last: &BTreeMap<String, u32>) {
+        let firsts = self.firsts();
+        let wrong: Vec<_> = last
+            .iter()
+            .filter(|(key, last)| {
+                !firsts
+                    .get(key.as_str())
+                    .is_some_and(|found| found.iter().copied().eq(1..=**last))
+            })
+            .collect();
+        assert!(
+            wrong.is_empty(),
+            "{} keys lack versions, or have them out of order: {wrong:?}",
+            wrong.len()
+        );
+        assert_eq!(firsts.len(), last.len(), "keys in the log group");
+    }
+
+    /// The versions of each key, in the order in which their first copies came.
+    fn firsts(&self) -> HashMap<&str, Vec<u32>> {
         let mut seen = BTreeSet::new();
         let mut firsts: HashMap<&str, Vec<u32>> = HashMap::new();
         for event in &self.events {
@@ -133,6 +156,13 @@ impl Tally {
                 firsts.entry(&event.key).or_default().push(event.version);
             }
         }
+        firsts
+    }
+
+    /// Panics unless each of `keys` went through all versions from 1 to `versions`, nothing else is there, and the
+    /// first copies of each key's versions came in order.
+    pub fn must_hold(&self, keys: usize, versions: u32) {
+        let firsts = self.firsts();
         let expected: Vec<u32> = (1..=versions).collect();
         let mut wrong: Vec<_> = firsts.iter().filter(|(_, found)| **found != expected).collect();
         wrong.sort();

@@ -48,6 +48,10 @@ impl Weir {
         }
     }
 
+    pub fn log(&self) -> &Path {
+        &self.log
+    }
+
     fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
@@ -61,6 +65,15 @@ impl Weir {
 
     pub fn terminate(&self) {
         self.signal(Signal::TERM);
+    }
+
+    /// It does nothing until it is woken, like a process on a node that freezes.
+    pub fn freeze(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    pub fn wake(&self) {
+        self.signal(Signal::CONT);
     }
 
     pub fn interrupt(&self) {

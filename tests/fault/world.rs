@@ -35,6 +35,18 @@ impl World {
         let emulator = Emulator::start(dir.path()).await;
         let dynamodb = clients::dynamodb(emulator.address);
         let logs = clients::logs(emulator.address);
+        let world = Self {
+            emulator,
+            dynamodb,
+            logs,
+            dir,
+        };
+        world.table(TABLE).await;
+        world
+    }
+
+    /// One more table with a stream.
+    pub async fn table(&self, name: &str) {
         let id = AttributeDefinition::builder()
             .attribute_name("id")
             .attribute_type(ScalarAttributeType::S);
@@ -42,9 +54,9 @@ impl World {
             .attribute_name("id")
             .key_type(KeyType::Hash);
         let stream = StreamSpecification::builder().stream_enabled(true);
-        dynamodb
+        self.dynamodb
             .create_table()
-            .table_name(TABLE)
+            .table_name(name)
             .billing_mode(BillingMode::PayPerRequest)
             .attribute_definitions(id.build().unwrap())
             .key_schema(key.build().unwrap())
@@ -57,12 +69,6 @@ impl World {
             .send()
             .await
             .unwrap();
-        Self {
-            emulator,
-            dynamodb,
-            logs,
-            dir,
-        }
     }
 
     /// `weir` with what it needs to find the emulator, without arguments so far.
@@ -124,30 +130,22 @@ impl World {
         Some(owner.as_s().unwrap().clone())
     }
 
-    async fn leases(&self) -> Vec<std::collections::HashMap<String, AttributeValue>> {
-        match self
-            .dynamodb
-            .scan()
-            .table_name(LEASES)
-            .consistent_read(true)
-            .send()
-            .await
-        {
-            Ok(page) => page.items.unwrap_or_default(),
-            // Weir creates the table when it first runs.
-            Err(e)
-                if e.as_service_error()
-                    .is_some_and(|e| e.is_resource_not_found_exception()) =>
-            {
-                Vec::new()
-            }
-            Err(e) => panic!("{e:?}"),
-        }
+    /// The rows of a table; none while there is no such table.
+    pub async fn scan(&self, table: &str) -> Vec<Row> {
+        scan(&self.dynamodb, table).await
+    }
+
+    async fn leases(&self) -> Vec<Row> {
+        self.scan(LEASES).await
     }
 
     /// All that is in the log group now.
     pub async fn tally(&self) -> Tally {
-        Tally::read(&self.logs, GROUP).await
+        self.tally_of(GROUP).await
+    }
+
+    pub async fn tally_of(&self, group: &str) -> Tally {
+        Tally::read(&self.logs, group).await
     }
 
     /// Waits until all that `plan` writes is in the log group, whole and in order. Whoever delivers nothing for 90
@@ -169,5 +167,27 @@ impl World {
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
+    }
+}
+
+pub type Row = std::collections::HashMap<String, AttributeValue>;
+
+/// The rows of a table; none while there is no such table (Weir creates its own when it first runs).
+pub async fn scan(dynamodb: &aws_sdk_dynamodb::Client, table: &str) -> Vec<Row> {
+    match dynamodb
+        .scan()
+        .table_name(table)
+        .consistent_read(true)
+        .send()
+        .await
+    {
+        Ok(page) => page.items.unwrap_or_default(),
+        Err(e)
+            if e.as_service_error()
+                .is_some_and(|e| e.is_resource_not_found_exception()) =>
+        {
+            Vec::new()
+        }
+        Err(e) => panic!("{e:?}"),
     }
 }

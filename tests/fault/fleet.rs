@@ -1,0 +1,372 @@
+//! Several workers on many shards, under load: deploys, deaths, a frozen node.
+//!
+//! The emulator's streams have one shard each, so that forty shards are forty tables with a pipeline each.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use tokio::task::JoinSet;
+
+use crate::emulator::free_address;
+use crate::fleet_log::{self, Story};
+use crate::tally::sequence;
+use crate::weir::Weir;
+use crate::world::World;
+use crate::{setting, until};
+
+const GROUP: &str = "/cdc/fleet";
+/// Items of each table; each goes through the versions 1, 2, 3 …
+const KEYS: usize = 4;
+/// Between two versions of a table's items.
+const PACE: Duration = Duration::from_millis(500);
+
+fn now() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
+}
+
+struct Fleet {
+    world: World,
+    config: String,
+    shards: usize,
+    lease: Duration,
+    started: usize,
+    workers: Vec<Weir>,
+}
+
+/// Writes to every table until it is told to end.
+struct Load {
+    tasks: JoinSet<()>,
+    end: Arc<AtomicBool>,
+    versions: Vec<Arc<AtomicU32>>,
+}
+
+fn table(n: usize) -> String {
+    format!("t{n:02}")
+}
+
+impl Load {
+    fn start(client: &Client, shards: usize) -> Self {
+        let end = Arc::new(AtomicBool::new(false));
+        let mut tasks = JoinSet::new();
+        let mut versions = Vec::new();
+        for shard in 0..shards {
+            let (client, end, version) = (client.clone(), end.clone(), Arc::new(AtomicU32::new(0)));
+            versions.push(version.clone());
+            tasks.spawn(async move {
+                // Not all at the same moment.
+                tokio::time::sleep(PACE.mul_f64(shard as f64 / shards as f64)).await;
+                while !end.load(Relaxed) {
+                    let next = version.load(Relaxed) + 1;
+                    put(&client, &table(shard), next).await;
+                    version.store(next, Relaxed);
+                    tokio::time::sleep(PACE).await;
+                }
+            });
+        }
+        Self { tasks, end, versions }
+    }
+
+    /// The last version of each table.
+    async fn ended(mut self) -> Vec<u32> {
+        self.end.store(true, Relaxed);
+        while let Some(task) = self.tasks.join_next().await {
+            task.unwrap();
+        }
+        self.versions.iter().map(|v| v.load(Relaxed)).collect()
+    }
+}
+
+async fn put(client: &Client, table: &str, version: u32) {
+    let requests = (0..KEYS).map(|key| {
+        let put = PutRequest::builder()
+            .item("id", AttributeValue::S(format!("{table}-{key}")))
+            .item("version", AttributeValue::N(version.to_string()))
+            .item("note", AttributeValue::S(now().to_string()));
+        WriteRequest::builder().put_request(put.build().unwrap()).build()
+    });
+    let answer = client.batch_write_item().request_items(table, requests.collect());
+    answer.send().await.unwrap();
+}
+
+impl Fleet {
+    async fn new(shards: usize, lease: Duration, look_up: bool) -> Self {
+        let world = World::new().await;
+        let mut config = format!(
+            "application: fleet\nleases: {{ duration: {}s }}\npipelines:\n",
+            lease.as_secs()
+        );
+        for shard in 0..shards {
+            let table = table(shard);
+            world.table(&table).await;
+            config += &format!(
+                "  {table}:\n    source: {{ dynamodb_table: {table}, poll: {{ idle: 250ms }} }}\n    \
+                 destination: {{ group: {GROUP}, stream: \"{{pipeline}}\"{} }}\n",
+                if look_up { "" } else { ", look_up: false" }
+            );
+        }
+        let path = world.dir.path().join("fleet.yaml");
+        std::fs::write(&path, config).unwrap();
+        let config = path.to_str().unwrap().to_owned();
+        Self {
+            world,
+            config,
+            shards,
+            lease,
+            started: 0,
+            workers: Vec::new(),
+        }
+    }
+
+    fn start(&mut self) -> Weir {
+        let http = free_address();
+        let mut command = self.world.command();
+        command
+            .args(["run", "-c", &self.config, "--log-format", "json"])
+            .args(["--http-address", &http.to_string()])
+            .env("WEIR_LOG", "weir=debug");
+        self.started += 1;
+        let log = self
+            .world
+            .dir
+            .path()
+            .join(format!("worker-{:02}.log", self.started));
+        Weir::start(command, http, &log)
+    }
+
+    fn grow(&mut self, workers: usize) {
+        for _ in 0..workers {
+            let worker = self.start();
+            self.workers.push(worker);
+        }
+    }
+
+    fn story(&self) -> Story {
+        fleet_log::story(self.world.dir.path())
+    }
+
+    /// The leases of each worker's id.
+    async fn owners(&self) -> BTreeMap<String, Vec<String>> {
+        let mut owners: BTreeMap<String, Vec<String>> = BTreeMap::new();
+        for row in self.world.scan("fleet").await {
+            if let Some(owner) = row.get("leaseOwner") {
+                let key = row["leaseKey"].as_s().unwrap().clone();
+                owners.entry(owner.as_s().unwrap().clone()).or_default().push(key);
+            }
+        }
+        owners
+    }
+
+    /// Waits until every shard has an owner and the fleet is balanced.
+    async fn balanced(&self) -> BTreeMap<String, Vec<String>> {
+        let (shards, workers) = (self.shards, self.workers.len());
+        let mut owners = BTreeMap::new();
+        until(
+            "a balanced fleet",
+            self.lease * 6 + Duration::from_secs(30),
+            async || {
+                owners = self.owners().await;
+                let counts: Vec<usize> = owners.values().map(Vec::len).collect();
+                let spread = counts.iter().max().unwrap_or(&0) - counts.iter().min().unwrap_or(&0);
+                counts.iter().sum::<usize>() == shards && counts.len() == workers && spread <= 1
+            },
+        )
+        .await;
+        owners
+    }
+
+    /// The leases of worker `n` of this fleet, by what its log says of its id.
+    async fn leases_of(&self, worker: &Weir) -> Vec<String> {
+        let log = std::fs::read_to_string(worker.log()).unwrap();
+        let joined = log
+            .lines()
+            .rev()
+            .find(|l| l.contains("joined the fleet"))
+            .unwrap();
+        let joined: serde_json::Value = serde_json::from_str(joined).unwrap();
+        let owners = self.owners().await;
+        owners
+            .get(joined["worker"].as_str().unwrap())
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    async fn all_leases(&self) -> Vec<String> {
+        let rows = self.world.scan("fleet").await;
+        rows.iter()
+            .map(|row| row["leaseKey"].as_s().unwrap().clone())
+            .collect()
+    }
+}
+
+/// Sees that no checkpoint ever goes back.
+struct Watch {
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl Watch {
+    fn start(dynamodb: &Client) -> Self {
+        let client = dynamodb.clone();
+        let task = tokio::spawn(async move {
+            let mut highest: BTreeMap<String, u128> = BTreeMap::new();
+            loop {
+                for row in crate::world::scan(&client, "fleet").await {
+                    let Some(at) = row.get("checkpoint").and_then(|c| sequence(c.as_s().unwrap())) else {
+                        continue;
+                    };
+                    let high = highest
+                        .entry(row["leaseKey"].as_s().unwrap().clone())
+                        .or_default();
+                    assert!(at >= *high, "the checkpoint of {row:?} went back from {high}");
+                    *high = at;
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+            }
+        });
+        Self { task }
+    }
+
+    /// Panics if it saw one.
+    async fn ended(self) {
+        assert!(
+            !self.task.is_finished(),
+            "a checkpoint went back: {:?}",
+            self.task.await
+        );
+        self.task.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fleet_survives_deploys_deaths_and_a_frozen_node() {
+    let workers: usize = setting("WEIR_FAULT_FLEET_WORKERS", 3);
+    let shards: usize = setting("WEIR_FAULT_FLEET_SHARDS", 9);
+    let lease = Duration::from_secs(setting("WEIR_FAULT_FLEET_LEASE_SECONDS", 4));
+    let freeze = Duration::from_secs(setting("WEIR_FAULT_FLEET_FREEZE_SECONDS", 8));
+    let look_up: bool = setting("WEIR_FAULT_FLEET_LOOK_UP", true);
+    println!("{workers} workers, {shards} shards, leases of {lease:?}, look-up {look_up}");
+    let mut fleet = Fleet::new(shards, lease, look_up).await;
+    let load = Load::start(&fleet.world.dynamodb, shards);
+    let secs = |ms: i64| ms as f64 / 1000.0;
+
+    let began = now();
+    fleet.grow(workers);
+    fleet.balanced().await;
+    let all = fleet.all_leases().await;
+    let story = fleet.story();
+    let cold = fleet_log::all_read(&story, &all, began).expect("all shards are read") - began;
+    println!(
+        "cold start to all shards read: {:.1} s, takes {}",
+        secs(cold),
+        fleet_log::reads(&story, began)
+    );
+    let watch = Watch::start(&fleet.world.dynamodb);
+
+    // One more joins.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let began = now();
+    fleet.grow(1);
+    fleet.balanced().await;
+    let joined = fleet.leases_of(fleet.workers.last().unwrap()).await;
+    let story = fleet.story();
+    let join = fleet_log::all_read(&story, &joined, began).expect("its share is read") - began;
+    println!(
+        "a join: its {} shards read after {:.1} s, moves {}, the longest unread {:.2} s",
+        joined.len(),
+        secs(join),
+        fleet_log::reads(&story, began),
+        secs(fleet_log::longest_unread(&story, began))
+    );
+
+    // A rolling deploy: each is asked to end, then replaced.
+    let began = now();
+    let mut longest = Duration::ZERO;
+    for _ in 0..fleet.workers.len() {
+        let mut old = fleet.workers.remove(0);
+        let asked = std::time::Instant::now();
+        old.terminate();
+        let status = old.ended().await;
+        longest = longest.max(asked.elapsed());
+        assert_eq!(status.code(), Some(0), "a complete drain: {status}");
+        fleet.grow(1);
+        fleet.balanced().await;
+    }
+    let story = fleet.story();
+    println!(
+        "a rolling restart of {}: the longest drain {:.1} s, moves {}, the longest unread {:.2} s",
+        fleet.workers.len(),
+        longest.as_secs_f64(),
+        fleet_log::reads(&story, began),
+        secs(fleet_log::longest_unread(&story, began))
+    );
+    let before = fleet.world.tally_of(GROUP).await.repeats();
+    assert_eq!(
+        before, 0,
+        "repeats after a cold start, a join and a rolling restart"
+    );
+
+    // One is killed.
+    let victim = fleet.workers.remove(0);
+    let orphans = fleet.leases_of(&victim).await;
+    let killed = now();
+    victim.kill_nine();
+    fleet.balanced().await;
+    let story = fleet.story();
+    let read = fleet_log::all_read(&story, &orphans, killed).expect("its shards are read") - killed;
+    println!(
+        "kill -9: its {} shards read again after {:.1} s",
+        orphans.len(),
+        secs(read)
+    );
+    // What the dead had put since its last checkpoints lies in the past by now.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let after = fleet.world.tally_of(GROUP).await.repeats();
+    println!("kill -9: {} repeats", after - before);
+
+    // One freezes for longer than the lease, and goes on.
+    let frozen = fleet.workers.remove(0);
+    frozen.freeze();
+    tokio::time::sleep(freeze).await;
+    fleet.balanced().await;
+    frozen.wake();
+    fleet.workers.push(frozen);
+    fleet.balanced().await;
+    let thawed = fleet.world.tally_of(GROUP).await.repeats();
+    println!("SIGSTOP for {freeze:?}: {} repeats", thawed - after);
+
+    let versions = load.ended().await;
+    let changes = versions.iter().sum::<u32>() as usize * KEYS;
+    until("the last change", Duration::from_secs(90), async || {
+        fleet.world.tally_of(GROUP).await.changes() >= changes
+    })
+    .await;
+    let tally = fleet.world.tally_of(GROUP).await;
+    tally.must_hold_all(
+        &versions
+            .iter()
+            .enumerate()
+            .flat_map(|(shard, last)| (0..KEYS).map(move |key| (format!("{}-{key}", table(shard)), *last)))
+            .collect(),
+    );
+    watch.ended().await;
+    println!("{} changes, {} events", tally.changes(), tally.events.len());
+    let lags = tally.events.iter().filter_map(|e| Some(e.ingested - e.written?));
+    println!(
+        "the longest way from the writer to the log: {:.1} s",
+        secs(lags.max().unwrap_or(0))
+    );
+    for worker in &fleet.workers {
+        worker.terminate();
+    }
+    for mut worker in fleet.workers.drain(..) {
+        assert_eq!(worker.ended().await.code(), Some(0));
+    }
+    let owned = fleet.owners().await;
+    assert!(
+        owned.is_empty(),
+        "leases with an owner after all have left: {owned:?}"
+    );
+}
