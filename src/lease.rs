@@ -14,7 +14,7 @@ pub mod notes;
 pub mod plan;
 pub mod share;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -123,8 +123,9 @@ pub struct WorkerRow {
     pub totals: BTreeMap<String, u64>,
     /// As a caretaker: how many rounds of each pipeline it has finished (rule 15).
     pub rounds: BTreeMap<String, u64>,
-    /// The draining workers whose flag it has seen: they may hand over to it (rule 12).
-    pub saw: BTreeSet<WorkerId>,
+    /// Of the workers that drain or have notes for it: the heartbeat whose row it has read. A drainer may
+    /// hand over to it (rule 12), and what the notes offered is counted in `held`, or was not taken.
+    pub saw: BTreeMap<WorkerId, u64>,
     /// Free leases, and who shall take them (rule 7).
     pub notes: Vec<Note>,
     pub version: String,
@@ -144,7 +145,7 @@ impl WorkerRow {
             held: BTreeMap::new(),
             totals: BTreeMap::new(),
             rounds: BTreeMap::new(),
-            saw: BTreeSet::new(),
+            saw: BTreeMap::new(),
             notes: Vec::new(),
             version: String::new(),
             started: Timestamp::from_millis(0),

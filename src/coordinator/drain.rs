@@ -42,6 +42,7 @@ impl Life {
         let until = clock.now() + self.settings.drain_timeout;
         let answered_by = clock.now() + self.times.heartbeat.mul_f64(1.1) + ANSWER;
         let mut heirs: Option<(Vec<WorkerId>, Heirs)> = None;
+        let mut flagged = None;
         let mut look = clock.now();
         let mut repeats = false;
         while !(self.consumers.is_empty() && self.takes.tasks.is_empty()) && clock.now() < until {
@@ -52,7 +53,9 @@ impl Life {
             if clock.now() >= look {
                 // Without an answer the last rows count.
                 let _ = self.fleet.scan_workers().await;
-                self.hand_over(&mut heirs, answered_by);
+                let mine = self.fleet.observer.rows().get(&self.fleet.me);
+                flagged = flagged.or(mine.filter(|row| row.draining).map(|row| row.heartbeat));
+                self.hand_over(&mut heirs, flagged, answered_by);
                 look = clock.now() + LOOK;
             }
             self.say_what_is_held();
@@ -95,7 +98,13 @@ impl Life {
     }
 
     /// Asks the shards' tasks to stop: those whose successor waits for them, and after a while all.
-    fn hand_over(&mut self, heirs: &mut Option<(Vec<WorkerId>, Heirs)>, answered_by: Monotonic) {
+    /// `flagged`: the heartbeat by which the flag was first seen in this worker's own row.
+    fn hand_over(
+        &mut self,
+        heirs: &mut Option<(Vec<WorkerId>, Heirs)>,
+        flagged: Option<u64>,
+        answered_by: Monotonic,
+    ) {
         let age = self.fresh_age();
         let observer = &self.fleet.observer;
         let live: Vec<WorkerId> = observer
@@ -115,8 +124,9 @@ impl Life {
                 // Nobody runs the pipeline: whoever comes finds the lease free.
                 None => self.give_up(&key, Successor::Nobody),
                 Some(heir) => {
-                    let row = self.fleet.observer.rows().get(heir);
-                    if late || row.is_some_and(|row| row.saw.contains(&self.fleet.me)) {
+                    let rows = self.fleet.observer.rows();
+                    let saw = rows.get(heir).and_then(|row| row.saw.get(&self.fleet.me));
+                    if late || saw.is_some_and(|beat| flagged.is_some_and(|flagged| *beat >= flagged)) {
                         self.give_up(&key, Successor::Worker(heir.clone()));
                     }
                 }

@@ -58,13 +58,20 @@ impl Life {
     /// Acts on the worker rows just read.
     pub(super) fn heed_workers(&mut self) {
         let now = self.clock.now();
-        self.answer_drainers();
+        let mut news = false;
         for note in self.board.read(self.fleet.observer.rows(), now) {
             let pipeline = self.settings.keys.pipeline_in(&note.lease).map(str::to_owned);
             if let Some(pipeline) = pipeline.filter(|p| self.pipelines.contains_key(p)) {
                 debug!(lease = %note.lease, "told of a free lease");
                 self.want(Wanted::noted(note, pipeline));
+                news = true;
             }
+        }
+        // In this order: who says that it has read a note counts what it takes of it.
+        self.say_what_is_held();
+        self.answer();
+        if news {
+            self.say_news();
         }
         self.keep_posts();
         self.balance();
@@ -79,16 +86,20 @@ impl Life {
         self.schedule.rows = now + pause.min(verdict.unwrap_or(pause));
     }
 
-    /// Rule 12: a drainer hands its leases to who says that it saw its flag.
-    fn answer_drainers(&mut self) {
-        let drainers: BTreeSet<WorkerId> = self.fleet.observer.drainers().map(|r| r.id.clone()).collect();
+    /// Tells which rows it has read of those who wait for that: a drainer hands its leases over to who saw
+    /// its flag (rule 12), and what a note offered counts as taken, or not, once it was read.
+    fn answer(&mut self) {
+        let me = &self.fleet.me;
+        let others = self.fleet.observer.others();
+        let waits = others.filter(|row| row.draining || row.notes.iter().any(|note| note.to == *me));
+        let saw: BTreeMap<WorkerId, u64> = waits.map(|row| (row.id.clone(), row.heartbeat)).collect();
         let news = self.vitals.say(|says| {
-            let news = drainers.difference(&says.saw).next().is_some();
-            says.saw = drainers;
+            let news = saw.keys().any(|id| !says.saw.contains_key(id));
+            says.saw = saw;
             news
         });
         if news {
-            self.vitals.say_now();
+            self.say_news();
         }
     }
 

@@ -4,7 +4,7 @@
 //! lease duration keeps the fence open; the first write that finds the row evicted, gone or changed ends
 //! this worker id (protocol rules 1, 2, 4, 13). It never re-creates its row.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub struct Says {
     pub held: BTreeMap<String, u64>,
     pub totals: BTreeMap<String, u64>,
     pub rounds: BTreeMap<String, u64>,
-    pub saw: BTreeSet<WorkerId>,
+    pub saw: BTreeMap<WorkerId, u64>,
     pub notes: Vec<Note>,
 }
 

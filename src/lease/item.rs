@@ -213,7 +213,12 @@ pub fn from_worker(worker: &WorkerRow) -> Item {
     ] {
         put(&mut item, name, Attr::Counts(counts.clone()));
     }
-    put_set(&mut item, attr::SAW, worker.saw.iter().map(WorkerId::as_str));
+    let saw = worker
+        .saw
+        .iter()
+        .map(|(id, beat)| (id.to_string(), *beat))
+        .collect();
+    put(&mut item, attr::SAW, Attr::Counts(saw));
     let notes: Vec<String> = worker.notes.iter().map(note_text).collect();
     put_set(&mut item, attr::NOTES, notes.iter().map(String::as_str));
     put(&mut item, attr::VERSION, text(&worker.version));
@@ -234,7 +239,11 @@ pub fn to_worker(item: &Item) -> Result<WorkerRow, ItemError> {
         held: row.counts(attr::HELD)?,
         totals: row.counts(attr::TOTALS)?,
         rounds: row.counts(attr::ROUNDS)?,
-        saw: row.set(attr::SAW)?.into_iter().map(WorkerId::new).collect(),
+        saw: row
+            .counts(attr::SAW)?
+            .into_iter()
+            .map(|(id, beat)| (WorkerId::new(id), beat))
+            .collect(),
         notes: row
             .set(attr::NOTES)?
             .into_iter()

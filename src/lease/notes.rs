@@ -16,13 +16,12 @@ const BELIEVED: Duration = Duration::from_secs(10);
 /// Notes in a row at once. An item may have 400 KB, and each heartbeat writes them all; leases beyond are
 /// found by scans.
 const MOST_NOTES: usize = 500;
-/// The heartbeats after which a worker that was given a lease counts it itself.
-const COUNTED_AFTER: u64 = 2;
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Sight {
     at: Monotonic,
-    /// The heartbeat of the worker that shall take the lease, when the note was first seen.
+    /// Who shows the note, and by which heartbeat it was first seen to.
+    writer: WorkerId,
     beat: u64,
 }
 
@@ -67,19 +66,19 @@ impl Board {
     pub fn read(&mut self, rows: &BTreeMap<WorkerId, WorkerRow>, now: Monotonic) -> Vec<Note> {
         let mut fresh = Vec::new();
         let mut there = BTreeSet::new();
-        let beat_of = |id: &WorkerId| rows.get(id).map_or(0, |row| row.heartbeat);
-        let mine = self.mine.iter().map(|(note, _)| note);
-        let notes = rows
+        for (row, note) in rows
             .values()
-            .filter(|row| row.id != self.me)
-            .flat_map(|row| &row.notes);
-        for note in notes.chain(mine) {
+            .flat_map(|row| row.notes.iter().map(move |note| (row, note)))
+        {
             let key = (note.lease.clone(), note.counter, note.to.clone());
             if !self.seen.contains_key(&key) && note.to == self.me {
                 fresh.push(note.clone());
             }
-            let beat = beat_of(&note.to);
-            self.seen.entry(key.clone()).or_insert(Sight { at: now, beat });
+            self.seen.entry(key.clone()).or_insert(Sight {
+                at: now,
+                writer: row.id.clone(),
+                beat: row.heartbeat,
+            });
             there.insert(key);
         }
         // Longer than any writer shows one: a note that came back would be news otherwise.
@@ -88,21 +87,29 @@ impl Board {
         fresh
     }
 
-    /// The leases that others shall take and don't count as theirs yet.
+    /// The leases that others shall take and don't count as theirs yet: they have not read the note.
     pub fn on_the_way<'a>(
         &'a self,
         rows: &'a BTreeMap<WorkerId, WorkerRow>,
         now: Monotonic,
     ) -> impl Iterator<Item = (&'a LeaseKey, &'a WorkerId)> {
-        self.seen
+        let is_there = |to: &WorkerId| rows.get(to).is_some_and(WorkerRow::is_live);
+        let has_read = |to: &WorkerId, sight: &Sight| {
+            let row = rows.get(to).and_then(|row| row.saw.get(&sight.writer));
+            row.is_some_and(|beat| *beat >= sight.beat)
+        };
+        let told = self
+            .seen
             .iter()
-            .filter(move |((_, _, to), sight)| {
-                let counted = rows
-                    .get(to)
-                    .is_none_or(|row| !row.is_live() || row.heartbeat >= sight.beat + COUNTED_AFTER);
-                *to != self.me && !counted && now.since(sight.at) < BELIEVED
-            })
-            .map(|((lease, _, to), _)| (lease, to))
+            .filter(move |((_, _, to), sight)| !has_read(to, sight) && now.since(sight.at) < BELIEVED)
+            .map(|((lease, _, to), _)| (lease, to));
+        // Those of mine that no scan has shown yet.
+        let mine = self.mine.iter().filter(move |(note, at)| {
+            let key = (note.lease.clone(), note.counter, note.to.clone());
+            !self.seen.contains_key(&key) && now.since(*at) < BELIEVED
+        });
+        told.chain(mine.map(|(note, _)| (&note.lease, &note.to)))
+            .filter(move |(_, to)| **to != self.me && is_there(to))
     }
 }
 
@@ -156,9 +163,11 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_on_its_way_counts_for_who_shall_take_it_until_it_counts_it_itself() {
-        let on_the_way = |board: &Board, heartbeat, at| {
-            let rows = rows(heartbeat, &[]);
+    fn a_lease_on_its_way_counts_for_who_shall_take_it_until_it_has_read_the_note() {
+        let on_the_way = |board: &Board, saw: Option<u64>, at| {
+            let mut rows = rows(5, &[]);
+            let b = rows.get_mut(&WorkerId::new("b")).unwrap();
+            b.saw = saw.map(|beat| (WorkerId::new("a"), beat)).into_iter().collect();
             let way: Vec<String> = board
                 .on_the_way(&rows, t(at))
                 .map(|(lease, to)| format!("{lease}>{to}"))
@@ -170,12 +179,20 @@ mod tests {
             &rows(5, &[note("p/1", "b"), note("p/2", "me"), note("p/3", "gone")]),
             t(0),
         );
-        assert_eq!(on_the_way(&board, 6, 1), "p/1>b");
-        assert_eq!(on_the_way(&board, 7, 1), "", "two heartbeats later");
-        assert_eq!(on_the_way(&board, 6, 10), "", "believed no more");
+        assert_eq!(on_the_way(&board, None, 1), "p/1>b");
+        assert_eq!(
+            on_the_way(&board, Some(4), 1),
+            "p/1>b",
+            "it has read an older row"
+        );
+        assert_eq!(on_the_way(&board, Some(5), 1), "");
+        assert_eq!(on_the_way(&board, None, 10), "", "believed no more");
         assert!(board.post(note("p/4", "a"), t(11)));
-        board.read(&rows(9, &[]), t(11));
-        assert_eq!(on_the_way(&board, 9, 11), "p/4>a", "my own notes count too");
+        assert_eq!(
+            on_the_way(&board, None, 11),
+            "p/4>a",
+            "my own notes count before a scan shows them"
+        );
     }
 
     #[test]

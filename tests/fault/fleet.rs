@@ -202,6 +202,24 @@ impl Fleet {
     }
 }
 
+/// When what began.
+#[derive(Default)]
+struct Phases(Vec<(i64, &'static str)>);
+
+impl Phases {
+    fn begin(&mut self, what: &'static str) {
+        self.0.push((now(), what));
+    }
+
+    fn phases(&self, end: i64) -> impl Iterator<Item = (i64, i64, &'static str)> {
+        let ends = self.0.iter().skip(1).map(|(at, _)| *at).chain([end]);
+        self.0
+            .iter()
+            .zip(ends)
+            .map(|((from, what), until)| (*from, until, *what))
+    }
+}
+
 /// Sees that no checkpoint ever goes back.
 struct Watch {
     task: tokio::task::JoinHandle<()>,
@@ -265,8 +283,11 @@ async fn a_fleet_survives_deploys_deaths_and_a_frozen_node() {
     );
     let watch = Watch::start(&fleet.world.dynamodb);
 
+    let mut phases = Phases::default();
+    phases.begin("in calm");
     // One more joins.
     tokio::time::sleep(Duration::from_secs(3)).await;
+    phases.begin("at a join");
     let began = now();
     fleet.grow(1);
     fleet.balanced().await;
@@ -282,6 +303,7 @@ async fn a_fleet_survives_deploys_deaths_and_a_frozen_node() {
     );
 
     // A rolling deploy: each is asked to end, then replaced.
+    phases.begin("at a rolling restart");
     let began = now();
     let mut longest = Duration::ZERO;
     for _ in 0..fleet.workers.len() {
@@ -309,6 +331,7 @@ async fn a_fleet_survives_deploys_deaths_and_a_frozen_node() {
     );
 
     // One is killed.
+    phases.begin("around kill -9");
     let victim = fleet.workers.remove(0);
     let orphans = fleet.leases_of(&victim).await;
     let killed = now();
@@ -327,6 +350,7 @@ async fn a_fleet_survives_deploys_deaths_and_a_frozen_node() {
     println!("kill -9: {} repeats", after - before);
 
     // One freezes for longer than the lease, and goes on.
+    phases.begin("around SIGSTOP");
     let frozen = fleet.workers.remove(0);
     frozen.freeze();
     tokio::time::sleep(freeze).await;
@@ -353,11 +377,20 @@ async fn a_fleet_survives_deploys_deaths_and_a_frozen_node() {
     );
     watch.ended().await;
     println!("{} changes, {} events", tally.changes(), tally.events.len());
-    let lags = tally.events.iter().filter_map(|e| Some(e.ingested - e.written?));
-    println!(
-        "the longest way from the writer to the log: {:.1} s",
-        secs(lags.max().unwrap_or(0))
-    );
+    for (from, until, phase) in phases.phases(now()) {
+        let during = tally
+            .events
+            .iter()
+            .filter(|e| e.written.is_some_and(|at| (from..until).contains(&at)));
+        let slowest = during.max_by_key(|e| e.ingested - e.written.unwrap_or(e.ingested));
+        let Some(slowest) = slowest else { continue };
+        println!(
+            "the longest way from the writer to the log, {phase}: {:.2} s ({} in {})",
+            secs(slowest.ingested - slowest.written.unwrap_or(0)),
+            slowest.key,
+            slowest.stream
+        );
+    }
     for worker in &fleet.workers {
         worker.terminate();
     }

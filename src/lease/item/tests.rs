@@ -206,7 +206,7 @@ prop_compose! {
             held: pipelines.iter().map(|p| (p.clone(), numbers.1)).collect(),
             totals: pipelines.iter().map(|p| (p.clone(), numbers.0)).collect(),
             rounds: [("p".to_owned(), 3)].into(),
-            saw: pipelines.iter().map(|p| WorkerId::new(p.as_str())).collect(),
+            saw: pipelines.iter().map(|p| (WorkerId::new(p.as_str()), 7)).collect(),
             notes,
             version,
             started,
