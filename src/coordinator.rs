@@ -274,6 +274,8 @@ struct Schedule {
     alert_until: Monotonic,
     /// No leases are given up for balance before then.
     may_give: Monotonic,
+    /// Since when this worker holds more than its share.
+    uneven_since: Option<Monotonic>,
 }
 
 impl Schedule {
@@ -286,6 +288,7 @@ impl Schedule {
             pipelines: joined + JOIN_WAIT,
             alert_until: joined + JOIN_ALERT,
             may_give: joined,
+            uneven_since: None,
         }
     }
 

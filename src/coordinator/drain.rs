@@ -15,10 +15,10 @@ use crate::lease::{LeaseKey, WorkerId};
 
 /// The worker rows are read this often while successors are awaited.
 const LOOK: Duration = Duration::from_millis(300);
-/// A successor has seen the flag after 1.1 heartbeats and this much at the latest, or is not waited for.
+/// A successor has seen the flag after 1.1 reads of the rows and this much at the latest, or is not waited for.
 const ANSWER: Duration = Duration::from_millis(700);
-/// The notes stay readable for so long after the last was written: some reads of everybody's.
-const NOTES_STAY: Duration = Duration::from_millis(1_200);
+/// The notes stay for so long after the last was written, unless all are read before.
+const NOTES_STAY: Duration = Duration::from_millis(2_000);
 
 /// Who shall have which lease.
 type Heirs = BTreeMap<LeaseKey, WorkerId>;
@@ -40,7 +40,7 @@ impl Life {
         let clock = self.clock.clone();
         let fence = self.leases.fence().clone();
         let until = clock.now() + self.settings.drain_timeout;
-        let answered_by = clock.now() + self.times.heartbeat.mul_f64(1.1) + ANSWER;
+        let answered_by = clock.now() + self.times.watch.mul_f64(1.1) + ANSWER;
         let mut heirs: Option<(Vec<WorkerId>, Heirs)> = None;
         let mut flagged = None;
         let mut look = clock.now();
@@ -166,7 +166,18 @@ impl Life {
         let until = clock.now() + NOTES_STAY;
         while clock.now() < until && fence.check().is_ok() {
             self.vitals.coordinator.mark(clock.now());
-            clock.sleep(until.since(clock.now()).min(TICK)).await;
+            // Without an answer the last rows count.
+            let _ = self.fleet.scan_workers().await;
+            self.board.read(self.fleet.observer.rows(), clock.now());
+            if self
+                .board
+                .on_the_way(self.fleet.observer.rows(), clock.now())
+                .next()
+                .is_none()
+            {
+                return;
+            }
+            clock.sleep(LOOK.min(until.since(clock.now()))).await;
         }
     }
 }

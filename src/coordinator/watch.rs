@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::{debug, info};
 
 use super::takes::Wanted;
-use super::{EVICTION_JITTER, Life, Successor, Unheld};
+use super::{EVICTION_JITTER, JOIN_ALERT, Life, Successor, Unheld};
 use crate::lease::share::Shares;
 use crate::lease::{LeaseKey, WorkerId};
 
@@ -80,7 +80,7 @@ impl Life {
             now < self.schedule.alert_until || below || self.fleet.observer.drainers().next().is_some();
         let pause = match often {
             true => ALERT,
-            false => self.times.heartbeat.mul_f64(0.9 + 0.2 * self.rng.f64()),
+            false => self.times.watch.mul_f64(0.9 + 0.2 * self.rng.f64()),
         };
         let verdict = self.fleet.observer.next_suspicion().map(|at| at.since(now));
         self.schedule.rows = now + pause.min(verdict.unwrap_or(pause));
@@ -177,7 +177,26 @@ impl Life {
             return;
         }
         let mut moves = self.shares(true).moves();
+        if moves.iter().any(|m| m.to == self.fleet.me) {
+            // Notes will come: read them soon.
+            self.schedule.alert_for(now, CHANGE_ALERT);
+        }
         moves.retain(|m| m.from == self.fleet.me);
+        if moves.is_empty() {
+            self.schedule.uneven_since = None;
+            return;
+        }
+        // Who has just joined reads the rows often. Others are given the time to see that they will get some,
+        // so that no shard waits for a reader.
+        let since = *self.schedule.uneven_since.get_or_insert(now);
+        let attentive = |id: &WorkerId| {
+            observer
+                .first_seen(id)
+                .is_some_and(|at| now.since(at) < JOIN_ALERT - self.times.watch)
+        };
+        if now.since(since) < self.times.watch.mul_f64(1.2) && !moves.iter().all(|m| attentive(&m.to)) {
+            return;
+        }
         let mut given = 0;
         for one in moves.into_iter().take(MOST_GIVEN) {
             let found = self
@@ -190,6 +209,7 @@ impl Life {
             self.give_up(&key, Successor::Worker(one.to));
             given += 1;
         }
+        self.schedule.uneven_since = None;
         if given > 0 {
             // Until the rows tell of it.
             self.schedule.may_give = now + self.times.heartbeat * 2;

@@ -22,6 +22,8 @@ use crate::metrics::Metrics;
 pub struct Times {
     /// Between two heartbeats, ± 10 %.
     pub heartbeat: Duration,
+    /// Between two reads of the worker rows in calm, ± 10 %. Below a heartbeat, because a drain waits for it.
+    pub watch: Duration,
     /// From the start of the last heartbeat until the worker fences itself.
     pub fence: Duration,
     /// From the sight of a heartbeat until others may call its worker dead. Above `fence`.
@@ -31,10 +33,11 @@ pub struct Times {
 }
 
 impl Times {
-    /// 10 s give 3.3, 8, 8.5 and 1 s.
+    /// 10 s give 3.3, 2.5, 8, 8.5 and 1 s.
     pub fn of(lease_duration: Duration) -> Self {
         Self {
             heartbeat: lease_duration.mul_f64(0.33),
+            watch: lease_duration.mul_f64(0.25),
             fence: lease_duration.mul_f64(0.8),
             takeover: lease_duration.mul_f64(0.85),
             request: lease_duration.mul_f64(0.2).min(Duration::from_secs(1)),

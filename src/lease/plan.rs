@@ -40,6 +40,8 @@ pub struct Observer {
     beats: BTreeMap<WorkerId, (u64, Monotonic)>,
     /// For owners without a worker row: the counters of all their leases, and when they were first seen so.
     foreign: BTreeMap<WorkerId, (BTreeMap<LeaseKey, u64>, Monotonic)>,
+    /// When each worker's row was first there.
+    first_seen: BTreeMap<WorkerId, Monotonic>,
     rows: BTreeMap<WorkerId, WorkerRow>,
     /// When the scan that showed them was asked for, and when its answer was there.
     rows_scanned: Option<Scanned>,
@@ -63,6 +65,7 @@ impl Observer {
             beats: BTreeMap::new(),
             foreign: BTreeMap::new(),
             rows: BTreeMap::new(),
+            first_seen: BTreeMap::new(),
             rows_scanned: None,
             dead_foreign: BTreeMap::new(),
         }
@@ -74,6 +77,10 @@ impl Observer {
     /// only if a scan *started* a take-over time later still shows it (rule 3).
     pub fn workers(&mut self, when: Scanned, rows: Vec<WorkerRow>) -> Vec<Suspect> {
         let rows: BTreeMap<WorkerId, WorkerRow> = rows.into_iter().map(|r| (r.id.clone(), r)).collect();
+        self.first_seen.retain(|id, _| rows.contains_key(id));
+        for id in rows.keys() {
+            self.first_seen.entry(id.clone()).or_insert(when.received);
+        }
         self.rows = rows;
         self.rows_scanned = Some(when);
         let rows = &self.rows;
@@ -114,6 +121,11 @@ impl Observer {
     /// The others that are handing their leases over.
     pub fn drainers(&self) -> impl Iterator<Item = &WorkerRow> {
         self.others().filter(|r| r.draining)
+    }
+
+    /// When this worker's row was first there.
+    pub fn first_seen(&self, id: &WorkerId) -> Option<Monotonic> {
+        self.first_seen.get(id).copied()
     }
 
     /// Whether the last scan showed a heartbeat of this worker that is at most `age` old. Leases are handed

@@ -379,8 +379,7 @@ async fn a_fleet_survives_deploys_deaths_and_a_frozen_node() {
     println!("{} changes, {} events", tally.changes(), tally.events.len());
     for (from, until, phase) in phases.phases(now()) {
         let during = tally
-            .events
-            .iter()
+            .first_copies()
             .filter(|e| e.written.is_some_and(|at| (from..until).contains(&at)));
         let slowest = during.max_by_key(|e| e.ingested - e.written.unwrap_or(e.ingested));
         let Some(slowest) = slowest else { continue };

@@ -147,14 +147,17 @@ impl Tally {
         assert_eq!(firsts.len(), last.len(), "keys in the log group");
     }
 
+    /// The events without their repeats.
+    pub fn first_copies(&self) -> impl Iterator<Item = &Event> {
+        let mut seen = BTreeSet::new();
+        self.events.iter().filter(move |e| seen.insert(&e.event_id))
+    }
+
     /// The versions of each key, in the order in which their first copies came.
     fn firsts(&self) -> HashMap<&str, Vec<u32>> {
-        let mut seen = BTreeSet::new();
         let mut firsts: HashMap<&str, Vec<u32>> = HashMap::new();
-        for event in &self.events {
-            if seen.insert(&event.event_id) {
-                firsts.entry(&event.key).or_default().push(event.version);
-            }
+        for event in self.first_copies() {
+            firsts.entry(&event.key).or_default().push(event.version);
         }
         firsts
     }
