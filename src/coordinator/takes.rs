@@ -128,6 +128,7 @@ impl Life {
                     progress.clone(),
                     self.draining.clone(),
                     self.rng.fork(),
+                    from,
                 );
                 let key = lease.key.clone();
                 let abort = self.consumers.spawn(async move { (key, consumer.await) });
