@@ -22,7 +22,7 @@ use self::budget::{Budget, Reservation};
 use self::lookup::{Look, LookUp};
 use self::reader::{Fetched, Reader};
 use crate::backoff::Backoff;
-use crate::clock::{Clock, Progress, Timestamp};
+use crate::clock::{Clock, Monotonic, Progress, Timestamp};
 use crate::config::PipelineConfig;
 use crate::decode::{self, DecodeError};
 use crate::lease::held::{HeldLease, LeaseError, Leases};
@@ -124,6 +124,7 @@ pub async fn run(
         shard: lease.shard.clone(),
     };
     info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, "reading the shard");
+    let interval = FIRST_CHECKPOINT.min(pipeline.checkpoint_interval);
     let consumer = Consumer {
         key: lease.key.clone(),
         stream,
@@ -134,14 +135,16 @@ pub async fn run(
         position,
         not_before,
         leases,
-        pipeline,
         progress,
         rng,
         look_up,
         ledger: Ledger::default(),
         behind: None,
         reservations: Vec::new(),
+        checkpoint_due: pipeline.clock.now() + interval,
+        interval,
         written: None,
+        pipeline,
     };
     consumer.run(held, deliveries, stop).await
 }
@@ -188,6 +191,9 @@ struct Consumer {
     behind: Option<Duration>,
     /// The memory of what is in flight, oldest first: given back as the ledger shrinks.
     reservations: Vec<Reservation>,
+    checkpoint_due: Monotonic,
+    /// Until the one after.
+    interval: Duration,
     /// The checkpoint in the table, if this consumer wrote one.
     written: Option<Acknowledged>,
 }
@@ -210,8 +216,6 @@ impl Consumer {
         mut stop: Stop,
     ) -> End {
         let clock = self.pipeline.clock.clone();
-        let mut interval = FIRST_CHECKPOINT.min(self.pipeline.checkpoint_interval);
-        let mut checkpoint_due = clock.now() + interval;
         let mut read = self.read(None, Duration::ZERO);
         let mut reading = true;
         let mut backoff = Backoff::default();
@@ -222,13 +226,13 @@ impl Consumer {
             if self.leases.fence().check().is_err() {
                 return End::Fenced;
             }
-            if clock.now() >= checkpoint_due {
-                checkpoint_due = clock.now() + interval;
-                interval = (interval * 2).min(self.pipeline.checkpoint_interval);
+            if clock.now() >= self.checkpoint_due {
+                self.checkpoint_due = clock.now() + self.interval;
+                self.interval = (self.interval * 2).min(self.pipeline.checkpoint_interval);
                 match self.checkpoint(&mut held).await {
                     Ok(()) => {}
                     // Records go on; the checkpoint is settled at the next try.
-                    Err(LeaseError::Unanswered) => checkpoint_due = clock.now() + CHECKPOINT_RETRY,
+                    Err(LeaseError::Unanswered) => self.checkpoint_due = clock.now() + CHECKPOINT_RETRY,
                     Err(error) => return self.lost(error),
                 }
             }
@@ -360,6 +364,11 @@ impl Consumer {
         self.pipeline.sink.submit(parcel);
         let earliest = lookup::earliest(&batch.records, self.not_before);
         self.look_up.after_read(already_delivered, earliest);
+        if already_delivered > 0 {
+            // At once, or crash after crash would leave more to look up, until it is more than is looked up.
+            self.checkpoint_due = self.pipeline.clock.now();
+            self.interval = FIRST_CHECKPOINT.min(self.pipeline.checkpoint_interval);
+        }
         let wait = match batch.records.last() {
             Some(last) => {
                 self.position = StartingPosition::After(last.sequence_number.clone());

@@ -3,13 +3,15 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir::lease::Checkpoint;
+
 use crate::directed::{PATIENCE, enable, faults, repeats, s, start, tell};
 use crate::faults::Rates;
 use crate::scenario::{settle, write_some};
 use crate::seeds::{Run, demand_kept, run};
 use crate::streams::Kind;
 use crate::subject::{CHECKPOINT, Counted};
-use crate::world::{Failure, World};
+use crate::world::{Failure, State, World};
 
 /// Forty seconds of changes, and a kill -9 at this point; the next process starts within a second.
 async fn killed_at(world: Arc<World>, point: u64) {
@@ -214,4 +216,47 @@ fn what_a_dead_worker_put_among_the_dead_letters_is_put_there_again() {
         run.world
             .with(|s| assert_eq!((s.model.dead_lettered(), s.model.delivered()), (4, 24)));
     }
+}
+
+/// Once, processes that were killed again and again before their first checkpoint left it where it stood,
+/// and ever more behind it.
+#[test]
+fn what_was_left_out_is_checkpointed_at_once() {
+    let runs = tell(
+        "lookup::what_was_left_out_is_checkpointed_at_once",
+        5,
+        async |world| {
+            enable(&world, 1);
+            let slot = start(&world, 0);
+            write_some(&world, 60, 5, s(8)).await;
+            for round in 1..=4 {
+                slot.crash_after(1);
+                let found = |s: &State| {
+                    let pid = s.living(0)?;
+                    let counted = Counted::by(s.metrics.get(&pid)?);
+                    (counted.already_delivered > 0).then_some(())
+                };
+                let delivered = world.with(|s| s.model.delivered());
+                world.pass_time(s(1)).await;
+                while world.with(|s| found(s)).is_none() {
+                    world.pass_time(Duration::from_millis(20)).await;
+                }
+                world.pass_time(Duration::from_millis(100)).await;
+                world.with(|s| {
+                    let last = s.streams.shard((0, 0)).changes[delivered - 1];
+                    let last = &s.streams.changes[last].seq;
+                    let lease = s.lease_of((0, 0)).unwrap();
+                    assert!(
+                        matches!(&lease.checkpoint, Checkpoint::At(to, _) if to >= last),
+                        "round {round}: {} is before {last}",
+                        lease.checkpoint
+                    );
+                });
+                // Too few and too soon before the next kill for a checkpoint of their own.
+                write_some(&world, 10, 5, Duration::from_millis(500)).await;
+            }
+            settle(&world, PATIENCE).await;
+        },
+    );
+    assert!(runs.iter().all(|run| repeats(run) == 0));
 }
