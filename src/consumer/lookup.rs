@@ -126,7 +126,7 @@ impl Look {
         let mut gathered = Gathered::new([self.rng.u64(..), self.rng.u64(..)]);
         let ended = self.read_back(since, &mut gathered).await;
         let found = gathered.found();
-        self.tell(ended, found.len());
+        self.tell(&ended, found.len());
         Some(found)
     }
 
@@ -170,9 +170,9 @@ impl Look {
         failure.map_or(Ok(false), Err)
     }
 
-    fn tell(&self, ended: Result<bool, SinkError>, events: usize) {
+    fn tell(&self, ended: &Result<bool, SinkError>, events: usize) {
         let (to, shard) = (&self.destination, &self.shard);
-        let outcome = match &ended {
+        let outcome = match ended {
             Ok(true) => {
                 info!(destination = %to, shard_id = shard, events, "looked up what the dead worker delivered");
                 "complete"
