@@ -210,6 +210,8 @@ pub struct DestinationConfig {
     pub create: bool,
     /// Of a group that Weir creates. One of the values CloudWatch Logs takes.
     pub retention_days: Option<u16>,
+    /// After a dead worker, ask the destination what it already holds.
+    pub look_up: bool,
     pub aws: AwsSettings,
 }
 
@@ -221,7 +223,15 @@ impl DestinationConfig {
             stream: Template::of(Field::ShardId, TemplateKind::Stream),
             create: true,
             retention_days: None,
+            look_up: true,
             aws: AwsSettings::default(),
         }
+    }
+
+    /// Whether a take-over from a dead worker looks up what was delivered: where it is wished, and all
+    /// events of a shard are in one log stream. Of many streams each would have to be asked.
+    pub fn looks_up(&self) -> bool {
+        let mut fields = self.group.fields().chain(self.stream.fields());
+        self.look_up && fields.all(Field::is_constant_per_shard)
     }
 }

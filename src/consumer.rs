@@ -7,6 +7,7 @@
 mod accounts;
 pub mod budget;
 mod ending;
+mod lookup;
 mod reader;
 mod trouble;
 
@@ -18,23 +19,24 @@ use tracing::{debug, info, warn};
 
 use self::accounts::Accounts;
 use self::budget::{Budget, Reservation};
+use self::lookup::{Look, LookUp};
 use self::reader::{Fetched, Reader};
 use crate::backoff::Backoff;
-use crate::clock::{Clock, Progress, Timestamp};
+use crate::clock::{Clock, Monotonic, Progress, Timestamp};
 use crate::config::PipelineConfig;
-use crate::decode;
+use crate::decode::{self, DecodeError};
 use crate::lease::held::{HeldLease, LeaseError, Leases};
 use crate::lease::keys::Keys;
-use crate::lease::{Checkpoint, LeaseKey, SharedTable};
+use crate::lease::{Checkpoint, LeaseKey, SharedTable, plan};
 use crate::ledger::{Acknowledged, Ledger};
 use crate::logs::batch::Refusal;
 use crate::logs::sink::{Delivered, Lane, Parcel, Sink};
 use crate::logs::template::{Fields, RenderError};
-use crate::logs::{LogDestination, dead_letter};
+use crate::logs::{LogDestination, LogEvent, dead_letter};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::shutdown::Stop;
-use crate::stream::{Record, StartingPosition, StreamArn, StreamSource};
+use crate::stream::{Record, ShardIterator, StartingPosition, StreamArn, StreamSource};
 
 /// How often a consumer comes round at least, to show that it lives.
 const TICK: Duration = Duration::from_secs(1);
@@ -84,6 +86,11 @@ pub struct Pipeline {
 
 /// Reads one shard until it ends, the lease is lost or a stop is wished. Records before `stream_start`
 /// are dropped wherever the checkpoint stands: one among them must not make the next owner deliver the rest.
+/// A lease `from` a dead worker starts with a look at what that one has delivered.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is another's, and there is one caller"
+)]
 pub async fn run(
     pipeline: Arc<Pipeline>,
     leases: Leases,
@@ -92,6 +99,7 @@ pub async fn run(
     progress: Progress,
     stop: Stop,
     rng: fastrand::Rng,
+    from: plan::From,
 ) -> End {
     let lease = held.lease();
     // A row of a one-stream KCL application has no stream's name; such rows are adopted with the fleet.
@@ -110,6 +118,8 @@ pub async fn run(
         account: stream.account(),
     };
     let destination = destination(&pipeline.config, &fields);
+    let wished = pipeline.config.destination.looks_up();
+    let look_up = LookUp::at_take(from, wished, destination.as_ref().ok());
     let reader = Reader {
         pipeline: pipeline.clone(),
         fence: leases.fence().clone(),
@@ -117,6 +127,7 @@ pub async fn run(
         shard: lease.shard.clone(),
     };
     info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, "reading the shard");
+    let interval = FIRST_CHECKPOINT.min(pipeline.checkpoint_interval);
     let consumer = Consumer {
         key: lease.key.clone(),
         stream,
@@ -127,13 +138,16 @@ pub async fn run(
         position,
         not_before,
         leases,
-        pipeline,
         progress,
         rng,
+        look_up,
         ledger: Ledger::default(),
         behind: None,
         reservations: Vec::new(),
+        checkpoint_due: pipeline.clock.now() + interval,
+        interval,
         written: None,
+        pipeline,
     };
     consumer.run(held, deliveries, stop).await
 }
@@ -174,11 +188,15 @@ struct Consumer {
     not_before: Option<Timestamp>,
     progress: Progress,
     rng: fastrand::Rng,
+    look_up: LookUp,
     ledger: Ledger,
     /// How old the newest record of the last read was; zero after one that gave none.
     behind: Option<Duration>,
     /// The memory of what is in flight, oldest first: given back as the ledger shrinks.
     reservations: Vec<Reservation>,
+    checkpoint_due: Monotonic,
+    /// Until the one after.
+    interval: Duration,
     /// The checkpoint in the table, if this consumer wrote one.
     written: Option<Acknowledged>,
 }
@@ -201,24 +219,23 @@ impl Consumer {
         mut stop: Stop,
     ) -> End {
         let clock = self.pipeline.clock.clone();
-        let mut interval = FIRST_CHECKPOINT.min(self.pipeline.checkpoint_interval);
-        let mut checkpoint_due = clock.now() + interval;
-        let mut read: reader::Reading = self.reader.read(None, self.position.clone(), Duration::ZERO);
+        let mut read = self.read(None, Duration::ZERO);
         let mut reading = true;
         let mut backoff = Backoff::default();
         loop {
             self.progress.mark(clock.now());
             self.tell_lag();
+            self.look_up.expire(clock.now());
             if self.leases.fence().check().is_err() {
                 return End::Fenced;
             }
-            if clock.now() >= checkpoint_due {
-                checkpoint_due = clock.now() + interval;
-                interval = (interval * 2).min(self.pipeline.checkpoint_interval);
+            if clock.now() >= self.checkpoint_due {
+                self.checkpoint_due = clock.now() + self.interval;
+                self.interval = (self.interval * 2).min(self.pipeline.checkpoint_interval);
                 match self.checkpoint(&mut held).await {
                     Ok(()) => {}
                     // Records go on; the checkpoint is settled at the next try.
-                    Err(LeaseError::Unanswered) => checkpoint_due = clock.now() + CHECKPOINT_RETRY,
+                    Err(LeaseError::Unanswered) => self.checkpoint_due = clock.now() + CHECKPOINT_RETRY,
                     Err(error) => return self.lost(error),
                 }
             }
@@ -245,14 +262,14 @@ impl Consumer {
                             let next = fetched.batch.next.clone();
                             let step = self.receive(fetched);
                             if let Step::Read(wait) = step {
-                                read = self.reader.read(next, self.position.clone(), wait);
+                                read = self.read(next, wait);
                             }
                             step
                         }
                         Err(error) => {
                             let step = self.failed(&error, &mut backoff).await;
                             if let Step::Read(wait) = step {
-                                read = self.reader.read(None, self.position.clone(), wait);
+                                read = self.read(None, wait);
                             }
                             step
                         }
@@ -268,6 +285,22 @@ impl Consumer {
                 return self.finish(held, stop).await;
             }
         }
+    }
+
+    /// The next read, with the look-up that is still due.
+    fn read(&mut self, iterator: Option<ShardIterator>, wait: Duration) -> reader::Reading {
+        let look = match &self.look_up {
+            LookUp::Due(destination) => Some(Look {
+                pipeline: self.pipeline.clone(),
+                fence: self.leases.fence().clone(),
+                destination: destination.clone(),
+                shard: self.reader.shard.to_string(),
+                not_before: self.not_before,
+                rng: self.rng.fork(),
+            }),
+            LookUp::Off | LookUp::On(_) => None,
+        };
+        self.reader.read(iterator, self.position.clone(), wait, look)
     }
 
     /// How far the log is behind the table: while records are in flight, by the oldest of them, however
@@ -286,36 +319,59 @@ impl Consumer {
 
     /// Takes in one answer: decode, submit, enter into the books.
     fn receive(&mut self, fetched: Fetched) -> Step {
-        let Fetched { batch, reservation } = fetched;
+        let Fetched {
+            batch,
+            reservation,
+            found,
+        } = fetched;
         self.accounts.read();
+        if let Some((found, memory)) = found {
+            self.look_up.use_now(found, memory, self.pipeline.clock.now());
+        }
+        let mut already_delivered = 0;
         let now = self.pipeline.clock.wall();
         let mut parcel = Parcel::new(&self.lane);
         for record in &batch.records {
             self.accounts.received(record.data.len());
-            let events = if self.is_before_start(record) {
+            let event = if self.is_before_start(record) {
                 self.accounts.before_start();
-                0
+                None
             } else {
-                1
+                let event = decode::change::log_event(record, &self.stream);
+                match &event {
+                    Ok(event) if self.look_up.has(std::slice::from_ref(event)) => {
+                        self.accounts.already_delivered();
+                        already_delivered += 1;
+                        None
+                    }
+                    _ => Some(event),
+                }
             };
             let index = self.ledger.receive(
                 record.sequence_number.clone(),
-                events,
+                u32::from(event.is_some()),
                 record.data.len(),
                 record.time,
             );
-            if events > 0 {
+            if let Some(event) = event {
                 address(
                     &mut parcel,
                     &self.destination,
                     &self.pipeline.config,
                     index,
                     record,
-                    &self.stream,
+                    event,
                 );
             }
         }
         self.pipeline.sink.submit(parcel);
+        let earliest = lookup::earliest(&batch.records, self.not_before);
+        self.look_up.after_read(already_delivered, earliest);
+        if already_delivered > 0 {
+            // At once, or crash after crash would leave more to look up, until it is more than is looked up.
+            self.checkpoint_due = self.pipeline.clock.now();
+            self.interval = FIRST_CHECKPOINT.min(self.pipeline.checkpoint_interval);
+        }
         let wait = match batch.records.last() {
             Some(last) => {
                 self.position = StartingPosition::After(last.sequence_number.clone());
@@ -394,11 +450,11 @@ fn address(
     config: &PipelineConfig,
     index: u64,
     record: &Record,
-    stream: &StreamArn,
+    event: Result<LogEvent, DecodeError>,
 ) {
     let sequence_number = record.sequence_number.clone();
     match destination {
-        Ok(to) => match decode::change::log_event(record, stream) {
+        Ok(to) => match event {
             Ok(event) => parcel.event(to, index, sequence_number, event),
             Err(error) => {
                 let reason = Refusal::Undecodable;

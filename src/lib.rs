@@ -8,16 +8,18 @@
 //!
 //! # Nothing is lost
 //! A record ends as delivered, dropped by the user's rule (before the start), or dead-lettered with its
-//! raw bytes and the reason. The counters add up:
-//! received = delivered + before_start + dead_lettered + given_back + in_flight. `given_back` are records
-//! that were read and then left to the shard's next owner, who reads them again. A gap that the service
+//! raw bytes and the reason. The counters add up: received = delivered + before_start +
+//! already_delivered + dead_lettered + given_back + in_flight. `already_delivered` are records whose every
+//! event was found in the log after a dead worker; `given_back` are records that were read and then left to
+//! the shard's next owner, who reads them again. A gap that the service
 //! made (trimmed data) is a row in the fleet table, an error in the log, and a count.
 //!
 //! # At least once, nearly once
 //! A checkpoint moves only over the contiguous prefix that CloudWatch Logs accepted
 //! ([`ledger`]). A planned stop repeats nothing. Repeats come only from a crash, a pause beyond
 //! the lease, a put whose answer was lost, or a drain that hit its limit. A crash repeats at most what was
-//! sent since the last checkpoint.
+//! sent since the last checkpoint, and of that only what the next owner does not find in the log
+//! ([`logs::lookup`]).
 //!
 //! # In order
 //! First deliveries enter a log stream in stream order, within a shard and from parent to child. Batches

@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod cloudwatch;
 pub mod dead_letter;
+pub mod lookup;
 pub mod sink;
 pub mod template;
 
@@ -47,7 +48,30 @@ pub struct Accepted {
     pub expired_until: Option<usize>,
 }
 
-/// Why a put or a creation failed. One variant for each different action of the caller.
+/// Where a stream is read back from. Opaque.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageToken(String);
+
+impl PageToken {
+    pub fn new(token: impl Into<String>) -> Self {
+        Self(token.into())
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Some events of a stream. A page may hold few or none, and others follow all the same.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EventPage {
+    /// Oldest first.
+    pub events: Vec<LogEvent>,
+    /// Where the page before this one is; `None` at the beginning of what was asked for.
+    pub before: Option<PageToken>,
+}
+
+/// Why a request failed. One variant for each different action of the caller.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     /// The group or the stream does not exist: create them, then put again.
@@ -104,4 +128,15 @@ pub trait LogSink: Send + Sync + 'static {
 
     /// Creates the stream. A stream that exists is a success; a missing group is [`SinkError::Missing`].
     async fn create_stream(&self, to: &LogDestination) -> Result<(), SinkError>;
+
+    /// One GetLogEvents: the newest events of the stream that are not older than `since`, or those before
+    /// an earlier page, at most 10,000 and 1 MB of them. What was put a few seconds ago may not be among
+    /// them yet. A missing group or stream is [`SinkError::Missing`]. Gives up after `within`.
+    async fn read_back(
+        &self,
+        from: &LogDestination,
+        since: Timestamp,
+        before: Option<&PageToken>,
+        within: Duration,
+    ) -> Result<EventPage, SinkError>;
 }

@@ -29,12 +29,14 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Records read from the stream. Equals delivered + before_start + dead_lettered + given_back + in_flight.
+    /// Records read from the stream. Equals delivered + before_start + already_delivered + dead_lettered + given_back + in_flight.
     records_received: IntCounterVec = "weir_records_received_total" ["pipeline"];
     /// Records whose every log event CloudWatch Logs accepted.
     records_delivered: IntCounterVec = "weir_records_delivered_total" ["pipeline"];
     /// Records older than the configured start, dropped as asked.
     records_before_start: IntCounterVec = "weir_records_before_start_total" ["pipeline"];
+    /// Records left out because a dead worker had delivered them already: after a take-over their every event was found in the log.
+    records_already_delivered: IntCounterVec = "weir_records_already_delivered_total" ["pipeline"];
     /// Records written to the dead-letter stream instead of their destination, by reason. Look there.
     records_dead_lettered: IntCounterVec = "weir_records_dead_lettered_total" ["pipeline", "reason"];
     /// Records read and then left, undelivered, to the shard's next owner, who reads them again (a lost lease, a drain at its limit).
@@ -61,6 +63,8 @@ metrics! {
     put_errors: IntCounterVec = "weir_put_errors_total" ["pipeline", "class"];
     /// Log events put again after a put whose answer was lost: they may stand twice in the log. What a crash repeats is not counted here.
     events_possibly_repeated: IntCounterVec = "weir_events_possibly_repeated_total" ["pipeline"];
+    /// Look-ups, at take-overs from dead workers, of what these had delivered, by outcome. After `partial` and `failed` the rest, or all, of what was sent since the last checkpoint is repeated; the log says why.
+    look_ups: IntCounterVec = "weir_look_ups_total" ["pipeline", "outcome"];
     /// Shards this worker reads now.
     leases_held: IntGaugeVec = "weir_leases_held" ["pipeline"];
     /// Leases taken, by why: `free` had no owner, `dead` belonged to a worker found dead, `own` to a task of this worker that was ended.
@@ -118,6 +122,7 @@ impl Metrics {
             &self.records_received,
             &self.records_delivered,
             &self.records_before_start,
+            &self.records_already_delivered,
             &self.records_given_back,
             &self.bytes_received,
             &self.gaps,
@@ -138,6 +143,9 @@ impl Metrics {
         for reason in crate::logs::batch::Refusal::ALL {
             self.records_dead_lettered
                 .with_label_values(&[pipeline, reason.as_str()]);
+        }
+        for outcome in ["complete", "partial", "failed"] {
+            self.look_ups.with_label_values(&[pipeline, outcome]);
         }
         for counter in [&self.heartbeats, &self.fences, &self.evictions] {
             counter.with_label_values::<&str>(&[]);

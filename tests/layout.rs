@@ -49,6 +49,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "lease/plan.rs",
         "logs/batch.rs",
         "logs/dead_letter.rs",
+        "logs/lookup.rs",
         "logs/template.rs",
         "stream/lineage.rs",
     ];

@@ -254,6 +254,7 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
     let stream = destination.text("stream", check::stream);
     let create = destination.scalar("create", check::boolean);
     let retention_days = destination.scalar("retention_days", check::retention_days);
+    let look_up = destination.scalar("look_up", check::boolean);
     let aws = aws(destination);
 
     let with_defaults = DestinationConfig::of(group?);
@@ -289,6 +290,7 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
         stream,
         create,
         retention_days,
+        look_up: look_up.unwrap_or(with_defaults.look_up),
         aws,
     })
 }
@@ -467,6 +469,7 @@ mod tests {
                     stream: Template::parse("{shard_id}", TemplateKind::Stream).unwrap(),
                     create: true,
                     retention_days: None,
+                    look_up: true,
                     aws: AwsSettings::default(),
                 },
             }],
@@ -517,6 +520,7 @@ pipelines:
       stream: "{{pipeline}}"
       create: true
       retention_days: 30
+      look_up: false
       region: eu-central-1
       assume_role_arn: arn:aws:iam::111122223333:role/c
       external_id: xc
@@ -552,6 +556,7 @@ pipelines:
                     stream: Template::parse("{pipeline}", TemplateKind::Stream).unwrap(),
                     create: true,
                     retention_days: Some(30),
+                    look_up: false,
                     aws: aws("eu-central-1", "c"),
                 },
             }],
@@ -635,7 +640,7 @@ pipelines:
         let problem = problem_of(SOURCE, "{ group: g, zzz: 1 }");
         assert!(
             problem.ends_with(
-                "use one of group, stream, create, retention_days, region, assume_role_arn, external_id"
+                "use one of group, stream, create, retention_days, look_up, region, assume_role_arn, external_id"
             ),
             "{problem}"
         );

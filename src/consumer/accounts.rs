@@ -52,6 +52,15 @@ impl Accounts {
             .inc();
     }
 
+    /// The log holds the record's every event: a dead worker put them.
+    pub(super) fn already_delivered(&mut self) {
+        self.landed();
+        self.metrics
+            .records_already_delivered
+            .with_label_values(&[&self.pipeline])
+            .inc();
+    }
+
     /// A record's every event was accepted, at its destination or (`refusal`) among the dead letters.
     pub(super) fn finished(&mut self, refusal: Option<Refusal>) {
         self.landed();

@@ -21,6 +21,7 @@ pub const COPIES: usize = 3;
 #[derive(Clone, Debug)]
 pub struct Budget {
     permits: Arc<Semaphore>,
+    all: usize,
     pipeline: String,
     metrics: Metrics,
 }
@@ -33,17 +34,18 @@ impl Budget {
             .buffer_limit_bytes
             .with_label_values(&[pipeline])
             .set(bytes as i64);
-        let permits = Arc::new(Semaphore::new(units(bytes).min(Semaphore::MAX_PERMITS)));
+        let all = units(bytes).min(Semaphore::MAX_PERMITS);
         Self {
-            permits,
+            permits: Arc::new(Semaphore::new(all)),
+            all,
             pipeline: pipeline.to_owned(),
             metrics,
         }
     }
 
-    /// Waits, in turn, until `bytes` are free. Cancel-safe.
+    /// Waits, in turn, until `bytes` are free, or, where that is less, the whole budget. Cancel-safe.
     pub async fn reserve(&self, bytes: usize) -> Reservation {
-        let wanted = u32::try_from(units(bytes)).unwrap_or(u32::MAX);
+        let wanted = u32::try_from(units(bytes).min(self.all)).unwrap_or(u32::MAX);
         // The semaphore is never closed; were it, a reservation of nothing would only weaken the bound.
         let permit = self.permits.clone().acquire_many_owned(wanted).await.ok();
         let gauge = self.metrics.buffer_bytes.with_label_values(&[&self.pipeline]);
@@ -77,6 +79,18 @@ impl Reservation {
             drop(permit.split(surplus));
         }
         self.gauge.sub((before - self.bytes()) as i64);
+    }
+
+    /// Takes `bytes`, rounded up, out of this one, or as many as it has.
+    pub fn split(&mut self, bytes: usize) -> Self {
+        let permit = self.permit.as_mut().and_then(|permit| {
+            let count = units(bytes).min(permit.num_permits());
+            permit.split(count)
+        });
+        Self {
+            permit,
+            gauge: self.gauge.clone(),
+        }
     }
 }
 
@@ -127,6 +141,21 @@ mod tests {
         let third = third.await;
         assert_eq!(budget.permits.available_permits(), 0);
         drop((first, second, third));
+        assert_eq!(budget.permits.available_permits(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_reservation_can_be_split_and_is_never_larger_than_the_budget() {
+        let budget = Budget::new(10 * UNIT, UNIT, "p", Metrics::new());
+        let mut whole = budget.reserve(12 * UNIT).await;
+        assert_eq!(whole.bytes(), 10 * UNIT);
+        let part = whole.split(2 * UNIT + 1);
+        assert_eq!((whole.bytes(), part.bytes()), (7 * UNIT, 3 * UNIT));
+        let rest = whole.split(20 * UNIT);
+        assert_eq!((whole.bytes(), rest.bytes()), (0, 7 * UNIT));
+        drop((whole, part));
+        assert_eq!(budget.permits.available_permits(), 3);
+        drop(rest);
         assert_eq!(budget.permits.available_permits(), 10);
     }
 

@@ -7,8 +7,10 @@ use std::time::Duration;
 
 use super::Pipeline;
 use super::budget::{self, Reservation};
+use super::lookup::{self, Look};
 use crate::clock::timeout;
 use crate::lease::fence::Fence;
+use crate::logs::lookup::Found;
 use crate::stream::{RecordBatch, ShardId, ShardIterator, SourceError, StartingPosition, StreamArn};
 
 /// A request to the stream. An answer of a megabyte takes well below a second in the region.
@@ -18,6 +20,8 @@ pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) struct Fetched {
     pub(super) batch: RecordBatch,
     pub(super) reservation: Reservation,
+    /// What was looked up, and the memory that it holds.
+    pub(super) found: Option<(Found, Reservation)>,
 }
 
 pub(super) type Reading = Pin<Box<dyn Future<Output = Result<Fetched, SourceError>> + Send>>;
@@ -32,12 +36,14 @@ pub(super) struct Reader {
 
 impl Reader {
     /// After `wait`, and as soon as there is memory: the records at `iterator`, or, without one, at
-    /// `position`. Dropping the future loses nothing: the position has not moved.
+    /// `position`. With records comes what a due look-up finds of them. Dropping the future loses nothing:
+    /// the position has not moved.
     pub(super) fn read(
         &self,
         iterator: Option<ShardIterator>,
         position: StartingPosition,
         wait: Duration,
+        look: Option<Look>,
     ) -> Reading {
         let (pipeline, fence) = (self.pipeline.clone(), self.fence.clone());
         let (stream, shard) = (self.stream.clone(), self.shard.clone());
@@ -46,7 +52,10 @@ impl Reader {
             if !wait.is_zero() {
                 clock.sleep(wait).await;
             }
-            let mut reservation = pipeline.budget.reserve(pipeline.source.largest_answer()).await;
+            // At once, for all that is to come: one that held memory and waited for more could wait for ever.
+            let largest = pipeline.source.largest_answer();
+            let for_look = look.as_ref().map_or(0, |_| lookup::MEMORY);
+            let mut reservation = pipeline.budget.reserve(largest + for_look).await;
             let fenced = |_| SourceError::Unavailable("this worker is fenced".to_owned());
             let limit = READ_TIMEOUT.min(fence.remaining().map_err(fenced)?);
             let slow = |_| SourceError::Unavailable(format!("no answer within {limit:?}"));
@@ -60,8 +69,20 @@ impl Reader {
             let asked = pipeline.source.records(&stream, &iterator);
             let batch = timeout(clock, limit, asked).await.map_err(slow)??;
             let bytes: usize = batch.records.iter().map(|r| r.data.len()).sum();
+            let found = match look {
+                Some(mut look) => look.up(&batch.records).await,
+                None => None,
+            };
+            let found = found.map(|found| {
+                let memory = reservation.split(found.bytes());
+                (found, memory)
+            });
             reservation.shrink(bytes * budget::COPIES);
-            Ok(Fetched { batch, reservation })
+            Ok(Fetched {
+                batch,
+                reservation,
+                found,
+            })
         })
     }
 }

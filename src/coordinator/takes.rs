@@ -256,6 +256,7 @@ impl Life {
             progress.clone(),
             stopped,
             self.rng.fork(),
+            from,
         );
         let paused = pipeline.paused;
         let key = before.key.clone();

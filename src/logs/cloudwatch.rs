@@ -12,7 +12,8 @@ use aws_sdk_cloudwatchlogs::config::timeout::TimeoutConfig;
 use aws_sdk_cloudwatchlogs::types::{InputLogEvent, RejectedLogEventsInfo};
 
 use crate::aws::failure::{Failure, failure};
-use crate::logs::{Accepted, LogDestination, LogEvent, LogSink, SinkError};
+use crate::clock::Timestamp;
+use crate::logs::{Accepted, EventPage, LogDestination, LogEvent, LogSink, PageToken, SinkError};
 
 /// The log groups of one account and region.
 pub struct CloudWatchLogs {
@@ -103,6 +104,47 @@ impl LogSink for CloudWatchLogs {
             },
         }
     }
+
+    /// API reference of GetLogEvents:
+    /// <https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_GetLogEvents.html>.
+    /// A page that is empty, or not full, is not the last one; a token that comes back unchanged is.
+    async fn read_back(
+        &self,
+        from: &LogDestination,
+        since: Timestamp,
+        before: Option<&PageToken>,
+        within: Duration,
+    ) -> Result<EventPage, SinkError> {
+        let limit = TimeoutConfig::builder().operation_timeout(within).build();
+        let answer = self
+            .client
+            .get_log_events()
+            .log_group_name(&from.group)
+            .log_stream_name(&from.stream)
+            .start_from_head(false)
+            .start_time(since.millis().max(0))
+            .set_next_token(before.map(|token| token.as_str().to_owned()))
+            .customize()
+            .config_override(Config::builder().timeout_config(limit))
+            .send()
+            .await
+            .map_err(|e| sink_error(&failure(&e), &from.to_string()))?;
+        let events = answer.events.unwrap_or_default().into_iter();
+        Ok(EventPage {
+            events: events
+                .filter_map(|event| {
+                    Some(LogEvent {
+                        timestamp: Timestamp::from_millis(event.timestamp?),
+                        message: event.message?,
+                    })
+                })
+                .collect(),
+            before: answer
+                .next_backward_token
+                .map(PageToken::new)
+                .filter(|token| Some(token) != before),
+        })
+    }
 }
 
 fn exists(failure: &Failure) -> bool {
@@ -123,7 +165,7 @@ fn accepted(info: Option<&RejectedLogEventsInfo>, count: usize) -> Accepted {
     }
 }
 
-/// What a failure means for a put to `what`, or a creation of it.
+/// What a failure means for a put to `what`, a creation of it or a read.
 fn sink_error(failure: &Failure, what: &str) -> SinkError {
     let text = format!("{what}: {failure}");
     match failure {
@@ -149,7 +191,6 @@ fn sink_error(failure: &Failure, what: &str) -> SinkError {
 mod tests {
     use super::*;
     use crate::aws::canned::{self, Canned};
-    use crate::clock::Timestamp;
 
     const WITHIN: Duration = Duration::from_secs(5);
 
@@ -250,6 +291,49 @@ mod tests {
         let error = sink(&canned).put(&to(), &events(), WITHIN).await.unwrap_err();
         assert_eq!(error.class(), "unanswered", "{error}");
         assert!(start.elapsed() >= WITHIN && start.elapsed() < WITHIN * 2);
+    }
+
+    #[tokio::test]
+    async fn pages_go_back_until_a_token_repeats() {
+        let canned = Canned::new([
+            canned::ok(
+                r#"{"events":[{"timestamp":7,"message":"x","ingestionTime":9}],"nextBackwardToken":"b/1","nextForwardToken":"f/1"}"#,
+            ),
+            // Empty, and not the end.
+            canned::ok(r#"{"events":[],"nextBackwardToken":"b/2","nextForwardToken":"f/1"}"#),
+            canned::ok(r#"{"events":[],"nextBackwardToken":"b/2","nextForwardToken":"f/1"}"#),
+            canned::error(400, "ResourceNotFoundException"),
+            canned::error(400, "AccessDeniedException"),
+        ]);
+        let sink = sink(&canned);
+        let since = Timestamp::from_millis(5);
+        let mut pages = Vec::new();
+        let mut before = None;
+        loop {
+            let page = sink
+                .read_back(&to(), since, before.as_ref(), WITHIN)
+                .await
+                .unwrap();
+            pages.push(page.events);
+            before = page.before;
+            if before.is_none() {
+                break;
+            }
+        }
+        let event = LogEvent {
+            timestamp: Timestamp::from_millis(7),
+            message: "x".to_owned(),
+        };
+        assert_eq!(pages, [vec![event], vec![], vec![]]);
+        let asked = canned.asked();
+        for part in [r#""startTime":5"#, r#""startFromHead":false"#] {
+            assert!(asked.iter().all(|a| a.contains(part)), "{part}: {asked:?}");
+        }
+        assert!(!asked[0].contains("nextToken") && asked[1].contains(r#""nextToken":"b/1""#));
+        for class in ["missing", "denied"] {
+            let error = sink.read_back(&to(), since, None, WITHIN).await.unwrap_err();
+            assert_eq!(error.class(), class);
+        }
     }
 
     #[tokio::test]

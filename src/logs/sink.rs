@@ -17,8 +17,8 @@ use tokio::task::JoinSet;
 
 use super::batch::Refusal;
 use super::dead_letter::{self, Body, Origin};
-use super::{LogDestination, LogEvent, LogSink};
-use crate::clock::Clock;
+use super::{EventPage, LogDestination, LogEvent, LogSink, PageToken, SinkError};
+use crate::clock::{Clock, Timestamp};
 use crate::lease::fence::Fence;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -197,7 +197,7 @@ fn letter(
         sequence_number: sequence_number.to_string(),
     };
     // The writer stamps a letter when it puts it: a letter that waited out an outage must not be too old.
-    let never = crate::clock::Timestamp::from_millis(0);
+    let never = Timestamp::from_millis(0);
     let events = dead_letter::events(&origin, reason, detail, meant_for, body, never);
     let open = Arc::new(AtomicUsize::new(events.len()));
     let tag = || Tag {
@@ -246,6 +246,9 @@ type Message = (LogDestination, Vec<Item>);
 pub struct Sink {
     tx: mpsc::UnboundedSender<Message>,
     pipeline: Arc<str>,
+    raw: Arc<dyn LogSink>,
+    /// Somebody was told that events can't be read back.
+    told_denied: Arc<AtomicBool>,
 }
 
 /// A writer ended although nobody asked it to: a bug. The process must end.
@@ -269,7 +272,7 @@ impl Sink {
         let letters = tx.downgrade();
         let settings = Arc::new(settings);
         let context = Context {
-            raw,
+            raw: raw.clone(),
             settings,
             clock,
             fence,
@@ -284,7 +287,13 @@ impl Sink {
             writers: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
-        (Self { tx, pipeline }, router)
+        let sink = Self {
+            tx,
+            pipeline,
+            raw,
+            told_denied: Arc::default(),
+        };
+        (sink, router)
     }
 
     /// A lane for one shard, and where its deliveries arrive.
@@ -306,6 +315,22 @@ impl Sink {
             // Without a router the worker is being torn down; the lease's next owner reads the records again.
             let _ = self.tx.send(message);
         }
+    }
+
+    /// One page of what a stream holds, as [`LogSink::read_back`] gives it.
+    pub async fn read_back(
+        &self,
+        from: &LogDestination,
+        since: Timestamp,
+        before: Option<&PageToken>,
+        within: Duration,
+    ) -> Result<EventPage, SinkError> {
+        self.raw.read_back(from, since, before, within).await
+    }
+
+    /// Whether this is the first time that reading back is denied: one warning is enough for all shards.
+    pub fn first_denial(&self) -> bool {
+        !self.told_denied.swap(true, Ordering::Relaxed)
     }
 }
 

@@ -102,6 +102,18 @@ impl Field {
         }
     }
 
+    /// Whether every record of a shard has the same value.
+    pub const fn is_constant_per_shard(self) -> bool {
+        match self {
+            Self::Application
+            | Self::Pipeline
+            | Self::Table
+            | Self::ShardId
+            | Self::Region
+            | Self::Account => true,
+        }
+    }
+
     fn parse(name: &str) -> Result<Self, TemplateError> {
         Self::ALL
             .into_iter()

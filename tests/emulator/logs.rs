@@ -98,3 +98,75 @@ async fn a_batch_out_of_order_is_refused_as_a_whole() {
     assert!(matches!(error, SinkError::Invalid(_)), "{error}");
     assert!(messages(&clients, &to).await.is_empty());
 }
+
+/// More than the 10,000 events of one page, put in two batches.
+#[tokio::test]
+async fn the_newest_events_are_read_back_page_by_page_each_once() {
+    const EVENTS: u64 = 12_000;
+    for make in [Make::Ministack, Make::Moto] {
+        let emulator = Emulator::start(make).await;
+        let clients = emulator.clients().await;
+        let sink = CloudWatchLogs::new(clients.logs.clone());
+        let to = to("/cdc/orders");
+        let began = SystemClock.wall().minus(Duration::from_secs(600));
+        let at = |n: u64| began.plus(Duration::from_millis(n));
+
+        let missing = sink.read_back(&to, began, None, WITHIN).await;
+        assert!(
+            matches!(missing, Err(SinkError::Missing(_))),
+            "{make:?}: {missing:?}"
+        );
+        sink.create_group(&to.group).await.unwrap();
+        let missing = sink.read_back(&to, began, None, WITHIN).await;
+        assert!(
+            matches!(missing, Err(SinkError::Missing(_))),
+            "{make:?}: {missing:?}"
+        );
+        sink.create_stream(&to).await.unwrap();
+        let (nothing, _) = read_all_back(&sink, &to, began).await;
+        assert!(nothing.is_empty(), "{make:?}");
+
+        let events: Vec<LogEvent> = (0..EVENTS)
+            .map(|n| event(at(n), &format!("{{\"n\":{n}}}")))
+            .collect();
+        for batch in events.chunks(6_000) {
+            assert_eq!(sink.put(&to, batch, WITHIN).await.unwrap(), Accepted::default());
+        }
+        for first in [0, 1_000, 11_990] {
+            let (back, pages) = read_all_back(&sink, &to, at(first as u64)).await;
+            assert!(
+                back == events[first..],
+                "{make:?} from {first}: {} events",
+                back.len()
+            );
+            // And, on AWS as here, one more that shows the end.
+            let full = (events.len() - first).div_ceil(10_000);
+            assert!((full..=full + 1).contains(&pages), "{make:?}: {pages} pages");
+        }
+        let (none, _) = read_all_back(&sink, &to, at(EVENTS)).await;
+        assert!(none.is_empty(), "{make:?}");
+    }
+}
+
+/// All events from `since` on, oldest first, and the number of pages.
+async fn read_all_back(
+    sink: &CloudWatchLogs,
+    from: &LogDestination,
+    since: Timestamp,
+) -> (Vec<LogEvent>, usize) {
+    let mut pages = Vec::new();
+    let mut before = None;
+    loop {
+        let page = sink
+            .read_back(from, since, before.as_ref(), WITHIN)
+            .await
+            .unwrap();
+        assert!(page.events.len() <= 10_000 && pages.len() < 10);
+        pages.push(page.events);
+        before = page.before;
+        if before.is_none() {
+            let count = pages.len();
+            return (pages.into_iter().rev().flatten().collect(), count);
+        }
+    }
+}

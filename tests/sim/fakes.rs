@@ -261,3 +261,50 @@ fn a_put_against_the_rules_is_refused_and_noticed() {
         assert_eq!(told, !broken.is_empty(), "{broken}: {:?}", run.violations);
     }
 }
+
+#[test]
+fn events_are_read_back_newest_first_each_once_and_the_last_ones_late() {
+    let to = || LogDestination {
+        group: "g".into(),
+        stream: "s".into(),
+    };
+    let at = |n: i64| Timestamp::from_millis(crate::world::EPOCH + n);
+    let events = |from: i64, until: i64| -> Vec<LogEvent> {
+        let event = |n| LogEvent {
+            // Some of one time, which pages must not tear from their order.
+            timestamp: at(n / 3),
+            message: format!("{n}"),
+        };
+        (from..until).map(event).collect()
+    };
+    for seed in 0..20 {
+        run(seed, async |world| {
+            let logs = SimLogs { seat: seat(&world) };
+            let missing = logs.read_back(&to(), at(0), None, s(5)).await;
+            assert!(matches!(missing, Err(SinkError::Missing(_))));
+            logs.create_group("g").await.unwrap();
+            logs.create_stream(&to()).await.unwrap();
+            logs.put(&to(), &events(0, 90), s(5)).await.unwrap();
+            world.with(|s| {
+                s.faults.on = true;
+                s.faults.empty_answer = 3_000;
+                s.faults.visibility_delay = Duration::from_secs(1_000);
+            });
+            logs.put(&to(), &events(90, 99), s(5)).await.unwrap();
+            let back = async |since| {
+                let (mut all, mut before) = (Vec::new(), None);
+                loop {
+                    let page = logs.read_back(&to(), since, before.as_ref(), s(5)).await.unwrap();
+                    all.splice(0..0, page.events);
+                    before = page.before;
+                    if before.is_none() {
+                        return all;
+                    }
+                }
+            };
+            assert_eq!(back(at(10)).await, events(30, 90));
+            world.pass_time(s(1_000)).await;
+            assert_eq!(back(at(0)).await, events(0, 99));
+        });
+    }
+}

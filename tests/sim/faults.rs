@@ -82,6 +82,8 @@ pub struct Faults {
     pub latest: Duration,
     /// How long a new log group or stream may stay unknown to puts.
     pub creation_delay: Duration,
+    /// How long a new event may stay out of what is read back.
+    pub visibility_delay: Duration,
 }
 
 fn ms(from: u64, to: u64, rng: &mut Rng) -> Duration {
@@ -122,6 +124,7 @@ impl Faults {
             listing_delay: Duration::from_secs([0, 2, 20, 90][rng.usize(0..4)]),
             latest: Duration::from_secs([1, 5, 20][rng.usize(0..3)]),
             creation_delay: Duration::from_secs([0, 0, 2][rng.usize(0..3)]),
+            visibility_delay: Duration::from_secs([0, 2, 15][rng.usize(0..3)]),
         }
     }
 

@@ -1,11 +1,12 @@
-//! The fake CloudWatch Logs: groups and streams that must exist, and PutLogEvents' rules to the byte.
+//! The fake CloudWatch Logs: groups and streams that must exist, PutLogEvents' rules to the byte, and
+//! GetLogEvents, which shows the newest events late.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use weir::clock::Timestamp;
-use weir::logs::{Accepted, LogDestination, LogEvent, LogSink, SinkError};
+use weir::logs::{Accepted, EventPage, LogDestination, LogEvent, LogSink, PageToken, SinkError};
 
 use crate::faults::Service;
 use crate::streams::Kind;
@@ -22,6 +23,11 @@ pub struct Logs {
     streams: BTreeMap<LogDestination, Duration>,
     pub puts: usize,
     pub accepted: BTreeMap<LogDestination, usize>,
+    /// In the order in which they came, each with the time from which reads show it.
+    events: BTreeMap<LogDestination, Vec<(Duration, LogEvent)>>,
+    pub reads: usize,
+    /// Reads fail so, and nothing else does.
+    pub reads_fail: Option<Failure>,
 }
 
 pub struct SimLogs {
@@ -91,7 +97,87 @@ fn apply(s: &mut State, pid: usize, to: &LogDestination, events: &[LogEvent]) ->
     };
     *s.logs.accepted.entry(to.clone()).or_default() += young - old;
     s.put_applied(pid, to, &events[old..young]);
+    let visible_at = s.now + s.up_to(s.faults.visibility_delay);
+    let stored = s.logs.events.entry(to.clone()).or_default();
+    stored.extend(events[old..young].iter().map(|e| (visible_at, e.clone())));
     Ok(accepted)
+}
+
+/// What a token says: the place before which the page is, as (time, number of arrival), and how many
+/// empty pages came before.
+type Place = (Option<(i64, usize)>, usize);
+
+fn place(token: &PageToken) -> Place {
+    let parts: Vec<&str> = token.as_str().split('|').collect();
+    let [time, number, empty] = parts[..] else {
+        panic!("a made-up token: {token:?}")
+    };
+    let before = time.parse().ok().map(|time| (time, number.parse().unwrap()));
+    (before, empty.parse().unwrap())
+}
+
+fn token((before, empty): Place) -> PageToken {
+    PageToken::new(match before {
+        Some((time, number)) => format!("{time}|{number}|{empty}"),
+        None => format!("newest||{empty}"),
+    })
+}
+
+/// One page back: whatever was put last may not be there yet, and a page may be empty without being the last.
+fn page_back(
+    s: &mut State,
+    from: &LogDestination,
+    since: Timestamp,
+    token_given: Option<&PageToken>,
+) -> Result<EventPage, SinkError> {
+    if !s.logs.streams.contains_key(from) {
+        return Err(SinkError::Missing(format!("{from} does not exist")));
+    }
+    let (before, empty) = token_given.map_or((None, 0), place);
+    let most = match s.faults.on {
+        true => [2, 50, 10_000][s.rng.usize(0..3)],
+        false => 10_000,
+    };
+    if s.faults.chance(s.faults.empty_answer, &mut s.rng) {
+        return Ok(EventPage {
+            events: Vec::new(),
+            before: Some(token((before, empty + 1))),
+        });
+    }
+    let stored = s.logs.events.get(from).map_or(&[][..], Vec::as_slice);
+    let places = stored.iter().enumerate();
+    let mut places: Vec<(i64, usize)> = places
+        .filter(|(_, (visible_at, event))| *visible_at <= s.now && event.timestamp >= since)
+        .map(|(number, (_, event))| (event.timestamp.millis(), number))
+        .filter(|place| before.is_none_or(|before| *place < before))
+        .collect();
+    places.sort_unstable();
+    let mut bytes = 0;
+    let mut page: Vec<(i64, usize)> = Vec::new();
+    for &(time, number) in places.iter().rev().take(most) {
+        bytes += stored[number].1.message.len() + 26;
+        if bytes > 1 << 20 && !page.is_empty() {
+            break;
+        }
+        page.push((time, number));
+    }
+    let reached = page.last().copied().or(before);
+    let back = token((reached, empty));
+    let events = page.iter().rev().map(|&(_, number)| stored[number].1.clone());
+    Ok(EventPage {
+        events: events.collect(),
+        before: Some(back).filter(|back| Some(back) != token_given),
+    })
+}
+
+impl State {
+    /// A delay of up to `longest`, while there are faults.
+    fn up_to(&mut self, longest: Duration) -> Duration {
+        match self.faults.on {
+            true => longest.mul_f64(self.rng.f64()),
+            false => Duration::ZERO,
+        }
+    }
 }
 
 impl SimLogs {
@@ -180,16 +266,41 @@ impl LogSink for SimLogs {
             if !s.logs.groups.contains(&to.group) {
                 return Err(SinkError::Missing(format!("group {}", to.group)));
             }
-            let delay = if s.faults.on {
-                s.faults.creation_delay.mul_f64(s.rng.f64())
-            } else {
-                Duration::ZERO
-            };
-            let known = s.now + delay;
+            let known = s.now + s.up_to(s.faults.creation_delay);
             s.note(format!("log stream {to}"));
             s.logs.streams.entry(to).or_insert(known);
             Ok(())
         })
         .await
+    }
+
+    async fn read_back(
+        &self,
+        from: &LogDestination,
+        since: Timestamp,
+        before: Option<&PageToken>,
+        within: Duration,
+    ) -> Result<EventPage, SinkError> {
+        let pid = self.seat.pid;
+        let fails = self.seat.world.with(|s| {
+            s.logs.reads += 1;
+            s.logs.reads_fail
+        });
+        let (from, before) = (from.clone(), before.cloned());
+        let request = self.seat.call(Service::Logs, "read_back", move |s| {
+            let page = page_back(s, &from, since, before.as_ref())?;
+            s.note(format!("p{pid} read_back {}: {}", from.stream, page.events.len()));
+            s.shown(pid, &page.events);
+            Ok(page)
+        });
+        let answer = match fails {
+            Some(Failure::Unanswered) => self.seat.within(within, std::future::pending()).await,
+            Some(fails) => Some(Err(fails)),
+            None => self.seat.within(within, request).await,
+        };
+        match answer {
+            Some(answer) => answer.map_err(failure)?,
+            None => Err(SinkError::Unanswered(format!("no answer in {within:?}"))),
+        }
     }
 }

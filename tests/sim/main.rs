@@ -3,7 +3,7 @@
 //! The world (`world`, `streams`, `source`, `table`, `logs`, `clock`) keeps state and has seeded faults
 //! (`faults`). `process` starts and kills workers as a cluster would. `model` holds the design's promises
 //! as invariants, checked while things happen and once more at the end. `scenario` draws a story from a
-//! seed and `seeded` tells 200 of them, `directed` and `shards` tell chosen ones, `promises` asks for each
+//! seed and `seeded` tells 200 of them, `directed`, `shards` and `lookup` tell chosen ones, `promises` asks for each
 //! promise by its name, `teeth` shows that the model catches readers that sin, `fakes` tests the fakes.
 //!
 //! Nothing here reads a real clock or a global random number: a seed gives the same trace, byte for byte.
@@ -18,6 +18,7 @@ mod directed;
 mod fakes;
 mod faults;
 mod logs;
+mod lookup;
 mod model;
 mod ownership;
 mod process;

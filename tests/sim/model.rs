@@ -57,6 +57,8 @@ struct InFlight {
     changes: BTreeSet<Gid>,
     bytes: usize,
     peak: usize,
+    /// Read back from the log: such a change may be left out, and then nobody puts it again.
+    shown: BTreeSet<Gid>,
 }
 
 impl Model {
@@ -169,7 +171,7 @@ impl State {
                 continue;
             }
             let flight = &mut self.model.in_flight[pid];
-            if flight.changes.insert(gid) {
+            if !flight.shown.contains(&gid) && flight.changes.insert(gid) {
                 flight.bytes += r.data.len();
                 flight.peak = flight.peak.max(flight.bytes);
             }
@@ -178,6 +180,20 @@ impl State {
         if self.model.memory.is_some_and(|limit| bytes > limit) {
             self.model
                 .broken(self.now, format!("bounded: p{pid} holds {bytes} bytes"));
+        }
+    }
+
+    /// `events` of the log were read back by a process.
+    pub fn shown(&mut self, pid: Pid, events: &[LogEvent]) {
+        for event in events {
+            let Some(gid) = self.streams.in_message(&event.message) else {
+                continue;
+            };
+            let flight = &mut self.model.in_flight[pid];
+            if flight.changes.remove(&gid) {
+                flight.bytes -= self.streams.changes[gid].data.len();
+            }
+            flight.shown.insert(gid);
         }
     }
 

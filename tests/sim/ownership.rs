@@ -1,6 +1,6 @@
 //! The promises about leases: who may write one, who may read a shard, and when a lease may end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use weir::config::Start;
@@ -29,6 +29,8 @@ pub struct Ownership {
     /// Until when each id may act: the start of its last heartbeat that was applied, and the fence.
     /// The worker itself may know of less.
     fences: BTreeMap<WorkerId, Duration>,
+    /// Ids that their process gave up. A heartbeat that still lands gives none of them time.
+    buried: BTreeSet<WorkerId>,
     /// The checkpoint each lease had when it was last taken.
     taken_at: BTreeMap<LeaseKey, Checkpoint>,
 }
@@ -77,6 +79,9 @@ impl State {
 
     /// A heartbeat whose request started at `sent` was applied.
     pub fn beaten(&mut self, id: &WorkerId, sent: Duration) {
+        if self.model.owners.buried.contains(id) {
+            return;
+        }
         let fence = self.model.owners.fences.entry(id.clone()).or_default();
         *fence = (*fence).max(sent + FENCE + SLACK);
     }
@@ -87,6 +92,7 @@ impl State {
         if self.model.owners.is(pid, id) {
             let fence = self.model.owners.fences.entry(id.clone()).or_default();
             *fence = (*fence).min(now);
+            self.model.owners.buried.insert(id.clone());
         } else {
             self.model
                 .broken(now, format!("one_reader: p{pid} buries {id}, another's"));

@@ -33,6 +33,7 @@ pub struct Settings {
     /// All shards write to one log stream.
     pub one_log_stream: bool,
     pub memory: usize,
+    pub look_up: bool,
 }
 
 impl Default for Settings {
@@ -43,6 +44,7 @@ impl Default for Settings {
             sync_interval: Duration::from_secs(30),
             one_log_stream: false,
             memory: 16 << 20,
+            look_up: true,
         }
     }
 }
@@ -55,6 +57,7 @@ impl Settings {
             sync_interval: Duration::from_secs([10, 30, 60][rng.usize(0..3)]),
             one_log_stream: rng.bool(),
             memory: [2 << 20, 8 << 20, 64 << 20][rng.usize(0..3)],
+            look_up: rng.bool(),
         }
     }
 
@@ -77,6 +80,7 @@ pub struct Counted {
     pub received: u64,
     pub delivered: u64,
     pub before_start: u64,
+    pub already_delivered: u64,
     pub dead_lettered: u64,
     pub given_back: u64,
     pub in_flight: i64,
@@ -92,6 +96,7 @@ impl Counted {
             received: m.records_received.with_label_values(p).get(),
             delivered: m.records_delivered.with_label_values(p).get(),
             before_start: m.records_before_start.with_label_values(p).get(),
+            already_delivered: m.records_already_delivered.with_label_values(p).get(),
             dead_lettered: dead.map(|c| c.get()).sum(),
             given_back: m.records_given_back.with_label_values(p).get(),
             in_flight: m.records_in_flight.with_label_values(p).get(),
@@ -99,7 +104,8 @@ impl Counted {
     }
 
     fn adds_up(&self) -> bool {
-        let ended = self.delivered + self.before_start + self.dead_lettered + self.given_back;
+        let left_out = self.before_start + self.already_delivered;
+        let ended = self.delivered + left_out + self.dead_lettered + self.given_back;
         self.received as i64 == ended as i64 + self.in_flight
     }
 }
@@ -201,6 +207,7 @@ fn config(settings: &Settings) -> PipelineConfig {
             stream: Template::parse(stream, TemplateKind::Stream).unwrap(),
             create: true,
             retention_days: Some(30),
+            look_up: settings.look_up,
             aws: AwsSettings::default(),
         },
     }
