@@ -10,7 +10,7 @@ use weir::aws::Clients;
 use weir::clock::{SystemClock, Timestamp};
 use weir::lease::dynamodb::DynamoDbTable;
 use weir::lease::{
-    Checkpoint, Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, Note, PrepareError,
+    Checkpoint, Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, Note, PipelineRow, PrepareError,
     ResolvedStart, StreamRow, WorkerId, WorkerRow, Written,
 };
 use weir::stream::{SequenceNumber, ShardId, StreamArn};
@@ -21,7 +21,7 @@ fn state(clients: &Clients) -> DynamoDbTable {
     DynamoDbTable::new(clients.dynamodb.clone(), "app", Arc::new(SystemClock))
 }
 
-async fn prepared(emulator: &Emulator) -> (Clients, DynamoDbTable) {
+pub async fn prepared(emulator: &Emulator) -> (Clients, DynamoDbTable) {
     let clients = emulator.clients().await;
     let table = state(&clients);
     table.prepare(&[]).await.unwrap();
@@ -47,7 +47,7 @@ fn lease() -> Lease {
     }
 }
 
-fn expected(lease: &Lease) -> Expected {
+pub fn expected(lease: &Lease) -> Expected {
     Expected {
         owner: lease.owner.clone(),
         counter: lease.counter,
@@ -375,6 +375,42 @@ async fn a_scan_of_many_pages_gives_every_lease() {
         assert_eq!(table.create_lease(&lease).await.unwrap(), Written::Applied);
     }
     assert_eq!(table.leases().await.unwrap().len(), 8);
+}
+
+#[tokio::test]
+async fn a_pipelines_row_is_made_by_whoever_writes_it_first() {
+    for make in [Make::Ministack, Make::Moto] {
+        let emulator = Emulator::start(make).await;
+        let (_, table) = prepared(&emulator).await;
+        let mut row = PipelineRow {
+            name: "orders".to_owned(),
+            paused: true,
+            unlisted_since: None,
+        };
+        table.pause_pipeline("orders", true).await.unwrap();
+        assert_eq!(
+            table.pipelines().await.unwrap(),
+            std::slice::from_ref(&row),
+            "{make:?}"
+        );
+        let since = Timestamp::from_millis(1_700_000_000_000);
+        table.unlist_pipeline("orders", Some(since)).await.unwrap();
+        row.unlisted_since = Some(since);
+        assert_eq!(
+            table.pipelines().await.unwrap(),
+            std::slice::from_ref(&row),
+            "{make:?}"
+        );
+        table.unlist_pipeline("orders", None).await.unwrap();
+        table.pause_pipeline("orders", false).await.unwrap();
+        (row.unlisted_since, row.paused) = (None, false);
+        assert_eq!(table.pipelines().await.unwrap(), [row], "{make:?}");
+        table.delete_pipeline("orders").await.unwrap();
+        table.delete_pipeline("orders").await.unwrap();
+        assert!(table.pipelines().await.unwrap().is_empty(), "{make:?}");
+        table.unlist_pipeline("new", None).await.unwrap();
+        assert!(!table.pipelines().await.unwrap()[0].paused, "{make:?}");
+    }
 }
 
 async fn foreign_table(clients: &Clients, name: &str, key: &str) {
