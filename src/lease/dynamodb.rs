@@ -24,6 +24,7 @@ use crate::lease::{
     TableError, WorkerId, WorkerRow, Written,
 };
 use crate::stream::StreamArn;
+pub use prepare::There;
 use update::Update;
 
 /// An item as the SDK has it.
@@ -50,6 +51,16 @@ impl DynamoDbTable {
             fleet: format!("{application}-fleet"),
             clock,
         }
+    }
+
+    /// The names of the lease table and of the fleet's.
+    pub fn names(&self) -> (&str, &str) {
+        (&self.leases, &self.fleet)
+    }
+
+    /// Which of the two exist. Creates nothing; refuses tables of another make, as `prepare` does.
+    pub async fn there(&self) -> Result<There, PrepareError> {
+        prepare::there(&self.client, [&self.leases, &self.fleet]).await
     }
 
     /// All fleet rows of one kind.

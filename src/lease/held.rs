@@ -288,6 +288,7 @@ pub fn apply(lease: &Lease, change: &LeaseChange) -> Lease {
     after
 }
 
-fn same_write(row: &Lease, wanted: &Lease) -> bool {
+/// Whether a row is what a write wanted: then it was applied (rule 13).
+pub fn same_write(row: &Lease, wanted: &Lease) -> bool {
     row.owner == wanted.owner && row.counter == wanted.counter && row.checkpoint == wanted.checkpoint
 }

@@ -61,6 +61,29 @@ pub async fn prepare(
     Ok(())
 }
 
+/// Which of the two tables exist.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct There {
+    pub leases: bool,
+    pub fleet: bool,
+}
+
+/// Looks for the two tables, and creates nothing. Refuses those that are somebody else's.
+pub async fn there(client: &Client, names: [&String; 2]) -> Result<There, PrepareError> {
+    let mut there = [false; 2];
+    for ((name, schema), there) in [(names[0], LEASES), (names[1], FLEET)]
+        .into_iter()
+        .zip(&mut there)
+    {
+        if let Some(table) = describe(client, name).await? {
+            check(name, schema, &table)?;
+            *there = true;
+        }
+    }
+    let [leases, fleet] = there;
+    Ok(There { leases, fleet })
+}
+
 /// `None` if there is no such table.
 async fn describe(client: &Client, name: &str) -> Result<Option<TableDescription>, TableError> {
     match client.describe_table().table_name(name).send().await {
