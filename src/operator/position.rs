@@ -80,6 +80,11 @@ pub fn effect(from: &Checkpoint, to: &Checkpoint) -> Effect {
 /// The effect in words, for whoever has just set the checkpoint.
 pub fn told(from: &Checkpoint, to: &Checkpoint) -> String {
     match effect(from, to) {
+        Effect::Repeats if *to == Checkpoint::TrimHorizon => {
+            "this goes back to the oldest record: all that was delivered and that the stream still holds of this \
+             shard is delivered again"
+                .to_owned()
+        }
         Effect::Nothing => format!("the checkpoint stands at {to} already"),
         Effect::Repeats => {
             format!("this goes back: what was delivered after {to} is delivered again")

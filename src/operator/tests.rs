@@ -131,7 +131,7 @@ fn refusals_name_the_key_and_the_way_out() {
         ),
         (
             Refusal::Changed {
-                key: key.clone(),
+                key,
                 row: Some(Box::new(lease("orders/shardId-1", Some("w"), at("5")))),
             },
             &[

@@ -18,6 +18,7 @@
 )]
 
 mod clients;
+mod commands;
 mod crash;
 mod emulator;
 mod http;
