@@ -85,7 +85,7 @@ pub async fn operate(config: Config, order: cli::Order) -> ExitCode {
 /// The state tables of these settings. Creates none; those that are there are Weir's or KCL's.
 async fn desk(config: &Config) -> Result<Desk, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let clients = AwsClients::from_env()?.clients(&config.state).await?;
+    let clients = AwsClients::from_env()?.clients(&config.state.aws).await?;
     let table = state_table(&clients, config, &clock);
     let there = table.there().await.map_err(|e| Failure::Tables(e.to_string()))?;
     let (leases, fleet) = table.names();
@@ -121,7 +121,7 @@ async fn desk(config: &Config) -> Result<Desk, Failure> {
 
 /// The state tables of these settings, as an adapter.
 fn state_table(clients: &Clients, config: &Config, clock: &Arc<dyn Clock>) -> DynamoDbTable {
-    DynamoDbTable::new(clients.dynamodb.clone(), &config.application, clock.clone())
+    DynamoDbTable::new(clients.dynamodb.clone(), config.state_tables(), clock.clone())
 }
 
 /// Works until a signal and a complete drain.
@@ -171,7 +171,7 @@ async fn work(config: Config) -> Result<(), Failure> {
 
     let worker = async {
         let clients = AwsClients::from_env()?;
-        let state = clients.clients(&config.state).await?;
+        let state = clients.clients(&config.state.aws).await?;
         let table: SharedTable = Arc::new(state_table(&state, &config, &clock));
         let mut pipelines = Vec::new();
         for pipeline in &config.pipelines {

@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use super::flags::{Flags, Given, WrongUse};
-use crate::config::check;
+use crate::config::check::{self, StateNames};
 use crate::config::problem::Problem;
 use crate::config::{Config, DestinationConfig, Overrides, PipelineConfig, SourceConfig, StreamChoice, Vars};
 
@@ -117,10 +117,11 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
         .problems
         .iter()
         .any(|problem| problem.key.starts_with("--application"));
-    let apart = |table: &str| match is_application_wrong {
-        true => Ok(()),
-        false => check::application_apart_from(&application, table),
+    let state = StateNames {
+        application: (!is_application_wrong).then_some(application.as_str()),
+        ..StateNames::default()
     };
+    let apart = |table: &str| check::apart_from_state(state, table);
     let table = flags.checked(table.as_ref(), |text| {
         let table = check::table_name(text)?;
         apart(&table).map(|()| StreamChoice::Table(table))
