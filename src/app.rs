@@ -97,12 +97,6 @@ async fn desk(config: &Config) -> Result<Desk, Failure> {
             application: config.application.clone(),
         });
     }
-    if !there.fleet {
-        cli::tell(&format!(
-            "table {fleet} doesn't exist: no worker of Weir's is known, and owners are judged by their leases' \
-             counters alone"
-        ));
-    }
     Ok(Desk {
         table: Arc::new(table),
         leases,

@@ -86,8 +86,10 @@ pub enum Refusal {
         "--to: {time} lies in the future, and every change before it would be dropped: use a time that has passed"
     )]
     Future { time: Timestamp },
-    #[error("table {table} doesn't exist, so no pipeline of this application can be paused: {way_out}")]
-    NoFleet { table: String, way_out: &'static str },
+    #[error(
+        "table {table} doesn't exist, so this application has no pipelines yet: `weir run` creates it at its first start"
+    )]
+    NoFleet { table: String },
     #[error(
         "pipeline {pipeline} is paused, and after {} s still has leases with an owner: {}. A dead worker's are freed by its successor: is one running? `weir leases release KEY` frees one by hand",
         .waited.as_secs(),
@@ -98,6 +100,16 @@ pub enum Refusal {
         waited: Duration,
         owned: Vec<LeaseKey>,
     },
+    #[error(
+        "table {table} holds keys of Weir's own, like {key}, which the Kinesis Client Library can't read: only a table that was made with `leases.keys: kcl`, or by that library itself, can be handed back. Nothing was done"
+    )]
+    WeirKeys { table: String, key: LeaseKey },
+    #[error("table {table} is in use, and nothing was done: stop these first: {}", list(.alive))]
+    InUse { table: String, alive: Vec<String> },
+    #[error(
+        "{done} of {all} leases were handed back when {why}: stop every worker of Weir's, and run this again"
+    )]
+    Interrupted { done: usize, all: usize, why: String },
     #[error(transparent)]
     Table(#[from] TableError),
 }
@@ -146,6 +158,31 @@ pub struct Changed {
     pub after: Lease,
     /// What the person should know of it.
     pub notes: Vec<String>,
+}
+
+/// What a hand-back did, or would do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HandedBack {
+    /// Each lease that is written, before and after.
+    pub leases: Vec<(Lease, Lease)>,
+    /// Unfinished leases that were KCL's to take already.
+    pub free: usize,
+    /// Leases at SHARD_END, which nobody owns or needs to.
+    pub finished: usize,
+}
+
+impl HandedBack {
+    /// The times at which leases start that nothing was delivered of: KCL must be told them.
+    pub fn start_times(&self) -> BTreeSet<Timestamp> {
+        let times = self
+            .leases
+            .iter()
+            .filter_map(|(before, _)| match before.checkpoint {
+                Checkpoint::AtTimestamp(time) => Some(time),
+                _ => None,
+            });
+        times.collect()
+    }
 }
 
 /// Everything that is known of one lease.
@@ -284,6 +321,66 @@ impl Desk {
         })
     }
 
+    /// Makes the table one that a KCL application takes over at once: no owner, nothing that is Weir's. `dry`:
+    /// only says what it would do. To do it again changes nothing.
+    pub async fn hand_back(&mut self, dry: bool) -> Result<HandedBack, Refusal> {
+        let leases = self.leases().await?;
+        if let Some(lease) = leases.iter().find(|lease| is_weirs_key(&lease.key)) {
+            return Err(Refusal::WeirKeys {
+                table: self.leases.clone(),
+                key: lease.key.clone(),
+            });
+        }
+        let (verdicts, look) = self.watch(in_use_by).await?;
+        let alive: Vec<String> = verdicts
+            .iter()
+            .filter_map(|(owner, verdict)| match verdict {
+                Verdict::Alive(sign) => Some(format!("{owner} ({sign})")),
+                Verdict::Gone(_) | Verdict::Open(_) => None,
+            })
+            .collect();
+        if !alive.is_empty() {
+            return Err(self.in_use(alive));
+        }
+        let plan = to_hand_back(&look.leases);
+        if dry {
+            return Ok(plan);
+        }
+        for (owner, verdict) in &verdicts {
+            if let Verdict::Gone(Gone::Silent(heartbeat)) = verdict
+                && let Some(sign) = self.evict(owner, *heartbeat).await?
+            {
+                return Err(self.in_use(vec![format!("{owner} ({sign})")]));
+            }
+        }
+        let all = plan.leases.len();
+        for (done, (lease, _)) in plan.leases.iter().enumerate() {
+            match self.write(lease, &LeaseChange::HandBack).await {
+                Ok(_) => {}
+                Err(error) => {
+                    let why = error.to_string();
+                    return Err(Refusal::Interrupted { done, all, why });
+                }
+            }
+        }
+        // Who joined meanwhile takes the leases again.
+        match self.workers().await?.iter().find(|row| row.is_live()) {
+            None => Ok(plan),
+            Some(row) => Err(Refusal::Interrupted {
+                done: all,
+                all,
+                why: format!("the worker {} joined", row.id),
+            }),
+        }
+    }
+
+    fn in_use(&self, alive: Vec<String>) -> Refusal {
+        Refusal::InUse {
+            table: self.leases.clone(),
+            alive,
+        }
+    }
+
     /// All pipelines that the settings or the tables know, by name.
     pub async fn pipelines(&mut self) -> Result<Vec<PipelineState>, Refusal> {
         let rows = match self.has_fleet {
@@ -303,14 +400,17 @@ impl Desk {
         if !self.has_fleet {
             return Err(Refusal::NoFleet {
                 table: self.fleet.clone(),
-                way_out: "start `weir run` once, which creates it",
             });
         }
         let states = self.pipelines().await?;
         let mut known: Vec<String> = states.iter().map(|state| state.name.clone()).collect();
-        // A pipeline whose first shard is not leased yet.
+        // A pipeline whose first shard is not leased yet, and one that was started with flags alone.
         let streams = self.ask(async |t| t.streams().await).await?;
         known.extend(streams.into_iter().map(|row| row.pipeline));
+        let workers = self.workers().await?;
+        known.extend(workers.into_iter().flat_map(|row| row.held.into_keys()));
+        known.sort();
+        known.dedup();
         if !known.iter().any(|one| one == name) {
             let words: Vec<&str> = known.iter().map(String::as_str).collect();
             return Err(Refusal::NoPipeline {
@@ -450,6 +550,13 @@ impl Desk {
         who: impl Fn(&Look) -> BTreeSet<WorkerId>,
     ) -> Result<(BTreeMap<WorkerId, Verdict>, Look), Refusal> {
         let mut watch = Watch::new(self.takeover, self.foreign_watch);
+        if !self.has_fleet {
+            (self.tell)(&format!(
+                "table {} doesn't exist: no worker of Weir's is known, and owners are judged by the counters of \
+                 their leases alone",
+                self.fleet
+            ));
+        }
         let mut told = false;
         loop {
             let look = self.look().await?;
@@ -554,6 +661,43 @@ impl Desk {
                 answer => return answer,
             }
         }
+    }
+}
+
+/// Weir's own keys are `<pipeline>/<shardId>`; none of KCL's holds a `/`.
+fn is_weirs_key(key: &LeaseKey) -> bool {
+    key.as_str().contains('/')
+}
+
+/// Whoever may be reading: the workers with a row, and the owners of unfinished leases.
+fn in_use_by(look: &Look) -> BTreeSet<WorkerId> {
+    let workers = look
+        .workers
+        .iter()
+        .filter(|row| row.is_live())
+        .map(|row| row.id.clone());
+    let owners = look
+        .leases
+        .iter()
+        .filter(|lease| is_unfinished(lease))
+        .filter_map(|lease| lease.owner.clone());
+    workers.chain(owners).collect()
+}
+
+/// What is to be written so that the leases are KCL's.
+fn to_hand_back(leases: &[Lease]) -> HandedBack {
+    let (unfinished, finished): (Vec<&Lease>, Vec<&Lease>) = leases.iter().partition(|l| is_unfinished(l));
+    let (free, mut weirs): (Vec<&Lease>, Vec<&Lease>) = unfinished
+        .into_iter()
+        .partition(|l| l.owner.is_none() && !matches!(l.checkpoint, Checkpoint::AtTimestamp(_)));
+    weirs.sort_by(|a, b| a.key.cmp(&b.key));
+    HandedBack {
+        leases: weirs
+            .into_iter()
+            .map(|lease| (lease.clone(), held::apply(lease, &LeaseChange::HandBack)))
+            .collect(),
+        free: free.len(),
+        finished: finished.len(),
     }
 }
 

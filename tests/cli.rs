@@ -146,6 +146,7 @@ fn every_command_of_the_operator_documents_its_exit_codes() {
         &["leases", "show"],
         &["leases", "release"],
         &["leases", "set"],
+        &["leases", "hand-back"],
         &["pipelines"],
         &["pipelines", "list"],
         &["pipelines", "pause"],

@@ -8,11 +8,11 @@ use clap::Subcommand;
 
 use super::exit::EXIT_CODES;
 use super::flags::{SettingsArgs, WrongUse};
-use super::view::{ChangedView, LeaseView, ShownView, cells, joined};
+use super::view::{ChangedView, HandedBackView, LeaseView, ShownView, cells, joined};
 use super::{output, table};
 use crate::config::{Config, Vars};
 use crate::lease::{Checkpoint, Lease, LeaseKey};
-use crate::operator::{Changed, Desk, Refusal, Shown, position};
+use crate::operator::{Changed, Desk, HandedBack, Refusal, Shown, position};
 
 /// See the leases, and mend them by hand
 ///
@@ -62,12 +62,23 @@ enum Command {
     Set {
         /// As `weir leases list` shows it
         key: String,
-        /// trim_horizon, shard_end, a time like 2024-11-09T08:12:19Z, or SEQUENCE_NUMBER[:SUB]
+        /// trim_horizon, shard_end, a time like 2024-11-09T08:12:19Z, SEQUENCE_NUMBER, or SEQUENCE_NUMBER:SUB
         #[arg(long, value_name = "POSITION")]
         to: String,
         /// Don't watch: a living owner reads on until its next checkpoint is refused
         #[arg(long)]
         force: bool,
+    },
+    /// Leave a table that the Kinesis Client Library takes over at once
+    ///
+    /// Stop every worker of Weir's first: owners are watched as for `release`, and nothing is done while one is
+    /// alive. Then each unfinished lease loses its owner and what only Weir reads; the checkpoints stay. Only a
+    /// table with that library's keys (`leases.keys: kcl`) can be handed back. Doing it again changes nothing.
+    #[command(after_help = EXIT_CODES)]
+    HandBack {
+        /// Show what would be done
+        #[arg(long)]
+        dry_run: bool,
     },
 }
 
@@ -78,6 +89,7 @@ pub(super) enum Order {
     Show(LeaseKey, bool),
     Release(LeaseKey, bool),
     Set(LeaseKey, Checkpoint, bool),
+    HandBack { dry_run: bool },
 }
 
 /// The settings and the order, or every problem with them at once. `true`: answer in JSON.
@@ -91,6 +103,7 @@ pub(super) fn read(args: &LeasesArgs, vars: Vars<'_>) -> Result<(Config, Order, 
                 let to = flags.argument("--to", &to, position::parse)?;
                 Order::Set(LeaseKey::new(key), to, force)
             }
+            Command::HandBack { dry_run } => Order::HandBack { dry_run },
         })
     })
 }
@@ -121,6 +134,13 @@ pub(super) async fn carry_out(order: Order, json: bool, desk: &mut Desk) -> Resu
         Order::Set(key, to, force) => {
             let changed = desk.set(&key, &to, force).await?;
             show(&changed, json, desk)
+        }
+        Order::HandBack { dry_run } => {
+            let handed_back = desk.hand_back(dry_run).await?;
+            match json {
+                true => output::json(&HandedBackView::of(&handed_back, dry_run)),
+                false => output::answer(&handed_over(&handed_back, dry_run)),
+            }
         }
     })
 }
@@ -174,6 +194,40 @@ fn before_and_after(changed: &Changed) -> String {
     text.push_str(&table::render(["", "OWNER", "COUNTER", "CHECKPOINT"], &rows));
     for note in &changed.notes {
         text.push_str(&format!("{note}\n"));
+    }
+    text
+}
+
+fn handed_over(handed_back: &HandedBack, dry_run: bool) -> String {
+    let rows: Vec<_> = handed_back
+        .leases
+        .iter()
+        .map(|(before, _)| {
+            let [owner, counter, checkpoint] = cells(before);
+            [before.key.to_string(), owner, counter, checkpoint]
+        })
+        .collect();
+    let mut text = match rows.is_empty() {
+        true => String::new(),
+        false => table::render(["LEASE", "OWNER BEFORE", "COUNTER BEFORE", "CHECKPOINT"], &rows),
+    };
+    let (written, done) = (rows.len(), if dry_run { "would be" } else { "were" });
+    text.push_str(&format!(
+        "{written} leases {done} handed back; {} were free already, {} have ended\n",
+        handed_back.free, handed_back.finished
+    ));
+    let times: Vec<String> = handed_back
+        .start_times()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    if let Some(earliest) = times.first() {
+        text.push_str(&format!(
+            "leases at AT_TIMESTAMP start at a time that KCL keeps in its own configuration: set its initial position \
+             to AT_TIMESTAMP {earliest} (of {}). DynamoDB Streams has no such position: there, set these leases to \
+             trim_horizon, before this\n",
+            times.join(", ")
+        ));
     }
     text
 }

@@ -112,7 +112,7 @@ fn paused(state: &PipelineState, waited: bool) -> String {
         }
         (false, owned) => format!(
             "{name} is paused: workers see it within about 10 s, finish what is in flight, checkpoint, and free its \
-             leases. {owned} have an owner now; `weir pipelines list` shows how many still do\n"
+             leases. Leases with an owner now: {owned}; `weir pipelines list` tells how many there still are\n"
         ),
     }
 }

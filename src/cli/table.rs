@@ -18,7 +18,6 @@ pub fn render<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String 
     let line = |cells: [&str; N]| {
         let mut line = String::new();
         for (cell, width) in cells.into_iter().zip(widths) {
-            let cell = if cell.is_empty() { "-" } else { cell };
             line.push_str(cell);
             let rest = width - cell.chars().count() + GAP;
             line.extend(std::iter::repeat_n(' ', rest));
@@ -27,7 +26,8 @@ pub fn render<const N: usize>(heads: [&str; N], rows: &[[String; N]]) -> String 
     };
     let mut text = line(heads);
     for row in rows {
-        text.push_str(&line(row.each_ref().map(String::as_str)));
+        let cells = row.each_ref().map(String::as_str);
+        text.push_str(&line(cells.map(|cell| if cell.is_empty() { "-" } else { cell })));
     }
     text
 }

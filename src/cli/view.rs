@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::lease::item::{Attr, checkpoint_attrs, lease_attr};
 use crate::lease::{Checkpoint, Lease, WorkerRow};
-use crate::operator::{PipelineState, Shown};
+use crate::operator::{HandedBack, PipelineState, Shown};
 
 /// A lease, as its row has it.
 #[derive(Debug, Serialize)]
@@ -70,6 +70,52 @@ pub struct ChangedView<'a> {
     pub before: LeaseView<'a>,
     pub after: LeaseView<'a>,
     pub notes: &'a [String],
+}
+
+/// The leases before and after a hand-back.
+#[derive(Debug, Serialize)]
+pub struct HandedBackView<'a> {
+    dry_run: bool,
+    leases: Vec<BeforeAfter<'a>>,
+    /// Unfinished leases that nobody owned, and that hold nothing of Weir's.
+    already_free: usize,
+    finished: usize,
+    /// What KCL's initial position must be for the leases at AT_TIMESTAMP.
+    start_timestamps: Vec<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct BeforeAfter<'a> {
+    lease_key: &'a str,
+    before: LeaseView<'a>,
+    after: LeaseView<'a>,
+}
+
+impl<'a> HandedBackView<'a> {
+    pub fn of(handed_back: &'a HandedBack, dry_run: bool) -> Self {
+        Self {
+            dry_run,
+            leases: handed_back
+                .leases
+                .iter()
+                .map(|(before, after)| BeforeAfter {
+                    lease_key: before.key.as_str(),
+                    before: LeaseView::of(before, None),
+                    after: LeaseView {
+                        start_timestamp: None,
+                        ..LeaseView::of(after, None)
+                    },
+                })
+                .collect(),
+            already_free: handed_back.free,
+            finished: handed_back.finished,
+            start_timestamps: handed_back
+                .start_times()
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+        }
+    }
 }
 
 /// A lease with all around it.

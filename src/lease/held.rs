@@ -260,6 +260,7 @@ fn name(change: &LeaseChange) -> &'static str {
         LeaseChange::Checkpoint(_) => "checkpoint",
         LeaseChange::End(_) => "end",
         LeaseChange::Release => "release",
+        LeaseChange::HandBack => "hand-back",
     }
 }
 
@@ -283,7 +284,7 @@ pub fn apply(lease: &Lease, change: &LeaseChange) -> Lease {
                 after.children = children.clone();
             }
         }
-        LeaseChange::Release => after.owner = None,
+        LeaseChange::Release | LeaseChange::HandBack => after.owner = None,
     }
     after
 }

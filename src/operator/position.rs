@@ -89,10 +89,16 @@ pub fn told(from: &Checkpoint, to: &Checkpoint) -> String {
         Effect::Repeats => {
             format!("this goes back: what was delivered after {to} is delivered again")
         }
-        Effect::Skips => format!(
-            "this goes forward: records between {from} and {to} that were not delivered yet are skipped, \
-             and counted nowhere"
-        ),
+        Effect::Skips => {
+            let counted = match to {
+                Checkpoint::AtTimestamp(_) => "as before_start",
+                _ => "nowhere",
+            };
+            format!(
+                "this goes forward: records between {from} and {to} that were not delivered yet are skipped, and \
+                 counted {counted}"
+            )
+        }
         Effect::Either => format!(
             "a time and a sequence number can't be compared here: if {to} lies before {from}, what is between \
              is delivered again, else it is skipped"

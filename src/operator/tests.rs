@@ -90,6 +90,62 @@ fn the_end_of_a_shard_is_told_of_on_both_sides() {
 }
 
 #[test]
+fn what_is_weirs_in_a_table_is_handed_back_and_the_rest_left() {
+    let time = Checkpoint::AtTimestamp(Timestamp::from_millis(5000));
+    let leases = [
+        lease("shardId-4", Some("w"), time.clone()),
+        lease("shardId-1", Some("w"), at("12")),
+        lease("shardId-2", None, at("12")),
+        lease("shardId-3", None, time),
+        lease("shardId-5", None, Checkpoint::ShardEnd),
+        lease("shardId-6", Some("w"), Checkpoint::ShardEnd),
+        lease("shardId-7", None, Checkpoint::Latest),
+    ];
+    let plan = to_hand_back(&leases);
+    let keys: Vec<&str> = plan.leases.iter().map(|(lease, _)| lease.key.as_str()).collect();
+    assert_eq!(keys, ["shardId-1", "shardId-3", "shardId-4"]);
+    assert_eq!((plan.free, plan.finished), (2, 2));
+    for (before, after) in &plan.leases {
+        assert_eq!((&after.owner, after.counter), (&None, before.counter + 1));
+        assert_eq!(after.checkpoint, before.checkpoint);
+    }
+    assert_eq!(plan.start_times(), [Timestamp::from_millis(5000)].into());
+}
+
+#[test]
+fn a_key_with_a_slash_is_weirs() {
+    for (key, weirs) in [
+        ("shardId-000000000000", false),
+        ("111122223333:orders:1731139939:shardId-000000000000", false),
+        ("orders/shardId-000000000000", true),
+        ("orders/2024-11-09T08:12:19.138/shardId-000000000000", true),
+    ] {
+        assert_eq!(is_weirs_key(&LeaseKey::new(key)), weirs, "{key}");
+    }
+}
+
+#[test]
+fn a_table_is_used_by_live_workers_and_by_owners_of_unfinished_leases() {
+    let look = Look {
+        started: crate::clock::Monotonic::from_origin(Duration::ZERO),
+        received: crate::clock::Monotonic::from_origin(Duration::ZERO),
+        leases: vec![
+            lease("1", Some("owner"), at("1")),
+            lease("2", Some("of-an-ended-one"), Checkpoint::ShardEnd),
+            lease("3", None, at("1")),
+        ],
+        workers: vec![
+            WorkerRow::new(WorkerId::new("idle")),
+            WorkerRow {
+                evicted: true,
+                ..WorkerRow::new(WorkerId::new("evicted"))
+            },
+        ],
+    };
+    assert_eq!(in_use_by(&look), ["idle", "owner"].map(WorkerId::new).into());
+}
+
+#[test]
 fn refusals_name_the_key_and_the_way_out() {
     let key = LeaseKey::new("orders/shardId-1");
     for (refusal, parts) in [

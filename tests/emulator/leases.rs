@@ -101,7 +101,7 @@ async fn a_lease_lives_from_its_creation_to_its_deletion() {
                     lease.checkpoint = Checkpoint::ShardEnd;
                     lease.children.clone_from(children);
                 }
-                LeaseChange::Release => lease.owner = None,
+                LeaseChange::Release | LeaseChange::HandBack => lease.owner = None,
             }
             if matches!(change, LeaseChange::Checkpoint(_) | LeaseChange::End(_)) {
                 lease.owner_switches = 0;

@@ -1,8 +1,10 @@
 //! The operator's commands, on the state tables of an emulator.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::AttributeValue as V;
 use weir::clock::{SystemClock, Timestamp};
 use weir::lease::keys::Keys;
 use weir::lease::{
@@ -278,4 +280,66 @@ async fn a_pipeline_is_paused_resumed_and_waited_for() {
             .iter()
             .all(|row| row.name != "order")
     );
+}
+
+#[tokio::test]
+async fn a_table_is_handed_back_once_nobody_uses_it() {
+    for make in [Make::Ministack, Make::Moto] {
+        let emulator = Emulator::start(make).await;
+        let (clients, table) = prepared(&emulator).await;
+        let table: SharedTable = Arc::new(table);
+        let (mut desk, _) = desk(&table);
+        let time = Checkpoint::AtTimestamp(Timestamp::from_millis(1_700_000_000_000));
+        create(&table, "shardId-1", Some("w"), at("100")).await;
+        create(&table, "shardId-2", None, time).await;
+        let free = create(&table, "shardId-3", None, at("7")).await;
+        let ended = create(&table, "shardId-4", Some("w"), Checkpoint::ShardEnd).await;
+
+        let beating = Beating::start(&table, "idle").await;
+        let refusal = desk.hand_back(false).await.unwrap_err();
+        let text = refusal.to_string();
+        assert!(matches!(refusal, Refusal::InUse { .. }), "{text}");
+        assert!(text.contains("idle (its heartbeat went from"), "{text}");
+        drop(beating);
+
+        let before = table.leases().await.unwrap();
+        let plan = desk.hand_back(true).await.unwrap();
+        assert_eq!((plan.leases.len(), plan.free, plan.finished), (2, 1, 1));
+        assert_eq!(
+            table.leases().await.unwrap(),
+            before,
+            "{make:?}: a dry run writes nothing"
+        );
+
+        let done = desk.hand_back(false).await.unwrap();
+        assert_eq!(done, plan);
+        let rows = clients.dynamodb.scan().table_name("app").send().await.unwrap();
+        let rows: HashMap<&str, _> = rows
+            .items()
+            .iter()
+            .map(|row| (row["leaseKey"].as_s().unwrap().as_str(), row))
+            .collect();
+        assert_eq!(rows.len(), 4, "{make:?}");
+        for key in ["shardId-1", "shardId-2"] {
+            let row = rows[key];
+            assert_eq!(row["leaseCounter"], V::N("6".to_owned()), "{make:?} {key}");
+            for gone in ["leaseOwner", "startTimestamp"] {
+                assert!(!row.contains_key(gone), "{make:?} {key} {gone}");
+            }
+        }
+        assert_eq!(rows["shardId-1"]["checkpoint"], V::S("100".to_owned()));
+        assert_eq!(rows["shardId-2"]["checkpoint"], V::S("AT_TIMESTAMP".to_owned()));
+        for same in [&free, &ended] {
+            assert_eq!(table.lease(&same.key).await.unwrap().as_ref(), Some(same));
+        }
+        // Again: nothing is left to do.
+        let again = desk.hand_back(false).await.unwrap();
+        assert!(again.leases.is_empty(), "{again:?}");
+
+        let weirs = create(&table, "orders/shardId-1", None, at("1")).await;
+        let text = desk.hand_back(false).await.unwrap_err().to_string();
+        for part in ["table app", weirs.key.as_str(), "`leases.keys: kcl`"] {
+            assert!(text.contains(part), "{text}");
+        }
+    }
 }

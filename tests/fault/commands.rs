@@ -1,8 +1,12 @@
 //! What a person does by hand: `weir leases` and `weir pipelines`, with the real binary.
 
+use std::collections::HashMap;
 use std::process::Output;
 use std::time::Duration;
 
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue as V, BillingMode, KeySchemaElement, KeyType, ScalarAttributeType,
+};
 use serde_json::{Value, json};
 
 use crate::until;
@@ -156,4 +160,95 @@ async fn a_person_sees_and_mends_the_leases() {
 
     let told = refusal(&world, config, &["leases", "show", "orders/nosuch"]).await;
     assert!(told.contains("no lease orders/nosuch"), "{told}");
+    // Keys of Weir's own can't be handed back, running or not.
+    let told = refusal(&world, config, &["leases", "hand-back"]).await;
+    assert!(
+        told.contains("`leases.keys: kcl`") && told.contains(key),
+        "{told}"
+    );
+}
+
+/// A lease table as the Kinesis Client Library makes it, with these rows.
+async fn kcl_table(world: &World, rows: Vec<HashMap<String, V>>) {
+    let key = AttributeDefinition::builder()
+        .attribute_name("leaseKey")
+        .attribute_type(ScalarAttributeType::S);
+    let schema = KeySchemaElement::builder()
+        .attribute_name("leaseKey")
+        .key_type(KeyType::Hash);
+    world
+        .dynamodb
+        .create_table()
+        .table_name("weir")
+        .billing_mode(BillingMode::PayPerRequest)
+        .attribute_definitions(key.build().unwrap())
+        .key_schema(schema.build().unwrap())
+        .send()
+        .await
+        .unwrap();
+    for row in rows {
+        let put = world.dynamodb.put_item().table_name("weir").set_item(Some(row));
+        put.send().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_table_with_kcls_keys_is_handed_back() {
+    let world = World::new().await;
+    let config = world.dir.path().join("short.yaml");
+    let text = "leases: { foreign_watch: 5s }\n\
+                pipelines: { orders: { source: { dynamodb_table: orders }, destination: { group: g } } }\n";
+    std::fs::write(&config, text).unwrap();
+    let config = config.to_str().unwrap();
+    let row = |key: &str, owner: Option<&str>, checkpoint: &str| {
+        let mut row = HashMap::from([
+            ("leaseKey".to_owned(), V::S(key.to_owned())),
+            ("leaseCounter".to_owned(), V::N("41".to_owned())),
+            ("checkpoint".to_owned(), V::S(checkpoint.to_owned())),
+            ("checkpointSubSequenceNumber".to_owned(), V::N("0".to_owned())),
+            ("startingHashKey".to_owned(), V::S("0".to_owned())),
+        ]);
+        if let Some(owner) = owner {
+            row.insert("leaseOwner".to_owned(), V::S(owner.to_owned()));
+        }
+        row
+    };
+    let rows = vec![
+        row("shardId-1", Some("gone"), "0017"),
+        row("shardId-2", None, "TRIM_HORIZON"),
+        row("shardId-3", Some("gone"), "SHARD_END"),
+    ];
+    kcl_table(&world, rows.clone()).await;
+    let table = async || {
+        let page = world.dynamodb.scan().table_name("weir").send().await.unwrap();
+        let rows = page.items.unwrap_or_default().into_iter();
+        rows.map(|row| (row["leaseKey"].as_s().unwrap().clone(), row))
+            .collect::<HashMap<_, _>>()
+    };
+
+    let list = answer(&world, config, &["leases", "list"]).await;
+    let first = &list.as_array().unwrap()[0];
+    assert_eq!(
+        (&first["lease_key"], &first["checkpoint"], &first["pipeline"]),
+        (&json!("shardId-1"), &json!("0017"), &Value::Null)
+    );
+    let dry = answer(&world, config, &["leases", "hand-back", "--dry-run"]).await;
+    assert_eq!((&dry["dry_run"], &dry["finished"]), (&json!(true), &json!(1)));
+    assert_eq!(table().await["shardId-1"], rows[0], "a dry run writes nothing");
+    let done = answer(&world, config, &["leases", "hand-back"]).await;
+    assert_eq!(done["leases"].as_array().unwrap().len(), 1);
+    let after = table().await;
+    let mut expected = rows[0].clone();
+    expected.remove("leaseOwner");
+    expected.insert("leaseCounter".to_owned(), V::N("42".to_owned()));
+    assert_eq!(after["shardId-1"], expected);
+    assert_eq!((&after["shardId-2"], &after["shardId-3"]), (&rows[1], &rows[2]));
+    let again = answer(&world, config, &["leases", "hand-back"]).await;
+    assert_eq!(again["leases"], json!([]));
+    assert_eq!(table().await, after);
+    // No command makes a table.
+    let names = world.dynamodb.list_tables().send().await.unwrap();
+    assert!(!names.table_names().contains(&"weir-fleet".to_owned()));
+    let told = refusal(&world, config, &["pipelines", "pause", "orders"]).await;
+    assert!(told.contains("table weir-fleet doesn't exist"), "{told}");
 }
