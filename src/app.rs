@@ -9,18 +9,21 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::aws::AwsClients;
+use crate::aws::{AwsClients, Clients};
 use crate::backoff::Backoff;
+use crate::cli;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, Start};
 use crate::coordinator::{self, Pipeline, Settings, Worker};
 use crate::http::{self, Server};
 use crate::lease::dynamodb::DynamoDbTable;
+use crate::lease::heartbeat::Times;
 use crate::lease::keys::Keys;
 use crate::lease::{LeaseTable, PrepareError, SharedTable};
 use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::metrics::Metrics;
+use crate::operator::Desk;
 use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
 use crate::stream::dynamodb::DynamoDbStreams;
@@ -45,6 +48,14 @@ enum Failure {
     Random(getrandom::Error),
     #[error("the state tables can't be used: {0}")]
     Tables(String),
+    #[error(
+        "table {table} doesn't exist in {region}: `weir run` creates it at its first start. The application is `{application}`: --application or -c FILE names another, AWS_REGION or `state.region` another region"
+    )]
+    NoTable {
+        table: String,
+        region: String,
+        application: String,
+    },
     #[error(transparent)]
     Worker(#[from] coordinator::Died),
     #[error("the HTTP server ended: {0}")]
@@ -60,12 +71,59 @@ impl Failure {
     }
 }
 
+/// Does one of the operator's commands on the state tables, and prints its answer.
+pub async fn operate(config: Config, order: cli::Order) -> ExitCode {
+    match Box::pin(desk(&config)).await {
+        Ok(desk) => Box::pin(cli::carry_out(order, desk)).await,
+        Err(failure) => {
+            cli::failed(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+/// The state tables of these settings. Creates none; those that are there are Weir's or KCL's.
+async fn desk(config: &Config) -> Result<Desk, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clients = AwsClients::from_env()?.clients(&config.state.aws).await?;
+    let table = state_table(&clients, config, &clock);
+    let there = table.there().await.map_err(|e| Failure::Tables(e.to_string()))?;
+    let (leases, fleet) = table.names();
+    let (leases, fleet) = (leases.to_owned(), fleet.to_owned());
+    if !there.leases {
+        return Err(Failure::NoTable {
+            table: leases,
+            region: clients.region,
+            application: config.application.clone(),
+        });
+    }
+    Ok(Desk {
+        table: Arc::new(table),
+        leases,
+        fleet,
+        has_fleet: there.fleet,
+        keys: Keys::Weir,
+        configured: config.pipelines.iter().map(|p| p.name.clone()).collect(),
+        takeover: Times::of(config.lease_duration).takeover,
+        foreign_watch: config.foreign_watch,
+        drain_timeout: config.drain_timeout,
+        clock,
+        rng: fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?),
+        tell: Box::new(cli::tell),
+    })
+}
+
+/// The state tables of these settings, as an adapter.
+fn state_table(clients: &Clients, config: &Config, clock: &Arc<dyn Clock>) -> DynamoDbTable {
+    DynamoDbTable::new(clients.dynamodb.clone(), config.state_tables(), clock.clone())
+}
+
 /// Works until a signal and a complete drain.
 pub async fn run(config: Config) -> ExitCode {
     match work(config).await {
         Ok(()) => {
             info!("ended");
-            Exit::Drained.into()
+            Exit::Done.into()
         }
         Err(failure) => {
             error!("{failure}");
@@ -107,12 +165,8 @@ async fn work(config: Config) -> Result<(), Failure> {
 
     let worker = async {
         let clients = AwsClients::from_env()?;
-        let state = clients.clients(&config.state).await?;
-        let table: SharedTable = Arc::new(DynamoDbTable::new(
-            state.dynamodb,
-            &config.application,
-            clock.clone(),
-        ));
+        let state = clients.clients(&config.state.aws).await?;
+        let table: SharedTable = Arc::new(state_table(&state, &config, &clock));
         let mut pipelines = Vec::new();
         for pipeline in &config.pipelines {
             let from = clients.clients(&pipeline.source.aws).await?;

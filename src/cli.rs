@@ -4,16 +4,24 @@
 //! module that reads the environment or writes to stderr. Called by `main`.
 
 pub mod exit;
+mod flags;
+mod leases;
 pub mod logging;
+mod output;
+mod pipelines;
 mod run;
+mod table;
+mod view;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
 use crate::config::Config;
+use crate::operator::Desk;
 use exit::Exit;
-pub use run::WrongUse;
+pub use flags::WrongUse;
+pub use output::{failed, tell};
 
 /// Leases the shards of DynamoDB Streams and writes every record to CloudWatch Logs.
 #[derive(Debug, Parser)]
@@ -26,12 +34,28 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Leases(leases::LeasesArgs),
+    Pipelines(pipelines::PipelinesArgs),
 }
 
 /// What to do, settings checked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Job {
     Run(Box<Config>),
+    Operate(Box<Config>, Order),
+}
+
+/// One of the operator's commands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    what: What,
+    json: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum What {
+    Leases(leases::Order),
+    Pipelines(pipelines::Order),
 }
 
 /// The job that this process was started for.
@@ -41,7 +65,24 @@ pub enum Job {
 pub fn parse() -> Result<Job, WrongUse> {
     match Cli::parse().command {
         Command::Run(args) => run::config(&args, &variable).map(|config| Job::Run(Box::new(config))),
+        Command::Leases(args) => leases::read(&args, &variable)
+            .map(|(config, order, json)| operate(config, What::Leases(order), json)),
+        Command::Pipelines(args) => pipelines::read(&args, &variable)
+            .map(|(config, order, json)| operate(config, What::Pipelines(order), json)),
     }
+}
+
+fn operate(config: Config, what: What, json: bool) -> Job {
+    Job::Operate(Box::new(config), Order { what, json })
+}
+
+/// Does one of the operator's commands, and prints its answer or why there is none.
+pub async fn carry_out(order: Order, mut desk: Desk) -> ExitCode {
+    let done = match order.what {
+        What::Leases(what) => leases::carry_out(what, order.json, &mut desk).await,
+        What::Pipelines(what) => pipelines::carry_out(what, order.json, &mut desk).await,
+    };
+    done.unwrap_or_else(|refusal| output::failed(&refusal))
 }
 
 /// Says what is wrong, on stderr, and gives the code to exit with.

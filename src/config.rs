@@ -10,6 +10,7 @@ pub mod problem;
 mod reader;
 mod units;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -21,7 +22,7 @@ use crate::logs::template::{Field, Template, TemplateKind};
 use crate::stream::StreamArn;
 use problem::Problems;
 
-/// What the name of the fleet's table adds to the application's.
+/// What the name of the fleet's table adds to the application's, unless the settings name it.
 pub const FLEET_SUFFIX: &str = "-fleet";
 
 /// The largest file that is read, in bytes. A hundred pipelines with every key take about 60 KB.
@@ -33,7 +34,8 @@ pub type Vars<'v> = &'v dyn Fn(&str) -> Option<String>;
 /// Everything `weir run` needs to know, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
-    /// Names the state tables: leases in `<application>`, the fleet's rows in `<application>-fleet`.
+    /// Names the state tables, unless `state` does: leases in `<application>`, the fleet's rows in
+    /// `<application>-fleet`.
     pub application: String,
     pub http_address: SocketAddr,
     pub log_format: LogFormat,
@@ -47,8 +49,8 @@ pub struct Config {
     pub foreign_watch: Duration,
     /// The budget for records in flight, in bytes, over all pipelines.
     pub memory: usize,
-    /// Where the state tables live.
-    pub state: AwsSettings,
+    /// The state tables.
+    pub state: StateConfig,
     /// At least one; names are unique.
     pub pipelines: Vec<PipelineConfig>,
 }
@@ -68,8 +70,18 @@ impl Config {
             // Twice KCL's default failoverTimeMillis.
             foreign_watch: Duration::from_secs(20),
             memory: 256 << 20,
-            state: AwsSettings::default(),
+            state: StateConfig::default(),
             pipelines,
+        }
+    }
+
+    /// The state tables, by name.
+    pub fn state_tables(&self) -> StateTables {
+        let defaults = StateTables::of(&self.application);
+        StateTables {
+            leases: self.state.lease_table.clone().unwrap_or(defaults.leases),
+            fleet: self.state.fleet_table.clone().unwrap_or(defaults.fleet),
+            missing: self.state.missing.clone(),
         }
     }
 
@@ -131,6 +143,60 @@ pub struct AwsSettings {
     pub region: Option<String>,
     pub assume_role_arn: Option<String>,
     pub external_id: Option<String>,
+}
+
+/// Where the state tables live, what they are called, and what becomes of those that are missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StateConfig {
+    pub aws: AwsSettings,
+    /// `None`: the application's name.
+    pub lease_table: Option<String>,
+    /// `None`: the application's name and [`FLEET_SUFFIX`].
+    pub fleet_table: Option<String>,
+    pub missing: Missing,
+}
+
+/// What becomes of a state table that is missing. One that exists stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// It is an error.
+    Refuse,
+    Create(NewTables),
+}
+
+impl Default for Missing {
+    fn default() -> Self {
+        Self::Create(NewTables::default())
+    }
+}
+
+/// How new state tables are made.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NewTables {
+    /// An id, an ARN or an alias. `None`: DynamoDB's own key.
+    pub kms_key: Option<String>,
+    pub tags: BTreeMap<String, String>,
+    pub point_in_time_recovery: bool,
+    pub deletion_protection: bool,
+}
+
+/// The state tables of one application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateTables {
+    pub leases: String,
+    pub fleet: String,
+    pub missing: Missing,
+}
+
+impl StateTables {
+    /// Those of an application that sets nothing else.
+    pub fn of(application: &str) -> Self {
+        Self {
+            leases: application.to_owned(),
+            fleet: format!("{application}{FLEET_SUFFIX}"),
+            missing: Missing::default(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -95,6 +95,9 @@ pub enum LeaseChange {
     End(Vec<ShardId>),
     /// Remove the owner.
     Release,
+    /// Remove the owner and what only Weir reads, `startTimestamp`: the lease is KCL's again. A checkpoint of
+    /// AT_TIMESTAMP stays without its time, which KCL keeps in its configuration.
+    HandBack,
 }
 
 /// What became of a conditional write.

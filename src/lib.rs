@@ -52,6 +52,7 @@ pub mod lease;
 pub mod ledger;
 pub mod logs;
 pub mod metrics;
+pub mod operator;
 pub mod readiness;
 pub mod shutdown;
 pub mod stream;

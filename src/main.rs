@@ -5,11 +5,15 @@ use std::process::ExitCode;
 use weir::cli::{self, Job, exit::Exit};
 
 fn main() -> ExitCode {
-    let Job::Run(config) = match cli::parse() {
+    let job = match cli::parse() {
         Ok(job) => job,
         Err(wrong) => return cli::refuse(&wrong),
     };
-    if let Err(wrong) = cli::logging::start(config.log_format) {
+    let logs = match &job {
+        Job::Run(config) => cli::logging::start(config.log_format),
+        Job::Operate(..) => cli::logging::start_beside_an_answer(),
+    };
+    if let Err(wrong) = logs {
         return cli::refuse(&wrong);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
@@ -19,7 +23,10 @@ fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    let code = runtime.block_on(weir::app::run(*config));
+    let code = match job {
+        Job::Run(config) => runtime.block_on(weir::app::run(*config)),
+        Job::Operate(config, order) => runtime.block_on(weir::app::operate(*config, order)),
+    };
     // The work is joined by now. What may still run, a look-up of a name say, must not hold the exit.
     runtime.shutdown_background();
     code

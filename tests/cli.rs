@@ -84,3 +84,109 @@ fn a_start_in_the_future_exits_with_2_before_anything_is_dropped() {
         "{log}"
     );
 }
+
+#[test]
+fn a_wrong_order_exits_with_2_before_anything_is_asked_of_aws() {
+    for (arguments, says) in [
+        (&["leases"][..], "Usage: weir leases"),
+        (&["leases", "lst"][..], "'list'"),
+        (&["leases", "show"][..], "<KEY>"),
+        (&["leases", "release"][..], "<KEY>"),
+        (&["leases", "set", "k"][..], "--to <POSITION>"),
+        (
+            &["leases", "set", "k", "--to", "latest"][..],
+            "--to: `latest` is no place in a shard, but another one at each look: give a time",
+        ),
+        (
+            &["leases", "set", "k", "--to", "trim-horizon"][..],
+            "--to: `trim-horizon` is not a position: did you mean `trim_horizon`?",
+        ),
+        (
+            &["leases", "list", "--application", "a"][..],
+            "--application: `a` must be 3 to 249",
+        ),
+        (
+            &["leases", "list", "-c", "no-such.yaml"][..],
+            "no-such.yaml: can't be read",
+        ),
+        (
+            &["leases", "list", "--table", "orders"][..],
+            "unexpected argument",
+        ),
+        (&["pipelines", "pause"][..], "<NAME>"),
+        (
+            &["pipelines", "resume", "orders", "--wait"][..],
+            "unexpected argument",
+        ),
+    ] {
+        let out = weir(arguments, &[]);
+        assert_eq!(out.status.code(), Some(2), "{arguments:?}");
+        assert_eq!(text(&out.stdout), "", "{arguments:?}");
+        assert!(
+            text(&out.stderr).contains(says),
+            "{arguments:?}: {}",
+            text(&out.stderr)
+        );
+    }
+    // The variables and every problem at once, as `run` has it.
+    let variables = [("WEIR_CONFIG", "no-such.yaml"), ("WEIR_APPLICATION", "a")];
+    let out = weir(&["leases", "set", "k", "--to", "soon"], &variables);
+    let lines: Vec<&str> = text(&out.stderr).lines().collect();
+    assert_eq!(lines.len(), 3, "{lines:#?}");
+    assert!(lines[0].starts_with("--application (from WEIR_APPLICATION): `a`"));
+    assert!(lines[1].starts_with("--to: `soon` is not a position"));
+    assert!(lines[2].starts_with("no-such.yaml: can't be read"));
+}
+
+#[test]
+fn every_command_of_the_operator_documents_its_exit_codes() {
+    for arguments in [
+        &["leases"][..],
+        &["leases", "list"],
+        &["leases", "show"],
+        &["leases", "release"],
+        &["leases", "set"],
+        &["leases", "hand-back"],
+        &["pipelines"],
+        &["pipelines", "list"],
+        &["pipelines", "pause"],
+        &["pipelines", "resume"],
+    ] {
+        let out = weir(&[arguments, &["--help"]].concat(), &[]);
+        assert_eq!(out.status.code(), Some(0));
+        assert!(
+            text(&out.stdout).contains("Exit codes: 0 done, 1 failed or refused"),
+            "{arguments:?}"
+        );
+    }
+    let out = weir(&["--help"], &[]);
+    for line in [
+        "run        Read streams",
+        "leases     See the leases",
+        "pipelines  Pause and resume",
+    ] {
+        assert!(text(&out.stdout).contains(line), "{}", text(&out.stdout));
+    }
+}
+
+#[test]
+fn a_command_that_reaches_nobody_exits_with_1_and_prints_no_answer() {
+    let variables = [
+        ("AWS_REGION", "eu-west-1"),
+        ("AWS_ACCESS_KEY_ID", "test"),
+        ("AWS_SECRET_ACCESS_KEY", "test"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:1"),
+    ];
+    for arguments in [&["leases", "list", "--json"][..], &["pipelines", "list"]] {
+        let out = weir(arguments, &variables);
+        assert_eq!(out.status.code(), Some(1), "{arguments:?}");
+        assert_eq!(text(&out.stdout), "");
+        assert!(
+            text(&out.stderr).starts_with("error: the state tables can't be used: "),
+            "{}",
+            text(&out.stderr)
+        );
+    }
+    let out = weir(&["leases", "list"], &[("AWS_EC2_METADATA_DISABLED", "true")]);
+    assert_eq!(out.status.code(), Some(2), "no region is a wrong setting");
+}

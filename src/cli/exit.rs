@@ -2,12 +2,17 @@
 
 use std::process::ExitCode;
 
+/// What the help of the operator's commands says of them.
+pub const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed or refused (stderr says why), 2 for wrong arguments or settings.";
+
 /// The exit codes. A supervisor restarts after [`Self::Failed`]; a person mends [`Self::Misused`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {
-    /// Told to stop, and everything in flight was delivered, checkpointed and released.
-    Drained,
-    /// Something failed at run time; the last line of the log says what.
+    /// What was asked for is done. Of `run`: told to stop, and everything in flight was delivered,
+    /// checkpointed and released.
+    Done,
+    /// Something failed at run time, or must not be done as things are; the last line says what.
     Failed,
     /// Wrong arguments or settings: nothing was begun. The code is clap's own, too.
     Misused,
@@ -16,7 +21,7 @@ pub enum Exit {
 impl Exit {
     pub const fn code(self) -> u8 {
         match self {
-            Self::Drained => 0,
+            Self::Done => 0,
             Self::Failed => 1,
             Self::Misused => 2,
         }
@@ -36,7 +41,7 @@ mod tests {
     #[test]
     fn exit_codes_are_those_that_are_documented() {
         assert_eq!(
-            [Exit::Drained, Exit::Failed, Exit::Misused].map(Exit::code),
+            [Exit::Done, Exit::Failed, Exit::Misused].map(Exit::code),
             [0, 1, 2]
         );
     }

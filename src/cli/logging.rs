@@ -1,9 +1,10 @@
-//! Weir's own log: `tracing`, to stdout, where containers have their log.
+//! Weir's own log: `tracing`, to stdout, where containers have their log; of a command that prints an answer
+//! there, to stderr.
 //!
 //! Times are UTC in RFC 3339. JSON lines hold an event's fields at the top level, and those of its spans
 //! in `spans`.
 
-use std::io::{IsTerminal, Write, stdout};
+use std::io::{IsTerminal, Write, stderr, stdout};
 
 use tracing::Subscriber;
 use tracing_subscriber::EnvFilter;
@@ -16,6 +17,9 @@ const VARIABLE: &str = "WEIR_LOG";
 
 /// What the SDK warns of while it looks for credentials and a region comes in Weir's own words too.
 const DEFAULT: &str = "info,aws_config=error";
+
+/// A command says itself what it does.
+const DEFAULT_BESIDE_AN_ANSWER: &str = "warn,aws_config=error";
 
 /// Why the log can't be started.
 #[derive(Debug, thiserror::Error)]
@@ -33,7 +37,7 @@ pub enum LoggingError {
 
 /// Starts the log, for the whole process and once.
 pub fn start(format: LogFormat) -> Result<(), LoggingError> {
-    let filter = filter(super::variable(VARIABLE).as_deref())?;
+    let filter = filter(super::variable(VARIABLE).as_deref(), DEFAULT)?;
     let terminal = stdout().is_terminal();
     // https://no-color.org: set and not empty.
     let colours = terminal && super::variable("NO_COLOR").is_none_or(|v| v.is_empty());
@@ -43,8 +47,16 @@ pub fn start(format: LogFormat) -> Result<(), LoggingError> {
     ))?)
 }
 
-fn filter(given: Option<&str>) -> Result<EnvFilter, LoggingError> {
-    let given = given.filter(|given| !given.is_empty()).unwrap_or(DEFAULT);
+/// Starts the log of a command whose stdout holds its answer and nothing else: text, on stderr.
+pub fn start_beside_an_answer() -> Result<(), LoggingError> {
+    let filter = filter(super::variable(VARIABLE).as_deref(), DEFAULT_BESIDE_AN_ANSWER)?;
+    Ok(tracing::subscriber::set_global_default(subscriber(
+        filter, false, false, stderr,
+    ))?)
+}
+
+fn filter(given: Option<&str>, default: &str) -> Result<EnvFilter, LoggingError> {
+    let given = given.filter(|given| !given.is_empty()).unwrap_or(default);
     EnvFilter::builder()
         .parse(given)
         .map_err(|source| LoggingError::Filter {
@@ -103,7 +115,7 @@ mod tests {
     fn logged(level: Option<&str>, json: bool) -> String {
         let lines = Lines::default();
         let to = lines.clone();
-        let subscriber = subscriber(filter(level).unwrap(), json, false, move || to.clone());
+        let subscriber = subscriber(filter(level, DEFAULT).unwrap(), json, false, move || to.clone());
         tracing::subscriber::with_default(subscriber, || {
             let _span = tracing::info_span!("shard", shard = "s-1").entered();
             tracing::info!(records = 3, "delivered");
@@ -150,7 +162,7 @@ mod tests {
         assert_eq!(logged(Some(""), false).lines().count(), 1);
         assert_eq!(logged(Some("debug"), false).lines().count(), 2);
         assert_eq!(logged(Some("warn"), false), "");
-        let error = filter(Some("weir=loud")).unwrap_err().to_string();
+        let error = filter(Some("weir=loud"), DEFAULT).unwrap_err().to_string();
         assert!(
             error.starts_with("WEIR_LOG: `weir=loud` is not a filter"),
             "{error}"

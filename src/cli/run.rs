@@ -1,16 +1,13 @@
 //! `weir run`: from flags, variables and the file to the settings.
 //!
-//! A flag stands before its variable `WEIR_<FLAG>`, and both before the file. The variables are read here
-//! and not by clap, so that a test needs no environment, and a message can say where a value came from.
+//! A flag stands before its variable `WEIR_<FLAG>`, and both before the file.
 
-use std::fmt;
 use std::path::Path;
 
-use crate::config::check::{self, Checked};
+use super::flags::{Flags, Given, WrongUse};
+use crate::config::check::{self, StateNames};
 use crate::config::problem::Problem;
-use crate::config::{
-    Config, ConfigError, DestinationConfig, Overrides, PipelineConfig, SourceConfig, StreamChoice, Vars,
-};
+use crate::config::{Config, DestinationConfig, Overrides, PipelineConfig, SourceConfig, StreamChoice, Vars};
 
 /// Read streams until told to stop
 ///
@@ -59,90 +56,9 @@ pub(super) struct RunArgs {
     log_format: Option<String>,
 }
 
-/// Everything that is wrong with what was asked for.
-#[derive(Debug, thiserror::Error)]
-pub struct WrongUse {
-    flags: Vec<Problem>,
-    file: Option<(String, ConfigError)>,
-}
-
-impl fmt::Display for WrongUse {
-    /// One problem a line; those of the file begin with its path.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut lines: Vec<String> = self.flags.iter().map(ToString::to_string).collect();
-        match &self.file {
-            Some((path, ConfigError::Invalid(problems))) => {
-                lines.extend(problems.0.iter().map(|problem| format!("{path}: {problem}")));
-            }
-            Some((path, error)) => lines.push(format!("{path}: {error}")),
-            None => {}
-        }
-        f.write_str(&lines.join("\n"))
-    }
-}
-
-/// A value and where it came from.
-struct Given {
-    text: String,
-    /// `--table`, or `--table (from WEIR_TABLE)`.
-    origin: String,
-}
-
-/// Looks values up, and keeps what is wrong with them.
-struct Flags<'v> {
-    vars: Vars<'v>,
-    problems: Vec<Problem>,
-}
-
-impl Flags<'_> {
-    fn find(&self, flag: &str, value: Option<&String>) -> Option<Given> {
-        if let Some(text) = value {
-            return Some(Given {
-                text: text.clone(),
-                origin: flag.to_owned(),
-            });
-        }
-        self.find_in(
-            flag,
-            &format!(
-                "WEIR_{}",
-                flag.trim_start_matches('-').to_uppercase().replace('-', "_")
-            ),
-        )
-    }
-
-    fn find_in(&self, flag: &str, variable: &str) -> Option<Given> {
-        let text = (self.vars)(variable).filter(|text| !text.is_empty())?;
-        Some(Given {
-            text,
-            origin: format!("{flag} (from {variable})"),
-        })
-    }
-
-    fn checked<T>(&mut self, given: Option<&Given>, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
-        let Given { text, origin } = given?;
-        check(text)
-            .map_err(|what| self.problems.push(Problem::with(origin, text, what)))
-            .ok()
-    }
-
-    fn read<T>(
-        &mut self,
-        flag: &str,
-        value: Option<&String>,
-        check: impl Fn(&str) -> Checked<T>,
-    ) -> Option<T> {
-        let given = self.find(flag, value);
-        self.checked(given.as_ref(), check)
-    }
-}
-
 /// The settings, or every problem with them at once.
 pub(super) fn config(args: &RunArgs, vars: Vars<'_>) -> Result<Config, WrongUse> {
-    let mut flags = Flags {
-        vars,
-        problems: Vec::new(),
-    };
+    let mut flags = Flags::new(vars);
     let overrides = Overrides {
         application: flags.read("--application", args.application.as_ref(), check::application),
         http_address: flags.read("--http-address", args.http_address.as_ref(), check::address),
@@ -158,13 +74,7 @@ pub(super) fn config(args: &RunArgs, vars: Vars<'_>) -> Result<Config, WrongUse>
         }
         None => (without_file(&mut flags, args, overrides), None),
     };
-    match config {
-        Some(config) if flags.problems.is_empty() => Ok(config),
-        _ => Err(WrongUse {
-            flags: flags.problems,
-            file,
-        }),
-    }
+    flags.finish(config, file)
 }
 
 fn nothing_else_beside_a_file(flags: &mut Flags<'_>, args: &RunArgs) {
@@ -207,10 +117,11 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
         .problems
         .iter()
         .any(|problem| problem.key.starts_with("--application"));
-    let apart = |table: &str| match is_application_wrong {
-        true => Ok(()),
-        false => check::application_apart_from(&application, table),
+    let state = StateNames {
+        application: (!is_application_wrong).then_some(application.as_str()),
+        ..StateNames::default()
     };
+    let apart = |table: &str| check::apart_from_state(state, table);
     let table = flags.checked(table.as_ref(), |text| {
         let table = check::table_name(text)?;
         apart(&table).map(|()| StreamChoice::Table(table))

@@ -259,18 +259,112 @@ fn within<T: PartialOrd + Copy>(value: T, bounds: &RangeInclusive<T>, show: fn(T
     }
 }
 
-/// Why this source table can't be read under this application's name, if so: a state table would be it.
-pub fn application_apart_from(application: &str, table: &str) -> Checked<()> {
-    let which = if table == application {
-        "the lease table"
-    } else if table.strip_suffix(FLEET_SUFFIX) == Some(application) {
-        "the fleet's table"
-    } else {
-        return Ok(());
+/// What is known of the state tables' names: of a wrong one nothing.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct StateNames<'a> {
+    pub application: Option<&'a str>,
+    /// `state.lease_table`, where it is set.
+    pub lease_table: Option<&'a str>,
+    /// `state.fleet_table`, where it is set.
+    pub fleet_table: Option<&'a str>,
+}
+
+/// Why this source table can't be read, if so: a state table would be it.
+pub fn apart_from_state(names: StateNames<'_>, table: &str) -> Checked<()> {
+    let StateNames {
+        application,
+        lease_table,
+        fleet_table,
+    } = names;
+    for (which, key, set, suffix) in [
+        ("the lease table", "state.lease_table", lease_table, ""),
+        (
+            "the fleet's table",
+            "state.fleet_table",
+            fleet_table,
+            FLEET_SUFFIX,
+        ),
+    ] {
+        match (set, application) {
+            (Some(set), _) if set == table => {
+                return Err(format!("reads {which}, `{key}`: choose another name for that"));
+            }
+            (None, Some(application)) if table.strip_suffix(suffix) == Some(application) => {
+                return Err(format!(
+                    "reads {which} of the application `{application}`, which is named after it: choose another \
+                     application"
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// A KMS key: its id, its ARN or an alias (API reference of KMS, "Key identifiers").
+pub fn kms_key(text: &str) -> Checked<String> {
+    let alias = |text: &str| {
+        text.strip_prefix("alias/").is_some_and(|name| {
+            let held = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'/' | b'_' | b'-');
+            !name.is_empty() && name.bytes().all(held)
+        })
     };
-    Err(format!(
-        "reads {which} of the application `{application}`, which is named after it: choose another application"
-    ))
+    let fields: Vec<&str> = text.splitn(6, ':').collect();
+    let fits = match fields.as_slice() {
+        ["arn", partition, "kms", region, account, resource] => {
+            let key = resource.strip_prefix("key/").is_some_and(is_key_id);
+            !partition.is_empty()
+                && self::region(region).is_ok()
+                && is_account(account)
+                && (key || alias(resource))
+        }
+        _ => is_key_id(text) || alias(text),
+    };
+    match fits {
+        true => Ok(text.to_owned()),
+        false => Err(
+            "is not a KMS key: give its id, its ARN (arn:aws:kms:REGION:ACCOUNT:key/ID), or an alias (alias/NAME)"
+                .to_owned(),
+        ),
+    }
+}
+
+/// A UUID, or a multi-Region key's id.
+fn is_key_id(text: &str) -> bool {
+    let hex = |text: &str, length| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
+    let parts: Vec<&str> = text.split('-').collect();
+    match parts.as_slice() {
+        ["mrk", id] => hex(id, 32),
+        [a, b, c, d, e] => hex(a, 8) && [b, c, d].iter().all(|part| hex(part, 4)) && hex(e, 12),
+        _ => false,
+    }
+}
+
+/// What a tag's key and value may hold besides letters and digits (Developer Guide of DynamoDB, "Tagging
+/// restrictions").
+fn in_a_tag(c: char) -> bool {
+    c.is_alphanumeric() || " +-=._:/@".contains(c)
+}
+
+/// A tag's key.
+pub fn tag_key(text: &str) -> Checked<()> {
+    if text.to_lowercase().starts_with("aws:") {
+        return Err("a tag's key can't begin with `aws:`, which AWS reserves".to_owned());
+    }
+    match (1..=128).contains(&text.chars().count()) && text.chars().all(in_a_tag) {
+        true => Ok(()),
+        false => Err("a tag's key must be 1 to 128 letters, digits, spaces and + - = . _ : / @".to_owned()),
+    }
+}
+
+/// A tag's value.
+pub fn tag_value(text: &str) -> Checked<String> {
+    match text.chars().count() <= 256 && text.chars().all(in_a_tag) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("a tag's value must be at most 256 letters, digits, spaces and + - = . _ : / @".to_owned())
+        }
+    }
 }
 
 /// Renders a name with what is known before a stream is read, and stand-ins of the usual length for the
@@ -431,14 +525,69 @@ mod tests {
 
     #[test]
     fn no_state_table_is_a_source_table() {
-        assert!(application_apart_from("weir", "orders").is_ok());
+        let named = |application| StateNames {
+            application: Some(application),
+            ..StateNames::default()
+        };
+        assert!(apart_from_state(named("weir"), "orders").is_ok());
         says(
-            application_apart_from("orders", "orders"),
+            apart_from_state(named("orders"), "orders"),
             "reads the lease table of the application `orders`",
         );
         says(
-            application_apart_from("orders", "orders-fleet"),
+            apart_from_state(named("orders"), "orders-fleet"),
             "reads the fleet's table",
         );
+        let set = StateNames {
+            lease_table: Some("cdc-leases"),
+            fleet_table: Some("cdc-workers"),
+            ..named("orders")
+        };
+        for table in ["orders", "orders-fleet"] {
+            assert!(
+                apart_from_state(set, table).is_ok(),
+                "{table} is no state table any more"
+            );
+        }
+        says(apart_from_state(set, "cdc-leases"), "`state.lease_table`");
+        says(apart_from_state(set, "cdc-workers"), "`state.fleet_table`");
+        // Of a wrong application nothing more is said.
+        assert!(apart_from_state(StateNames::default(), "orders").is_ok());
+    }
+
+    #[test]
+    fn a_kms_key_is_an_id_an_arn_or_an_alias() {
+        for good in [
+            "1234abcd-12ab-34cd-56ef-1234567890ab",
+            "mrk-1234abcd12ab34cd56ef1234567890ab",
+            "alias/cdc/state",
+            "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab",
+            "arn:aws:kms:eu-west-1:111122223333:alias/cdc",
+        ] {
+            assert_eq!(kms_key(good).as_deref(), Ok(good));
+        }
+        for bad in [
+            "",
+            "cdc",
+            "alias/",
+            "1234abcd",
+            "arn:aws:kms:eu-west-1:111122223333:cdc",
+            "arn:aws:kms:eu-west-1:1111:alias/cdc",
+            "arn:aws:iam::111122223333:role/cdc",
+        ] {
+            says(kms_key(bad), "alias/NAME");
+        }
+    }
+
+    #[test]
+    fn tags_keep_to_what_aws_takes() {
+        assert!(tag_key("cost-center").is_ok() && tag_key("Kostenträger 1").is_ok());
+        says(tag_key("aws:name"), "which AWS reserves");
+        says(tag_key(""), "1 to 128");
+        says(tag_key(&"k".repeat(129)), "1 to 128");
+        says(tag_key("a;b"), "1 to 128");
+        assert_eq!(tag_value(""), Ok(String::new()));
+        says(tag_value(&"v".repeat(257)), "at most 256");
+        says(tag_value("a\nb"), "at most 256");
     }
 }

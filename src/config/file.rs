@@ -3,13 +3,16 @@
 //! Owns which key is where and which keys exclude each other; `check` owns what one value may be, and
 //! `config` the defaults. Reads text, not files.
 
+use std::collections::BTreeMap;
+
 use serde_json::Value;
 
+use super::check::StateNames;
 use super::problem::Problems;
 use super::reader::Section;
 use super::{
-    AwsSettings, Config, ConfigError, DestinationConfig, Overrides, PipelineConfig, SourceConfig,
-    StreamChoice, Vars, check, units,
+    AwsSettings, Config, ConfigError, DestinationConfig, FLEET_SUFFIX, Missing, NewTables, Overrides,
+    PipelineConfig, SourceConfig, StateConfig, StreamChoice, Vars, check, units,
 };
 use crate::logs::dead_letter;
 use crate::logs::template::Field;
@@ -111,12 +114,16 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
     let drain_timeout = top.section("drain", |drain| {
         drain.scalar("timeout", check::duration(bounds::DRAIN))
     });
-    let state = top.section("state", aws);
-
     let with_defaults = Config::of(Vec::new());
     // Of a wrong application nothing more is said.
     let application = application.or((!has_application).then_some(with_defaults.application));
-    let pipelines = pipelines(top, application.as_deref());
+    let state = top.section("state", |section| state(section, application.as_deref()));
+    let names = StateNames {
+        application: application.as_deref(),
+        lease_table: state.lease_table.as_deref(),
+        fleet_table: state.fleet_table.as_deref(),
+    };
+    let pipelines = pipelines(top, names);
     Some(Config {
         application: application?,
         http_address: overrides
@@ -138,7 +145,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
 }
 
 /// `None` only after a problem was reported.
-fn pipelines(top: &mut Section<'_>, application: Option<&str>) -> Option<Vec<PipelineConfig>> {
+fn pipelines(top: &mut Section<'_>, state: StateNames<'_>) -> Option<Vec<PipelineConfig>> {
     top.section("pipelines", |all| {
         let names = all.names();
         if names.is_empty() {
@@ -150,21 +157,21 @@ fn pipelines(top: &mut Section<'_>, application: Option<&str>) -> Option<Vec<Pip
         // Collected in two steps: a later pipeline's problems are wanted too.
         let read: Vec<_> = names
             .iter()
-            .map(|name| all.named(name, |one| pipeline(one, name, application)))
+            .map(|name| all.named(name, |one| pipeline(one, name, state)))
             .collect();
         read.into_iter().collect()
     })
 }
 
 /// `None` only after a problem was reported.
-fn pipeline(one: &mut Section<'_>, name: &str, application: Option<&str>) -> Option<PipelineConfig> {
+fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<PipelineConfig> {
     if let Err(what) = check::pipeline_name(name) {
         one.problem_here(what);
     }
-    let source = one.section("source", |section| source(section, application));
+    let source = one.section("source", |section| source(section, state));
     let destination = one.section("destination", |section| {
         let destination = destination(section)?;
-        if let (Some(application), Some(source)) = (application, &source) {
+        if let (Some(application), Some(source)) = (state.application, &source) {
             for (key, template) in [("group", &destination.group), ("stream", &destination.stream)] {
                 if let Err(what) = check::renders(template, application, name, source.stream.table()) {
                     section.problem_with(key, template.as_str(), what);
@@ -181,7 +188,7 @@ fn pipeline(one: &mut Section<'_>, name: &str, application: Option<&str>) -> Opt
 }
 
 /// `None` only after a problem was reported.
-fn source(source: &mut Section<'_>, application: Option<&str>) -> Option<SourceConfig> {
+fn source(source: &mut Section<'_>, state: StateNames<'_>) -> Option<SourceConfig> {
     const EITHER: &str = "either `dynamodb_table` (its current stream, also when it is enabled anew) or \
                           `dynamodb_stream_arn` (this stream alone)";
     match (source.has("dynamodb_table"), source.has("dynamodb_stream_arn")) {
@@ -189,7 +196,7 @@ fn source(source: &mut Section<'_>, application: Option<&str>) -> Option<SourceC
         (false, false) => source.problem_here(format!("names no stream: add {EITHER}")),
         _ => {}
     }
-    let apart = |table: &str| application.map_or(Ok(()), |a| check::application_apart_from(a, table));
+    let apart = |table: &str| check::apart_from_state(state, table);
     let table = source.text("dynamodb_table", |text| {
         let table = check::table_name(text)?;
         apart(&table).map(|()| StreamChoice::Table(table))
@@ -293,6 +300,85 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
         look_up: look_up.unwrap_or(with_defaults.look_up),
         aws,
     })
+}
+
+/// The state tables. A key that is wrong counts as not set: its problem is told.
+fn state(state: &mut Section<'_>, application: Option<&str>) -> StateConfig {
+    let lease_table = state.text("lease_table", check::table_name);
+    let fleet_table = state.text("fleet_table", check::table_name);
+    let create = state.scalar("create", check::boolean).unwrap_or(true);
+    let on_new_tables: Vec<&str> = ["kms_key", "tags", "point_in_time_recovery", "deletion_protection"]
+        .into_iter()
+        .filter(|key| state.has(key))
+        .collect();
+    let new = NewTables {
+        kms_key: state.text("kms_key", check::kms_key),
+        tags: state.section("tags", tags),
+        point_in_time_recovery: state
+            .scalar("point_in_time_recovery", check::boolean)
+            .unwrap_or(false),
+        deletion_protection: state
+            .scalar("deletion_protection", check::boolean)
+            .unwrap_or(false),
+    };
+    if !create {
+        for key in on_new_tables {
+            state.problem(
+                key,
+                "is set on tables that Weir creates, and `create` is false: remove one of the two",
+            );
+        }
+    }
+    let one_table = match (&lease_table, &fleet_table) {
+        (Some(leases), Some(fleet)) => leases == fleet,
+        (Some(leases), None) => application.is_some_and(|a| *leases == format!("{a}{FLEET_SUFFIX}")),
+        (None, Some(fleet)) => application == Some(fleet),
+        (None, None) => false,
+    };
+    if one_table {
+        let key = if fleet_table.is_some() {
+            "fleet_table"
+        } else {
+            "lease_table"
+        };
+        let name = fleet_table.clone().or(lease_table.clone()).unwrap_or_default();
+        state.problem_with(
+            key,
+            name,
+            "is the name of both state tables, and their rows can't be in one: choose another",
+        );
+    }
+    StateConfig {
+        aws: aws(state),
+        lease_table,
+        fleet_table,
+        missing: match create {
+            true => Missing::Create(new),
+            false => Missing::Refuse,
+        },
+    }
+}
+
+fn tags(tags: &mut Section<'_>) -> BTreeMap<String, String> {
+    /// The most that a table takes (Developer Guide of DynamoDB, "Tagging restrictions").
+    const MOST: usize = 50;
+    let names = tags.names();
+    if names.len() > MOST {
+        tags.problem_here(format!(
+            "there are {}, and a table takes {MOST}: remove some",
+            names.len()
+        ));
+    }
+    let mut read = BTreeMap::new();
+    for name in names {
+        if let Err(what) = check::tag_key(&name) {
+            tags.problem(&name, what);
+        }
+        if let Some(value) = tags.named_text(&name, check::tag_value) {
+            read.insert(name, value);
+        }
+    }
+    read
 }
 
 fn aws(section: &mut Section<'_>) -> AwsSettings {
@@ -408,6 +494,7 @@ mod tests {
                 let key = match path {
                     "" => key.clone(),
                     "pipelines" => "pipelines.p".to_owned(),
+                    "state.tags" => continue,
                     _ => format!("{path}.{key}"),
                 };
                 collect(below, &key, written);
@@ -434,7 +521,10 @@ mod tests {
         let Some(problem) = found.iter().find(|problem| problem.key == stranger) else {
             return;
         };
-        let (_, keys) = problem.what.split_once("use one of ").unwrap();
+        // Any key goes where the user names them.
+        let Some((_, keys)) = problem.what.split_once("use one of ") else {
+            return;
+        };
         for key in keys.split(", ") {
             let key = format!("{prefix}{key}");
             known_below(if key == "pipelines" { "pipelines.p" } else { &key }, known);
@@ -453,7 +543,17 @@ mod tests {
             drain_timeout: Duration::from_secs(25),
             foreign_watch: Duration::from_secs(20),
             memory: 256 * 1024 * 1024,
-            state: AwsSettings::default(),
+            state: StateConfig {
+                aws: AwsSettings::default(),
+                lease_table: None,
+                fleet_table: None,
+                missing: Missing::Create(NewTables {
+                    kms_key: None,
+                    tags: BTreeMap::new(),
+                    point_in_time_recovery: false,
+                    deletion_protection: false,
+                }),
+            },
             pipelines: vec![PipelineConfig {
                 name: "orders".into(),
                 source: SourceConfig {
@@ -505,7 +605,17 @@ memory: 64MiB
 leases: {{ duration: 20s, foreign_watch: 40s }}
 checkpoint: {{ interval: 5s }}
 drain: {{ timeout: 1m }}
-state: {{ region: eu-west-1, assume_role_arn: "arn:aws:iam::111122223333:role/a", external_id: xa }}
+state:
+  lease_table: the-leases
+  fleet_table: the-fleet
+  create: true
+  kms_key: alias/state
+  tags: {{ team: cdc, cost-center: "17" }}
+  point_in_time_recovery: true
+  deletion_protection: true
+  region: eu-west-1
+  assume_role_arn: "arn:aws:iam::111122223333:role/a"
+  external_id: xa
 pipelines:
   p:
     source:
@@ -540,7 +650,19 @@ pipelines:
             drain_timeout: Duration::from_secs(60),
             foreign_watch: Duration::from_secs(40),
             memory: 64 << 20,
-            state: aws("eu-west-1", "a"),
+            state: StateConfig {
+                aws: aws("eu-west-1", "a"),
+                lease_table: Some("the-leases".into()),
+                fleet_table: Some("the-fleet".into()),
+                missing: Missing::Create(NewTables {
+                    kms_key: Some("alias/state".into()),
+                    tags: [("team", "cdc"), ("cost-center", "17")]
+                        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+                        .into(),
+                    point_in_time_recovery: true,
+                    deletion_protection: true,
+                }),
+            },
             pipelines: vec![PipelineConfig {
                 name: "p".into(),
                 source: SourceConfig {
@@ -843,6 +965,96 @@ pipelines:
     }
 
     #[test]
+    fn state_tables_have_names_of_their_own_where_they_are_set() {
+        let with = |state: &str| {
+            let text = format!(
+                "application: app\npipelines: {{ p: {{ source: {SOURCE}, destination: {DESTINATION} }} }}\nstate: {state}"
+            );
+            let tables = load(&text).unwrap().state_tables();
+            (tables.leases, tables.fleet, tables.missing)
+        };
+        let (leases, fleet, missing) = with("{ region: eu-west-1 }");
+        assert_eq!((leases.as_str(), fleet.as_str()), ("app", "app-fleet"));
+        assert_eq!(missing, Missing::default());
+        let (leases, fleet, _) = with("{ lease_table: one }");
+        assert_eq!((leases.as_str(), fleet.as_str()), ("one", "app-fleet"));
+        let (leases, fleet, missing) = with("{ fleet_table: two, create: false }");
+        assert_eq!((leases.as_str(), fleet.as_str()), ("app", "two"));
+        assert_eq!(missing, Missing::Refuse);
+        // The application's name may be a source then.
+        let text = format!(
+            "application: orders\nstate: {{ lease_table: a-1, fleet_table: b-1 }}\n\
+             pipelines: {{ p: {{ source: {SOURCE}, destination: {DESTINATION} }} }}"
+        );
+        assert!(load(&text).is_ok());
+    }
+
+    #[test]
+    fn wrong_state_tables_are_refused() {
+        for (state, says) in [
+            (
+                "{ lease_table: a/b }",
+                "state.lease_table: `a/b` must be 3 to 255",
+            ),
+            (
+                "{ lease_table: orders }",
+                "pipelines.p.source.dynamodb_table: `orders` reads the lease table, `state.lease_table`: choose",
+            ),
+            (
+                "{ fleet_table: orders }",
+                "pipelines.p.source.dynamodb_table: `orders` reads the fleet's table, `state.fleet_table`: choose",
+            ),
+            (
+                "{ lease_table: one, fleet_table: one }",
+                "state.fleet_table: `one` is the name of both state tables",
+            ),
+            (
+                "{ lease_table: weir-fleet }",
+                "state.lease_table: `weir-fleet` is the name of both state tables",
+            ),
+            (
+                "{ fleet_table: weir }",
+                "state.fleet_table: `weir` is the name of both state tables",
+            ),
+            ("{ kms_key: cdc }", "state.kms_key: `cdc` is not a KMS key"),
+            (
+                "{ create: no }",
+                "state.create: `no` is neither `true` nor `false`",
+            ),
+            (
+                "{ create: false, kms_key: alias/cdc }",
+                "state.kms_key: is set on tables that Weir creates, and `create` is false",
+            ),
+            (
+                "{ create: false, tags: { a: b } }",
+                "state.tags: is set on tables that Weir creates",
+            ),
+            (
+                "{ tags: { cost-center: 17 } }",
+                "state.tags.cost-center: `17` is not a text to YAML: put it in quotes",
+            ),
+            (
+                "{ tags: { \"aws:x\": y } }",
+                "state.tags.aws:x: a tag's key can't begin with `aws:`",
+            ),
+            ("{ tags: [a] }", "state.tags: must hold keys of its own"),
+            (
+                "{ pitr: true }",
+                "state.pitr: is not a known key: use one of lease_table, fleet_table, create, kms_key, tags, \
+                 point_in_time_recovery, deletion_protection, region, assume_role_arn, external_id",
+            ),
+            ("{ leases_table: one }", "did you mean `lease_table`?"),
+            (
+                "{ point_in_time: true }",
+                "did you mean `point_in_time_recovery`?",
+            ),
+        ] {
+            let problem = problem_beside(&format!("state: {state}"));
+            assert!(problem.contains(says), "{problem}");
+        }
+    }
+
+    #[test]
     fn names_that_would_be_invalid_are_refused_before_the_first_shard() {
         let long = format!("{{ group: \"{}{{pipeline}}\" }}", "x".repeat(512));
         assert!(
@@ -924,7 +1136,7 @@ pipelines:
             application: Some("orders".into()),
             ..Overrides::default()
         };
-        let error = read(&example("full.yaml"), NO_VARS, overrides)
+        let error = read(&example("minimal.yaml"), NO_VARS, overrides)
             .unwrap_err()
             .to_string();
         assert!(error.contains("choose another application"), "{error}");

@@ -130,6 +130,16 @@ impl<'v> Section<'v> {
     /// A value that is a text. `None` if it is absent or wrong; wrong is a problem.
     pub fn text<T>(&mut self, key: &'static str, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
         let value = self.take(key)?;
+        self.text_in(key, value, check)
+    }
+
+    /// A text whose key is the user's.
+    pub fn named_text<T>(&mut self, name: &str, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
+        let value = self.values.remove(name)?;
+        self.text_in(name, value, check)
+    }
+
+    fn text_in<T>(&mut self, key: &str, value: Value, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
         if let Value::Number(_) | Value::Bool(_) = value {
             // YAML has already read it: `1.10` is 1.1 by now, and what was meant can't be told.
             self.problem_with(key, value.to_string(), "is not a text to YAML: put it in quotes");

@@ -8,8 +8,8 @@ mod prepare;
 mod update;
 mod write;
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
@@ -18,12 +18,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use crate::aws::failure::{Failure, failure};
 use crate::clock::Clock;
 use crate::clock::Timestamp;
+use crate::config::{Missing, StateTables};
 use crate::lease::item::{self, Attr, Item, ItemError, fleet_attr, kind, lease_attr};
 use crate::lease::{
     Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, PipelineRow, PrepareError, StreamRow,
     TableError, WorkerId, WorkerRow, Written,
 };
 use crate::stream::StreamArn;
+pub use prepare::There;
 use update::Update;
 
 /// An item as the SDK has it.
@@ -35,21 +37,35 @@ const MOST_PAGES: usize = 10_000;
 /// The tables of one application.
 pub struct DynamoDbTable {
     client: Client,
-    /// `<application>`: the leases.
     leases: String,
-    /// `<application>-fleet`: everything else.
+    /// Everything else.
     fleet: String,
+    missing: Missing,
+    /// The tables made by this process that have no point-in-time recovery yet and shall have it.
+    unprotected: Mutex<BTreeSet<String>>,
     clock: Arc<dyn Clock>,
 }
 
 impl DynamoDbTable {
-    pub fn new(client: Client, application: &str, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(client: Client, tables: StateTables, clock: Arc<dyn Clock>) -> Self {
         Self {
             client,
-            leases: application.to_owned(),
-            fleet: format!("{application}-fleet"),
+            leases: tables.leases,
+            fleet: tables.fleet,
+            missing: tables.missing,
+            unprotected: Mutex::default(),
             clock,
         }
+    }
+
+    /// The names of the lease table and of the fleet's.
+    pub fn names(&self) -> (&str, &str) {
+        (&self.leases, &self.fleet)
+    }
+
+    /// Which of the two exist. Creates nothing; refuses tables of another make, as `prepare` does.
+    pub async fn there(&self) -> Result<There, PrepareError> {
+        self.look().await
     }
 
     /// All fleet rows of one kind.
@@ -111,7 +127,7 @@ impl DynamoDbTable {
 #[async_trait]
 impl LeaseTable for DynamoDbTable {
     async fn prepare(&self, sources: &[String]) -> Result<(), PrepareError> {
-        prepare::prepare(&self.client, &*self.clock, [&self.leases, &self.fleet], sources).await
+        self.make_ready(sources).await
     }
 
     async fn leases(&self) -> Result<Vec<Lease>, TableError> {

@@ -278,6 +278,7 @@ fn name(change: &LeaseChange) -> &'static str {
         LeaseChange::Checkpoint(_) => "checkpoint",
         LeaseChange::End(_) => "end",
         LeaseChange::Release => "release",
+        LeaseChange::HandBack => "hand-back",
     }
 }
 
@@ -301,11 +302,12 @@ pub fn apply(lease: &Lease, change: &LeaseChange) -> Lease {
                 after.children = children.clone();
             }
         }
-        LeaseChange::Release => after.owner = None,
+        LeaseChange::Release | LeaseChange::HandBack => after.owner = None,
     }
     after
 }
 
-fn same_write(row: &Lease, wanted: &Lease) -> bool {
+/// Whether a row is what a write wanted: then it was applied (rule 13).
+pub fn same_write(row: &Lease, wanted: &Lease) -> bool {
     row.owner == wanted.owner && row.counter == wanted.counter && row.checkpoint == wanted.checkpoint
 }

@@ -8,9 +8,10 @@ use aws_sdk_dynamodb::types::{
 };
 use weir::aws::Clients;
 use weir::clock::{SystemClock, Timestamp};
+use weir::config::{Missing, NewTables, StateTables};
 use weir::lease::dynamodb::DynamoDbTable;
 use weir::lease::{
-    Checkpoint, Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, Note, PrepareError,
+    Checkpoint, Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, Note, PipelineRow, PrepareError,
     ResolvedStart, StreamRow, WorkerId, WorkerRow, Written,
 };
 use weir::stream::{SequenceNumber, ShardId, StreamArn};
@@ -18,10 +19,14 @@ use weir::stream::{SequenceNumber, ShardId, StreamArn};
 use crate::emulator::{Emulator, Make};
 
 fn state(clients: &Clients) -> DynamoDbTable {
-    DynamoDbTable::new(clients.dynamodb.clone(), "app", Arc::new(SystemClock))
+    table(clients, StateTables::of("app"))
 }
 
-async fn prepared(emulator: &Emulator) -> (Clients, DynamoDbTable) {
+fn table(clients: &Clients, tables: StateTables) -> DynamoDbTable {
+    DynamoDbTable::new(clients.dynamodb.clone(), tables, Arc::new(SystemClock))
+}
+
+pub async fn prepared(emulator: &Emulator) -> (Clients, DynamoDbTable) {
     let clients = emulator.clients().await;
     let table = state(&clients);
     table.prepare(&[]).await.unwrap();
@@ -47,7 +52,7 @@ fn lease() -> Lease {
     }
 }
 
-fn expected(lease: &Lease) -> Expected {
+pub fn expected(lease: &Lease) -> Expected {
     Expected {
         owner: lease.owner.clone(),
         counter: lease.counter,
@@ -96,7 +101,7 @@ async fn a_lease_lives_from_its_creation_to_its_deletion() {
                     lease.checkpoint = Checkpoint::ShardEnd;
                     lease.children.clone_from(children);
                 }
-                LeaseChange::Release => lease.owner = None,
+                LeaseChange::Release | LeaseChange::HandBack => lease.owner = None,
             }
             if matches!(change, LeaseChange::Checkpoint(_) | LeaseChange::End(_)) {
                 lease.owner_switches = 0;
@@ -377,6 +382,42 @@ async fn a_scan_of_many_pages_gives_every_lease() {
     assert_eq!(table.leases().await.unwrap().len(), 8);
 }
 
+#[tokio::test]
+async fn a_pipelines_row_is_made_by_whoever_writes_it_first() {
+    for make in [Make::Ministack, Make::Moto] {
+        let emulator = Emulator::start(make).await;
+        let (_, table) = prepared(&emulator).await;
+        let mut row = PipelineRow {
+            name: "orders".to_owned(),
+            paused: true,
+            unlisted_since: None,
+        };
+        table.pause_pipeline("orders", true).await.unwrap();
+        assert_eq!(
+            table.pipelines().await.unwrap(),
+            std::slice::from_ref(&row),
+            "{make:?}"
+        );
+        let since = Timestamp::from_millis(1_700_000_000_000);
+        table.unlist_pipeline("orders", Some(since)).await.unwrap();
+        row.unlisted_since = Some(since);
+        assert_eq!(
+            table.pipelines().await.unwrap(),
+            std::slice::from_ref(&row),
+            "{make:?}"
+        );
+        table.unlist_pipeline("orders", None).await.unwrap();
+        table.pause_pipeline("orders", false).await.unwrap();
+        (row.unlisted_since, row.paused) = (None, false);
+        assert_eq!(table.pipelines().await.unwrap(), [row], "{make:?}");
+        table.delete_pipeline("orders").await.unwrap();
+        table.delete_pipeline("orders").await.unwrap();
+        assert!(table.pipelines().await.unwrap().is_empty(), "{make:?}");
+        table.unlist_pipeline("new", None).await.unwrap();
+        assert!(!table.pipelines().await.unwrap()[0].paused, "{make:?}");
+    }
+}
+
 async fn foreign_table(clients: &Clients, name: &str, key: &str) {
     clients
         .dynamodb
@@ -404,7 +445,10 @@ async fn foreign_table(clients: &Clients, name: &str, key: &str) {
 
 async fn tables(clients: &Clients) -> Vec<String> {
     let answer = clients.dynamodb.list_tables().send().await.unwrap();
-    answer.table_names.unwrap_or_default()
+    let mut names = answer.table_names.unwrap_or_default();
+    // moto lists them in the order of their creation.
+    names.sort();
+    names
 }
 
 #[tokio::test]
@@ -444,5 +488,120 @@ async fn a_table_that_is_not_weirs_is_refused_and_nothing_is_created() {
         let error = state(&clients).prepare(&["app".to_owned()]).await.unwrap_err();
         assert!(error.to_string().contains("table app is the source"), "{error}");
         assert_eq!(tables(&clients).await, ["app-fleet"], "{make:?}");
+    }
+}
+
+fn settings() -> NewTables {
+    NewTables {
+        kms_key: Some("1234abcd-12ab-34cd-56ef-1234567890ab".to_owned()),
+        tags: [("team", "cdc"), ("stage", "test")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        point_in_time_recovery: true,
+        deletion_protection: true,
+    }
+}
+
+#[tokio::test]
+async fn new_tables_are_made_as_the_settings_say() {
+    for make in [Make::Ministack, Make::Moto] {
+        let emulator = Emulator::start(make).await;
+        let clients = emulator.clients().await;
+        let made = StateTables {
+            leases: "the-leases".to_owned(),
+            fleet: "the-fleet".to_owned(),
+            missing: Missing::Create(settings()),
+        };
+        table(&clients, made.clone()).prepare(&[]).await.unwrap();
+        assert_eq!(tables(&clients).await, ["the-fleet", "the-leases"], "{make:?}");
+        for name in ["the-leases", "the-fleet"] {
+            let described = clients
+                .dynamodb
+                .describe_table()
+                .table_name(name)
+                .send()
+                .await
+                .unwrap();
+            let described = described.table().unwrap();
+            let key = described.sse_description().unwrap().kms_master_key_arn().unwrap();
+            assert!(
+                key.ends_with("1234abcd-12ab-34cd-56ef-1234567890ab"),
+                "{make:?} {name}: {key}"
+            );
+            assert_eq!(
+                described.deletion_protection_enabled(),
+                Some(true),
+                "{make:?} {name}"
+            );
+            let arn = described.table_arn().unwrap();
+            let tags = clients
+                .dynamodb
+                .list_tags_of_resource()
+                .resource_arn(arn)
+                .send()
+                .await
+                .unwrap();
+            let mut tags: Vec<_> = tags.tags().iter().map(|t| (t.key(), t.value())).collect();
+            tags.sort_unstable();
+            assert_eq!(tags, [("stage", "test"), ("team", "cdc")], "{make:?} {name}");
+            let backups = clients
+                .dynamodb
+                .describe_continuous_backups()
+                .table_name(name)
+                .send()
+                .await
+                .unwrap();
+            let recovery = backups
+                .continuous_backups_description()
+                .and_then(|b| b.point_in_time_recovery_description())
+                .and_then(|r| r.point_in_time_recovery_status())
+                .unwrap();
+            assert_eq!(recovery.as_str(), "ENABLED", "{make:?} {name}");
+        }
+        // Again, and with other settings: what exists stays as it is.
+        table(&clients, made.clone()).prepare(&[]).await.unwrap();
+        let other = StateTables {
+            missing: Missing::default(),
+            ..made
+        };
+        table(&clients, other).prepare(&[]).await.unwrap();
+        assert_eq!(tables(&clients).await.len(), 2, "{make:?}");
+    }
+}
+
+#[tokio::test]
+async fn tables_that_must_exist_are_not_created() {
+    for make in [Make::Ministack, Make::Moto] {
+        let emulator = Emulator::start(make).await;
+        let clients = emulator.clients().await;
+        let refusing = || {
+            table(
+                &clients,
+                StateTables {
+                    missing: Missing::Refuse,
+                    ..StateTables::of("app")
+                },
+            )
+        };
+        let error = refusing().prepare(&[]).await.unwrap_err();
+        let text = error.to_string();
+        assert!(matches!(error, PrepareError::Unusable(_)), "{text}");
+        for part in [
+            "table app with the key leaseKey (HASH, S)",
+            "table app-fleet with the key kind (HASH, S) and id (RANGE, S)",
+            "`state.create`",
+        ] {
+            assert!(text.contains(part), "{text}");
+        }
+        // One of the two is no better.
+        foreign_table(&clients, "app", "leaseKey").await;
+        let text = refusing().prepare(&[]).await.unwrap_err().to_string();
+        assert!(
+            text.contains("app-fleet") && !text.contains("table app with"),
+            "{text}"
+        );
+        assert_eq!(tables(&clients).await, ["app"], "{make:?}");
+        state(&clients).prepare(&[]).await.unwrap();
+        refusing().prepare(&[]).await.unwrap();
     }
 }

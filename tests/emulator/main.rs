@@ -8,4 +8,5 @@
 mod emulator;
 mod leases;
 mod logs;
+mod operator;
 mod streams;

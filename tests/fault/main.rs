@@ -21,6 +21,7 @@
 )]
 
 mod clients;
+mod commands;
 mod crash;
 mod emulator;
 mod fleet;

@@ -97,7 +97,8 @@ fn change(lease: &mut Lease, change: &LeaseChange) {
             lease.children.clone_from(children);
             lease.owner_switches = 0;
         }
-        LeaseChange::Release => lease.owner = None,
+        // The fake has no attributes beside the fields of a lease.
+        LeaseChange::Release | LeaseChange::HandBack => lease.owner = None,
     }
 }
 

@@ -1,9 +1,14 @@
 use super::*;
 use crate::aws::canned::{self, Canned};
 use crate::clock::SystemClock;
+use crate::config::NewTables;
 
 fn table(canned: &Canned) -> DynamoDbTable {
-    DynamoDbTable::new(Client::new(&canned.config()), "app", Arc::new(SystemClock))
+    DynamoDbTable::new(
+        Client::new(&canned.config()),
+        StateTables::of("app"),
+        Arc::new(SystemClock),
+    )
 }
 
 const LEASE: &str = r#"{"leaseKey":{"S":"p/s"},"leaseCounter":{"N":"4"},"leaseOwner":{"S":"you"},
@@ -152,4 +157,58 @@ async fn a_table_that_never_becomes_active_ends_in_an_error() {
     let canned = Canned::new([creating.clone(), fleet].into_iter().chain(looks));
     let error = table(&canned).prepare(&[]).await.unwrap_err();
     assert!(error.to_string().contains("still CREATING"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn recovery_is_turned_on_once_the_backups_of_a_new_table_are_set_up_or_at_the_next_try() {
+    let fleet = || {
+        canned::ok(
+            r#"{"Table":{"TableStatus":"ACTIVE","KeySchema":[{"AttributeName":"kind","KeyType":"HASH"},
+            {"AttributeName":"id","KeyType":"RANGE"}],"AttributeDefinitions":[
+            {"AttributeName":"kind","AttributeType":"S"},{"AttributeName":"id","AttributeType":"S"}]}}"#,
+        )
+    };
+    let leases = || described("leaseKey", "S", "ACTIVE");
+    let later = || canned::error(400, "ContinuousBackupsUnavailableException");
+    let canned = Canned::new([
+        canned::error(400, "ResourceNotFoundException"),
+        fleet(),
+        canned::ok("{}"),
+        leases(),
+        fleet(),
+        later(),
+        later(),
+        canned::error(400, "AccessDeniedException"),
+        // The next try.
+        leases(),
+        fleet(),
+        leases(),
+        fleet(),
+        later(),
+        canned::ok("{}"),
+        // And one that has nothing more to do.
+        leases(),
+        fleet(),
+        leases(),
+        fleet(),
+    ]);
+    let tables = StateTables {
+        missing: Missing::Create(NewTables {
+            point_in_time_recovery: true,
+            ..NewTables::default()
+        }),
+        ..StateTables::of("app")
+    };
+    let table = DynamoDbTable::new(Client::new(&canned.config()), tables, Arc::new(SystemClock));
+    let error = table.prepare(&[]).await.unwrap_err();
+    assert!(
+        matches!(error, PrepareError::Table(TableError::Refused(_))),
+        "{error}"
+    );
+    table.prepare(&[]).await.unwrap();
+    table.prepare(&[]).await.unwrap();
+    let asked = canned.asked();
+    assert_eq!(asked.len(), 18, "{asked:#?}");
+    let recovery = |asked: &&String| asked.contains(r#""PointInTimeRecoveryEnabled":true"#);
+    assert_eq!(asked.iter().filter(recovery).count(), 5);
 }

@@ -118,6 +118,12 @@ pub fn of_lease(expected: &Expected, change: &LeaseChange) -> Update {
             }
         }
         LeaseChange::Release => update.remove(lease_attr::OWNER),
+        LeaseChange::HandBack => {
+            update.remove(lease_attr::OWNER);
+            update.remove(lease_attr::START);
+            // As with a take: nobody is left to checkpoint before the next owner.
+            update.remove(lease_attr::CHECKPOINT_OWNER);
+        }
     }
     update
 }
@@ -242,6 +248,11 @@ mod tests {
                 &mine,
                 LeaseChange::Release,
                 "SET leaseCounter = 8 REMOVE leaseOwner".to_owned(),
+            ),
+            (
+                &free,
+                LeaseChange::HandBack,
+                "SET leaseCounter = 8 REMOVE leaseOwner, startTimestamp, checkpointOwner".to_owned(),
             ),
         ] {
             let fence = match expected.owner {

@@ -45,7 +45,7 @@ impl DynamoDbTable {
         })
     }
 
-    /// Carries out an update of an existing row.
+    /// Carries out an update; without a condition it makes the row if there is none.
     pub(super) async fn update<T>(
         &self,
         table: &str,
@@ -59,9 +59,10 @@ impl DynamoDbTable {
             .table_name(table)
             .set_key(Some(key))
             .update_expression(update.expression())
-            .condition_expression(update.condition())
+            // DynamoDB refuses an empty condition, and an empty map of values.
+            .set_condition_expression(Some(update.condition()).filter(|c| !c.is_empty()))
             .set_expression_attribute_names(Some(update.names))
-            .set_expression_attribute_values(Some(to_sdk(update.values)))
+            .set_expression_attribute_values(Some(to_sdk(update.values)).filter(|v| !v.is_empty()))
             .return_values_on_condition_check_failure(AllOld)
             .send()
             .await;

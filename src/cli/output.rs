@@ -1,0 +1,40 @@
+//! What a command prints: its answer on stdout, everything else on stderr.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde::Serialize;
+
+use super::exit::Exit;
+
+/// Prints an answer. A reader that closed the pipe, `head` say, has what it wanted.
+pub fn answer(text: &str) -> ExitCode {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => failed(&error),
+        _ => Exit::Done.into(),
+    }
+}
+
+/// Prints an answer as JSON.
+pub fn json<T: Serialize>(value: &T) -> ExitCode {
+    match serde_json::to_string_pretty(value) {
+        Ok(text) => answer(&format!("{text}\n")),
+        Err(error) => failed(&error),
+    }
+}
+
+/// Tells what is going on, on stderr.
+#[expect(
+    clippy::print_stderr,
+    reason = "the person who typed the command reads it there"
+)]
+pub fn tell(text: &str) {
+    eprintln!("{text}");
+}
+
+/// Says why a command failed, on stderr.
+pub fn failed(why: &dyn std::fmt::Display) -> ExitCode {
+    tell(&format!("error: {why}"));
+    Exit::Failed.into()
+}
