@@ -17,7 +17,7 @@ use crate::config::{Config, Start};
 use crate::coordinator::{self, Pipeline, Settings, Worker};
 use crate::http::{self, Server};
 use crate::lease::dynamodb::DynamoDbTable;
-use crate::lease::keys::Keys;
+use crate::lease::keys::{Keys, KeysError, Reader};
 use crate::lease::{LeaseTable, PrepareError, SharedTable};
 use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::metrics::Metrics;
@@ -45,6 +45,8 @@ enum Failure {
     Random(getrandom::Error),
     #[error("the state tables can't be used: {0}")]
     Tables(String),
+    #[error("{0}")]
+    Keys(#[from] KeysError),
     #[error(transparent)]
     Worker(#[from] coordinator::Died),
     #[error("the HTTP server ended: {0}")]
@@ -133,9 +135,12 @@ async fn work(config: Config) -> Result<(), Failure> {
         if !prepare(&*table, &config, &*clock, &readiness, &mut rng, stop.clone()).await? {
             return Ok(());
         }
+        let Some(keys) = keys(&*table, &config, &*clock, &readiness, &mut rng, stop.clone()).await? else {
+            return Ok(());
+        };
         let settings = Settings {
             application: config.application.clone(),
-            keys: Keys::Weir,
+            keys,
             lease_duration: config.lease_duration,
             checkpoint_interval: config.checkpoint_interval,
             drain_timeout: config.drain_timeout,
@@ -207,6 +212,52 @@ async fn prepare(
         tokio::select! {
             () = clock.sleep(backoff.next(rng) + Duration::from_millis(200)) => {}
             () = stop.wished() => return Ok(false),
+        }
+    }
+}
+
+/// Looks at the lease table, however long it takes: whose keys it has. `None`: a stop was wished before.
+async fn keys(
+    table: &dyn LeaseTable,
+    config: &Config,
+    clock: &dyn Clock,
+    readiness: &Readiness,
+    rng: &mut fastrand::Rng,
+    mut stop: Stop,
+) -> Result<Option<Keys>, Failure> {
+    let readers = config.pipelines.iter().map(|pipeline| Reader {
+        pipeline: pipeline.name.clone(),
+        stream: pipeline.source.stream.clone(),
+        region: pipeline.source.aws.region.clone(),
+    });
+    let readers: Vec<Reader> = readers.collect();
+    let mut backoff = Backoff::default();
+    loop {
+        let leases = tokio::select! {
+            leases = table.leases() => leases,
+            () = stop.wished() => return Ok(None),
+        };
+        match leases {
+            Ok(leases) => {
+                readiness.solved("state tables");
+                let keys = Keys::of_table(&leases, config.lease_keys, readers)?;
+                if keys.are_kcls() && !leases.is_empty() {
+                    info!(
+                        table = %config.application,
+                        leases = leases.len(),
+                        "the lease table is a KCL application's: going on from its checkpoints, with its keys"
+                    );
+                }
+                return Ok(Some(keys));
+            }
+            Err(error) => {
+                readiness.problem("state tables", error.to_string());
+                warn!(%error, "the lease table could not be read; repeating");
+            }
+        }
+        tokio::select! {
+            () = clock.sleep(backoff.next(rng) + Duration::from_millis(200)) => {}
+            () = stop.wished() => return Ok(None),
         }
     }
 }

@@ -5,9 +5,11 @@
 //! Decides nothing itself: [`plan::Observer`](crate::lease::plan::Observer) judges,
 //! [`plan::plan`](crate::lease::plan::plan) plans. `app` calls [`run`].
 
+mod adopt;
 mod ending;
 mod fleet;
 mod join;
+mod strangers;
 mod sync;
 mod takes;
 
@@ -15,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tracing::{error, warn};
 
@@ -106,6 +108,12 @@ pub enum Died {
          reads them again"
     )]
     DrainIncomplete,
+    #[error(
+        "`{owner}` holds leases of the table {table}, is no worker of Weir's, and is alive: a KCL application is at work on \
+         it. Weir and KCL never share a table: stop the KCL application, and when its last worker has ended start Weir, \
+         which goes on from its checkpoints"
+    )]
+    ForeignOwner { owner: WorkerId, table: String },
 }
 
 /// How one worker id ended.
@@ -180,6 +188,10 @@ struct Life {
     seen: BTreeSet<LeaseKey>,
     /// It was said that other workers hold what there is to read.
     standing_by: bool,
+    /// Opens the shard syncs, once no owner of a lease may be a KCL worker that is alive.
+    cleared: watch::Sender<bool>,
+    /// It was said that the lease table's owners are watched.
+    watch_told: bool,
 }
 
 struct PipelineLife {
@@ -243,6 +255,7 @@ impl Life {
                 };
                 match found {
                     Ok(leases) => {
+                        let leases = self.look_for_strangers(leases).await?;
                         let contested = self.act(&leases, &stop).await?;
                         leases_due = clock.now() + if contested { TICK } else { self.next_lease_scan() };
                         // The first plan counts once each pipeline has been looked at.
@@ -319,6 +332,7 @@ impl Life {
             .observer
             .next_foreign_verdict()
             .map(|at| at.since(self.clock.now()));
+        let due = due.map(|due| due.min(self.times.heartbeat));
         // Not sooner than a request takes: a verdict may wait for the worker rows.
         LEASE_SCAN.min(due.unwrap_or(LEASE_SCAN)).max(self.times.request)
     }

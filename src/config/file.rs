@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::problem::Problems;
 use super::reader::Section;
 use super::{
-    AwsSettings, Config, ConfigError, DestinationConfig, Overrides, PipelineConfig, SourceConfig,
+    AwsSettings, Config, ConfigError, DestinationConfig, LeaseKeys, Overrides, PipelineConfig, SourceConfig,
     StreamChoice, Vars, check, units,
 };
 use crate::logs::dead_letter;
@@ -99,8 +99,9 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
     let http_address = top.section("http", |http| http.text("address", check::address));
     let log_format = top.section("log", |log| log.text("format", check::log_format));
     let memory = top.scalar("memory", check::size(bounds::MEMORY));
-    let (lease_duration, foreign_watch) = top.section("leases", |leases| {
+    let (lease_keys, lease_duration, foreign_watch) = top.section("leases", |leases| {
         (
+            leases.text("keys", check::lease_keys),
             leases.scalar("duration", check::duration(bounds::LEASE)),
             leases.scalar("foreign_watch", check::duration(bounds::FOREIGN_WATCH)),
         )
@@ -117,6 +118,16 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
     // Of a wrong application nothing more is said.
     let application = application.or((!has_application).then_some(with_defaults.application));
     let pipelines = pipelines(top, application.as_deref());
+    if let (Some(LeaseKeys::Kcl), Some(many)) = (lease_keys, &pipelines)
+        && many.len() > 1
+    {
+        top.problem_with(
+            "leases.keys",
+            "kcl",
+            "such keys hold no stream, and there are several pipelines: run each under an `application` of its own, or \
+             remove the key",
+        );
+    }
     Some(Config {
         application: application?,
         http_address: overrides
@@ -128,6 +139,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
             .or(log_format)
             .unwrap_or(with_defaults.log_format),
         lease_duration: lease_duration.unwrap_or(with_defaults.lease_duration),
+        lease_keys: lease_keys.unwrap_or(with_defaults.lease_keys),
         checkpoint_interval: checkpoint_interval.unwrap_or(with_defaults.checkpoint_interval),
         drain_timeout: drain_timeout.unwrap_or(with_defaults.drain_timeout),
         foreign_watch: foreign_watch.unwrap_or(with_defaults.foreign_watch),
@@ -447,6 +459,7 @@ mod tests {
             http_address: "0.0.0.0:8080".parse().unwrap(),
             log_format: LogFormat::Auto,
             lease_duration: Duration::from_secs(10),
+            lease_keys: LeaseKeys::Weir,
             checkpoint_interval: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(25),
             foreign_watch: Duration::from_secs(20),
@@ -499,7 +512,7 @@ application: app
 http: {{ address: "127.0.0.1:9000" }}
 log: {{ format: json }}
 memory: 64MiB
-leases: {{ duration: 20s, foreign_watch: 40s }}
+leases: {{ keys: kcl, duration: 20s, foreign_watch: 40s }}
 checkpoint: {{ interval: 5s }}
 drain: {{ timeout: 1m }}
 state: {{ region: eu-west-1, assume_role_arn: "arn:aws:iam::111122223333:role/a", external_id: xa }}
@@ -532,6 +545,7 @@ pipelines:
             http_address: "127.0.0.1:9000".parse().unwrap(),
             log_format: LogFormat::Json,
             lease_duration: Duration::from_secs(20),
+            lease_keys: LeaseKeys::Kcl,
             checkpoint_interval: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(60),
             foreign_watch: Duration::from_secs(40),
@@ -730,6 +744,25 @@ pipelines:
                 StreamChoice::Table(spelling.into())
             );
         }
+    }
+
+    #[test]
+    fn kcls_lease_keys_have_room_for_one_pipeline() {
+        let problem = problem_beside("leases: { keys: kcl2 }");
+        assert!(problem.contains("did you mean `kcl`?"), "{problem}");
+        let one = format!("{{ source: {SOURCE}, destination: {DESTINATION} }}");
+        let of = |pipelines: &str| format!("leases: {{ keys: kcl }}\npipelines: {pipelines}");
+        assert_eq!(
+            load(&of(&format!("{{ p: {one} }}"))).unwrap().lease_keys,
+            LeaseKeys::Kcl
+        );
+        let found = problems(&of(&format!("{{ p: {one}, q: {one} }}")));
+        assert_eq!(found.len(), 1, "{found:?}");
+        let problem = found[0].to_string();
+        assert!(
+            problem.contains("leases.keys: `kcl`") && problem.contains("`application` of its own"),
+            "{problem}"
+        );
     }
 
     #[test]

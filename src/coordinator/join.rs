@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -121,6 +121,7 @@ impl Life {
         service_names.insert(task.id(), "heartbeat".to_owned());
 
         let (synced_tx, synced) = mpsc::unbounded_channel();
+        let (cleared, may_sync) = watch::channel(!settings.keys.are_kcls());
         let share = settings.memory / worker.pipelines.len().max(1);
         let mut pipelines = BTreeMap::new();
         for pipeline in &worker.pipelines {
@@ -167,6 +168,7 @@ impl Life {
                 worker.rng.fork(),
                 synced_tx.clone(),
                 resync_rx,
+                may_sync.clone(),
             );
             let task = services.spawn(async move {
                 syncer.run().await;
@@ -213,6 +215,8 @@ impl Life {
             removable: BTreeMap::new(),
             seen: BTreeSet::new(),
             standing_by: false,
+            cleared,
+            watch_told: false,
         }
     }
 }

@@ -43,7 +43,7 @@ impl Life {
                 .iter()
                 .filter(|l| self.settings.keys.pipeline_of(l) == Some(name))
                 .collect();
-            startable.extend(synced.startable(&own, &self.seen));
+            startable.extend(synced.startable(&self.settings.keys, &own, &self.seen));
         }
         let seen: BTreeSet<LeaseKey> = leases.iter().map(|l| l.key.clone()).collect();
         // What was seen for the first time may have waited for that alone: look again soon.

@@ -51,7 +51,10 @@ impl Ownership {
 
 fn rank(c: &Checkpoint) -> (u8, Option<(&SequenceNumber, u64)>) {
     match c {
-        Checkpoint::TrimHorizon | Checkpoint::Latest | Checkpoint::AtTimestamp(_) => (0, None),
+        Checkpoint::TrimHorizon
+        | Checkpoint::Latest
+        | Checkpoint::AtTimestamp(_)
+        | Checkpoint::AtUnknownTimestamp => (0, None),
         Checkpoint::At(seq, sub) => (1, Some((seq, *sub))),
         Checkpoint::ShardEnd => (2, None),
     }

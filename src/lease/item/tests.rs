@@ -111,7 +111,12 @@ fn an_unreadable_row_names_its_key_and_attribute() {
     }
     let mut at_time = good;
     at_time.insert(lease_attr::CHECKPOINT.to_owned(), text("AT_TIMESTAMP"));
-    assert_eq!(to_lease(&at_time).unwrap_err().attribute, lease_attr::START);
+    let lease = to_lease(&at_time).unwrap().unwrap();
+    assert_eq!(
+        lease.checkpoint,
+        Checkpoint::AtUnknownTimestamp,
+        "KCL keeps the time elsewhere"
+    );
 }
 
 fn time() -> impl Strategy<Value = Timestamp> {
@@ -135,6 +140,7 @@ fn any_checkpoint() -> impl Strategy<Value = Checkpoint> {
         Just(Checkpoint::TrimHorizon),
         Just(Checkpoint::Latest),
         Just(Checkpoint::ShardEnd),
+        Just(Checkpoint::AtUnknownTimestamp),
         time().prop_map(Checkpoint::AtTimestamp),
         ("[0-9]{1,56}", any::<u64>())
             .prop_map(|(digits, sub)| Checkpoint::At(SequenceNumber::parse(&digits).unwrap(), sub)),
