@@ -4,12 +4,21 @@
 //! nothing.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::sync::{LISTINGS_KEPT, SyncError, Syncer};
+use crate::clock::Monotonic;
 use crate::lease::keys::Keys;
-use crate::lease::{Checkpoint, Lease};
+use crate::lease::{Checkpoint, Lease, LeaseKey};
 use crate::stream::homes::Homes;
 use crate::stream::{ShardListing, SourceError, StreamArn, lineage};
+
+/// A shard that is in no listing for so long, and through [`LISTINGS_KEPT`] syncs, has been trimmed. Before
+/// that it may be of a stream enabled meanwhile, whose leases another worker has created already.
+const TRIMMED_AFTER: Duration = Duration::from_secs(120);
+
+/// In how many syncs, and since when, the shard of a lease was in no listing.
+pub(super) type Unlisted = BTreeMap<LeaseKey, (usize, Monotonic)>;
 
 /// The listings of one sync.
 pub(super) type Listed = BTreeMap<StreamArn, ShardListing>;
@@ -19,7 +28,7 @@ impl Syncer {
     /// `arns` comes with the streams that are known, and goes with all, the oldest first; `first`: the
     /// pipeline has never read any.
     pub(super) async fn adopt(
-        &self,
+        &mut self,
         arns: &mut Vec<StreamArn>,
         leases: &mut lineage::Leases,
         current: Option<&StreamArn>,
@@ -39,7 +48,7 @@ impl Syncer {
         }
         let mut homes = self.homes(arns, &listed);
         if first && matches!(keys, Keys::KclOneStream(_)) {
-            if unfinished.iter().any(|l| !homes.lists(l)) {
+            if unfinished.iter().any(|l| homes.find(l).is_none()) {
                 // The table's stream was enabled anew after KCL had begun, and the one before can be read
                 // for a day.
                 for arn in self.pipeline.source.streams().await? {
@@ -58,14 +67,29 @@ impl Syncer {
                 homes = self.homes(arns, &listed);
             }
             if let Some(lease) = unfinished.first()
-                && !unfinished.iter().any(|l| homes.lists(l))
+                && unfinished.iter().all(|l| homes.find(l).is_none())
             {
                 return Err(SyncError::NotItsStream(lease.key.clone()));
+            }
+        }
+        let now = self.pipeline.clock.now();
+        let mut unlisted = Unlisted::new();
+        for lease in leases.values().filter(|l| homes.find(l).is_none()) {
+            let (times, since) = self.unlisted.get(&lease.key).copied().unwrap_or((0, now));
+            unlisted.insert(lease.key.clone(), (times + 1, since));
+        }
+        for (key, (times, since)) in &unlisted {
+            if *times >= LISTINGS_KEPT
+                && now.since(*since) >= TRIMMED_AFTER
+                && let (Some(lease), Some(oldest)) = (leases.get(key), arns.first())
+            {
+                homes.add(&lease.shard, oldest);
             }
         }
         for lease in leases.values_mut() {
             homes.name(keys, lease);
         }
+        self.unlisted = unlisted;
         Ok((homes, listed))
     }
 
@@ -74,7 +98,7 @@ impl Syncer {
             let before = self.listings.get(arn).into_iter().flatten();
             (arn, before.chain(listed.get(arn)))
         });
-        Homes::of(streams, LISTINGS_KEPT)
+        Homes::of(streams)
     }
 
     /// Every shard of a stream.

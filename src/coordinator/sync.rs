@@ -142,6 +142,7 @@ pub(super) struct Syncer {
     other_start_told: bool,
     /// The last complete listings of each stream, newest at the back.
     pub(super) listings: BTreeMap<StreamArn, VecDeque<ShardListing>>,
+    pub(super) unlisted: adopt::Unlisted,
 }
 
 impl Syncer {
@@ -169,6 +170,7 @@ impl Syncer {
             last,
             other_start_told: false,
             listings: BTreeMap::new(),
+            unlisted: adopt::Unlisted::new(),
         }
     }
 

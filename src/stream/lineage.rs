@@ -213,7 +213,11 @@ pub fn startable<'a>(
         return Err(Waiting::EarlierStream(stream.clone()));
     }
     for parent in &lease.parents {
-        let held = family.by_shard.get(&(lease.stream.as_ref(), parent));
+        // A parent whose stream nobody knows yet is one all the same.
+        let held = family
+            .by_shard
+            .get(&(lease.stream.as_ref(), parent))
+            .or_else(|| family.by_shard.get(&(None, parent)));
         match (held, listed) {
             (Some(l), _) if l.checkpoint == Checkpoint::ShardEnd => {}
             (Some(_), _) => return Err(Waiting::Parent(parent.clone())),
