@@ -21,6 +21,7 @@ mod clients;
 mod crash;
 mod emulator;
 mod http;
+mod kcl;
 mod outage;
 mod shutdown;
 mod start;

@@ -124,6 +124,11 @@ impl World {
         Some(owner.as_s().unwrap().clone())
     }
 
+    /// The row of the stream's only shard.
+    pub async fn lease(&self) -> Option<std::collections::HashMap<String, AttributeValue>> {
+        self.leases().await.pop()
+    }
+
     async fn leases(&self) -> Vec<std::collections::HashMap<String, AttributeValue>> {
         match self
             .dynamodb
@@ -147,7 +152,12 @@ impl World {
 
     /// All that is in the log group now.
     pub async fn tally(&self) -> Tally {
-        Tally::read(&self.logs, GROUP).await
+        self.tally_of(GROUP).await
+    }
+
+    /// All that is in another log group now.
+    pub async fn tally_of(&self, group: &str) -> Tally {
+        Tally::read(&self.logs, group).await
     }
 
     /// Waits until all that `plan` writes is in the log group, whole and in order. Whoever delivers nothing for 90
