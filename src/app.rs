@@ -19,7 +19,7 @@ use crate::coordinator::{self, Pipeline, Settings, Worker};
 use crate::http::{self, Server};
 use crate::lease::dynamodb::DynamoDbTable;
 use crate::lease::heartbeat::Times;
-use crate::lease::keys::Keys;
+use crate::lease::keys::{Keys, KeysError, Reader};
 use crate::lease::{LeaseTable, PrepareError, SharedTable};
 use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::metrics::Metrics;
@@ -56,6 +56,8 @@ enum Failure {
         region: String,
         application: String,
     },
+    #[error("{0}")]
+    Keys(#[from] KeysError),
     #[error(transparent)]
     Worker(#[from] coordinator::Died),
     #[error("the HTTP server ended: {0}")]
@@ -97,12 +99,15 @@ async fn desk(config: &Config) -> Result<Desk, Failure> {
             application: config.application.clone(),
         });
     }
+    // Only to tell whose pipeline a lease is: a table of two makes can be looked at all the same.
+    let found = table.leases().await.map_err(|e| Failure::Tables(e.to_string()))?;
+    let keys = Keys::of_table(&found, config.lease_keys, readers(config)).unwrap_or_default();
     Ok(Desk {
         table: Arc::new(table),
         leases,
         fleet,
         has_fleet: there.fleet,
-        keys: Keys::Weir,
+        keys,
         configured: config.pipelines.iter().map(|p| p.name.clone()).collect(),
         takeover: Times::of(config.lease_duration).takeover,
         foreign_watch: config.foreign_watch,
@@ -187,9 +192,13 @@ async fn work(config: Config) -> Result<(), Failure> {
         if !prepare(&*table, &config, &*clock, &readiness, &mut rng, stop.clone()).await? {
             return Ok(());
         }
+        let Some(keys) = keys(&*table, &config, &*clock, &readiness, &mut rng, stop.clone()).await? else {
+            return Ok(());
+        };
         let settings = Settings {
             application: config.application.clone(),
-            keys: Keys::Weir,
+            keys,
+            lease_table: config.state_tables().leases,
             lease_duration: config.lease_duration,
             checkpoint_interval: config.checkpoint_interval,
             drain_timeout: config.drain_timeout,
@@ -262,6 +271,57 @@ async fn prepare(
         tokio::select! {
             () = clock.sleep(backoff.next(rng) + Duration::from_millis(200)) => {}
             () = stop.wished() => return Ok(false),
+        }
+    }
+}
+
+/// Who reads what, for the keys of KCL's tables.
+fn readers(config: &Config) -> Vec<Reader> {
+    let readers = config.pipelines.iter().map(|pipeline| Reader {
+        pipeline: pipeline.name.clone(),
+        stream: pipeline.source.stream.clone(),
+        region: pipeline.source.aws.region.clone(),
+    });
+    readers.collect()
+}
+
+/// Looks at the lease table, however long it takes: whose keys it has. `None`: a stop was wished before.
+async fn keys(
+    table: &dyn LeaseTable,
+    config: &Config,
+    clock: &dyn Clock,
+    readiness: &Readiness,
+    rng: &mut fastrand::Rng,
+    mut stop: Stop,
+) -> Result<Option<Keys>, Failure> {
+    let readers = readers(config);
+    let mut backoff = Backoff::default();
+    loop {
+        let leases = tokio::select! {
+            leases = table.leases() => leases,
+            () = stop.wished() => return Ok(None),
+        };
+        match leases {
+            Ok(leases) => {
+                readiness.solved("state tables");
+                let keys = Keys::of_table(&leases, config.lease_keys, readers)?;
+                if keys.are_kcls() && !leases.is_empty() {
+                    info!(
+                        table = %config.state_tables().leases,
+                        leases = leases.len(),
+                        "the lease table is a KCL application's: going on from its checkpoints, with its keys"
+                    );
+                }
+                return Ok(Some(keys));
+            }
+            Err(error) => {
+                readiness.problem("state tables", error.to_string());
+                warn!(%error, "the lease table could not be read; repeating");
+            }
+        }
+        tokio::select! {
+            () = clock.sleep(backoff.next(rng) + Duration::from_millis(200)) => {}
+            () = stop.wished() => return Ok(None),
         }
     }
 }

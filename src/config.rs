@@ -41,6 +41,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// The lease duration L: heartbeat L·0.33, fence L·0.8, take-over L·0.85.
     pub lease_duration: Duration,
+    /// Whose make of lease keys a new lease table gets. One that is there keeps its own.
+    pub lease_keys: LeaseKeys,
     /// How often a moved checkpoint is written.
     pub checkpoint_interval: Duration,
     /// How long a drain may take.
@@ -64,6 +66,7 @@ impl Config {
             log_format: LogFormat::Auto,
             // KCL's failoverTimeMillis. The protocol's times (L·0.33, L·0.8, L·0.85) were simulated at 10 s.
             lease_duration: Duration::from_secs(10),
+            lease_keys: LeaseKeys::Weir,
             checkpoint_interval: Duration::from_secs(15),
             // Kubernetes grants 30 s between SIGTERM and SIGKILL unless told otherwise.
             drain_timeout: Duration::from_secs(25),
@@ -126,6 +129,14 @@ pub enum ConfigError {
     /// YAML, but wrong settings.
     #[error(transparent)]
     Invalid(Problems),
+}
+
+/// Whose make of lease keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseKeys {
+    Weir,
+    /// The Kinesis Client Library's: a KCL application can go on from the table.
+    Kcl,
 }
 
 /// How Weir writes its own log.

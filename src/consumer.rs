@@ -23,7 +23,7 @@ use self::lookup::{Look, LookUp};
 use self::reader::{Fetched, Reader};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Progress, Timestamp};
-use crate::config::PipelineConfig;
+use crate::config::{PipelineConfig, Start};
 use crate::decode::{self, DecodeError};
 use crate::lease::held::{HeldLease, LeaseError, Leases};
 use crate::lease::keys::Keys;
@@ -102,12 +102,30 @@ pub async fn run(
     from: plan::From,
 ) -> End {
     let lease = held.lease();
-    // A row of a one-stream KCL application has no stream's name; such rows are adopted with the fleet.
-    let stream = lease.stream.clone().unwrap_or_else(|| StreamArn::new(""));
+    let Some(stream) = lease.stream.clone() else {
+        // A lease whose stream nobody knows is not startable, and not taken.
+        warn!(lease = %lease.key, "the lease names no stream");
+        return End::Lost;
+    };
     let shard = lease.shard.to_string();
     let (lane, deliveries) = pipeline.sink.lane(stream.as_str(), &shard);
     let accounts = Accounts::new(&pipeline.metrics, &pipeline.config.name, &shard);
-    let (position, lease_start) = start(&lease.checkpoint, pipeline.source.has_timestamps());
+    let configured = match pipeline.config.source.start {
+        Start::At(time) => Some(time),
+        Start::TrimHorizon | Start::Latest => None,
+    };
+    let (position, lease_start) = start(&lease.checkpoint, configured, pipeline.source.has_timestamps());
+    if let Checkpoint::Latest | Checkpoint::AtUnknownTimestamp = lease.checkpoint
+        && lease_start.is_none()
+    {
+        warn!(
+            lease = %lease.key,
+            shard_id = %lease.shard,
+            position = %lease.checkpoint,
+            "KCL has never checkpointed this shard, and only its own configuration told where it began: reading from the \
+             horizon. To leave out what is older, set `start` to the time when KCL began"
+        );
+    }
     let not_before = lease_start.or(stream_start);
     let fields = Fields {
         application: &pipeline.application,
@@ -152,17 +170,32 @@ pub async fn run(
     consumer.run(held, deliveries, stop).await
 }
 
-/// Where to read from, and the time before which records are dropped.
-fn start(checkpoint: &Checkpoint, has_timestamps: bool) -> (StartingPosition, Option<Timestamp>) {
+/// Where to read from, and the time before which records are dropped. `configured`: the pipeline's own start,
+/// if it is a time.
+fn start(
+    checkpoint: &Checkpoint,
+    configured: Option<Timestamp>,
+    has_timestamps: bool,
+) -> (StartingPosition, Option<Timestamp>) {
+    let from = |time: Timestamp| match has_timestamps {
+        true => (StartingPosition::AtTimestamp(time), Some(time)),
+        false => (StartingPosition::TrimHorizon, Some(time)),
+    };
     match checkpoint {
+        // The sub-sequence number counts inside an aggregate of the Kinesis Producer Library, which a
+        // DynamoDB stream has not: all of the record is done. A source that has aggregates must read AT the
+        // sequence number, also where the sub-sequence number is 0, and drop the sub-records up to it: the
+        // row doesn't tell whether that was the last one.
         Checkpoint::At(sequence_number, _) => (StartingPosition::After(sequence_number.clone()), None),
-        Checkpoint::AtTimestamp(t) if has_timestamps => (StartingPosition::AtTimestamp(*t), Some(*t)),
-        Checkpoint::AtTimestamp(t) => (StartingPosition::TrimHorizon, Some(*t)),
-        // LATEST stands only on rows of a KCL application. Evaluating it here, perhaps long after it was
-        // written, would skip records; the horizon repeats some instead.
-        Checkpoint::TrimHorizon | Checkpoint::Latest | Checkpoint::ShardEnd => {
-            (StartingPosition::TrimHorizon, None)
-        }
+        Checkpoint::AtTimestamp(time) => from(*time),
+        // These two stand only on rows of a KCL application that never checkpointed the shard. Evaluating
+        // LATEST here, perhaps long after it was written, would skip records, and the other's time is not
+        // known: the horizon repeats some instead, where the settings don't tell a time.
+        Checkpoint::Latest | Checkpoint::AtUnknownTimestamp => match configured {
+            Some(time) => from(time),
+            None => (StartingPosition::TrimHorizon, None),
+        },
+        Checkpoint::TrimHorizon | Checkpoint::ShardEnd => (StartingPosition::TrimHorizon, None),
     }
 }
 
@@ -492,14 +525,26 @@ mod tests {
     #[test]
     fn every_checkpoint_has_a_start_that_skips_nothing() {
         let t = Timestamp::from_millis(5);
+        let set = Timestamp::from_millis(9);
         let seven = SequenceNumber::parse("7").unwrap();
+        let horizon = (StartingPosition::TrimHorizon, None);
+        for unknown in [Checkpoint::Latest, Checkpoint::AtUnknownTimestamp] {
+            assert_eq!(start(&unknown, None, true), horizon);
+            assert_eq!(
+                start(&unknown, Some(set), false),
+                (StartingPosition::TrimHorizon, Some(set))
+            );
+            assert_eq!(
+                start(&unknown, Some(set), true),
+                (StartingPosition::AtTimestamp(set), Some(set))
+            );
+        }
         for (checkpoint, has_timestamps, expected) in [
             (
                 Checkpoint::TrimHorizon,
                 false,
                 (StartingPosition::TrimHorizon, None),
             ),
-            (Checkpoint::Latest, true, (StartingPosition::TrimHorizon, None)),
             (
                 Checkpoint::AtTimestamp(t),
                 true,
@@ -513,10 +558,22 @@ mod tests {
             (
                 Checkpoint::At(seven.clone(), 0),
                 false,
+                (StartingPosition::After(seven.clone()), None),
+            ),
+            (
+                Checkpoint::At(seven.clone(), 3),
+                false,
                 (StartingPosition::After(seven), None),
             ),
         ] {
-            assert_eq!(start(&checkpoint, has_timestamps), expected, "{checkpoint}");
+            // A start in the settings is none of a lease's that has one of its own.
+            for configured in [None, Some(set)] {
+                assert_eq!(
+                    start(&checkpoint, configured, has_timestamps),
+                    expected,
+                    "{checkpoint}"
+                );
+            }
         }
     }
 }

@@ -9,12 +9,14 @@
 //! The worker rows tell each worker almost all it needs to know; the leases are read only when they can't
 //! (protocol rule 10).
 
+mod adopt;
 mod drain;
 mod ending;
 mod fleet;
 mod join;
 mod removed;
 mod scans;
+mod strangers;
 mod sync;
 mod takes;
 mod watch;
@@ -62,6 +64,8 @@ const SCAN_SPACING: Duration = Duration::from_millis(500);
 pub struct Settings {
     pub application: String,
     pub keys: Keys,
+    /// For people: where the leases are.
+    pub lease_table: String,
     pub lease_duration: Duration,
     pub checkpoint_interval: Duration,
     pub drain_timeout: Duration,
@@ -77,6 +81,7 @@ impl Default for Settings {
         Self {
             application: "weir".to_owned(),
             keys: Keys::Weir,
+            lease_table: "weir".to_owned(),
             lease_duration: Duration::from_secs(10),
             checkpoint_interval: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(25),
@@ -120,6 +125,12 @@ pub enum Died {
          reads them again"
     )]
     DrainIncomplete,
+    #[error(
+        "`{owner}` holds leases of the table {table}, is no worker of Weir's, and is alive: a KCL application is at work on \
+         it. Weir and KCL never share a table: stop the KCL application, and when its last worker has ended start Weir, \
+         which goes on from its checkpoints"
+    )]
+    ForeignOwner { owner: WorkerId, table: String },
 }
 
 /// How one worker id ended.
@@ -198,9 +209,13 @@ struct Life {
     /// When each row that could go was first seen so.
     removable: BTreeMap<WorkerId, Monotonic>,
     /// The leases of the last scan, for the shard syncs.
-    scanned: Arc<Scan>,
+    scanned: Option<Arc<Scan>>,
     /// It was said that other workers hold what there is to read.
     standing_by: bool,
+    /// Opens the shard syncs, once no owner of a lease may be a KCL worker that is alive.
+    cleared: tokio::sync::watch::Sender<bool>,
+    /// It was said that the lease table's owners are watched.
+    watch_told: bool,
 }
 
 /// What one look at the lease table and the stream rows showed.
@@ -337,6 +352,7 @@ impl Life {
                     continue;
                 };
                 if let Some(scan) = scan {
+                    self.look_for_strangers().await?;
                     self.heed_leases(scan);
                     attend(&*clock, &marks, &mut stop, self.tidy()).await;
                 }

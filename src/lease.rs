@@ -24,7 +24,7 @@ use crate::clock::Timestamp;
 use crate::stream::{SequenceNumber, ShardId, StreamArn, text_id};
 
 text_id!(
-    /// The primary key of a lease: `<pipeline>/<shardId>`, or with the stream's label between the two.
+    /// The primary key of a lease. How it is made, [`keys::Keys`] knows.
     LeaseKey
 );
 text_id!(
@@ -41,6 +41,8 @@ pub enum Checkpoint {
     Latest,
     /// Nothing yet; start with the records at or after this time.
     AtTimestamp(Timestamp),
+    /// Nothing yet; start at a time that stands in the configuration of the KCL application that wrote this.
+    AtUnknownTimestamp,
     /// Everything up to this record, and in an aggregated one up to this sub-record.
     At(SequenceNumber, u64),
     /// Everything; the shard has ended.
@@ -53,6 +55,7 @@ impl fmt::Display for Checkpoint {
             Self::TrimHorizon => f.write_str("TRIM_HORIZON"),
             Self::Latest => f.write_str("LATEST"),
             Self::AtTimestamp(t) => write!(f, "AT_TIMESTAMP {t}"),
+            Self::AtUnknownTimestamp => f.write_str("AT_TIMESTAMP"),
             Self::At(s, 0) => write!(f, "{s}"),
             Self::At(s, sub) => write!(f, "{s}:{sub}"),
             Self::ShardEnd => f.write_str("SHARD_END"),
@@ -68,7 +71,8 @@ pub struct Lease {
     /// The fencing token: grows by one at each take, checkpoint and release.
     pub counter: u64,
     pub checkpoint: Checkpoint,
-    /// KCL's `streamName`; Weir writes the stream's ARN. `None` on a row of a one-stream KCL application.
+    /// The stream's ARN. Straight from the table it is KCL's `streamName`, where Weir writes the ARN and KCL
+    /// other things, or nothing: [`crate::stream::homes::Homes`] puts that right.
     pub stream: Option<StreamArn>,
     pub shard: ShardId,
     pub parents: Vec<ShardId>,

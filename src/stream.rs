@@ -4,6 +4,7 @@
 //! the trait; the coordinator lists shards through it, a consumer reads one shard through it.
 
 pub mod dynamodb;
+pub mod homes;
 pub mod lineage;
 
 use std::cmp::Ordering;

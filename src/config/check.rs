@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{FLEET_SUFFIX, LogFormat, Start, units};
+use super::{FLEET_SUFFIX, LeaseKeys, LogFormat, Start, units};
 use crate::clock::Timestamp;
 use crate::logs::template::{Fields, Template, TemplateKind};
 use crate::stream::StreamArn;
@@ -195,6 +195,18 @@ pub fn address(text: &str) -> Checked<SocketAddr> {
         };
         format!("is not an IP address and a port: write it like `{example}`")
     })
+}
+
+/// `weir` or `kcl`.
+pub fn lease_keys(text: &str) -> Checked<LeaseKeys> {
+    match text {
+        "weir" => Ok(LeaseKeys::Weir),
+        "kcl" => Ok(LeaseKeys::Kcl),
+        _ => Err(format!(
+            "is no make of lease keys: {}",
+            suggest::one_of(text, &["weir", "kcl"])
+        )),
+    }
 }
 
 /// `auto`, `text` or `json`.

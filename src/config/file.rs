@@ -11,8 +11,8 @@ use super::check::StateNames;
 use super::problem::Problems;
 use super::reader::Section;
 use super::{
-    AwsSettings, Config, ConfigError, DestinationConfig, FLEET_SUFFIX, Missing, NewTables, Overrides,
-    PipelineConfig, SourceConfig, StateConfig, StreamChoice, Vars, check, units,
+    AwsSettings, Config, ConfigError, DestinationConfig, FLEET_SUFFIX, LeaseKeys, Missing, NewTables,
+    Overrides, PipelineConfig, SourceConfig, StateConfig, StreamChoice, Vars, check, units,
 };
 use crate::logs::dead_letter;
 use crate::logs::template::Field;
@@ -102,8 +102,9 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
     let http_address = top.section("http", |http| http.text("address", check::address));
     let log_format = top.section("log", |log| log.text("format", check::log_format));
     let memory = top.scalar("memory", check::size(bounds::MEMORY));
-    let (lease_duration, foreign_watch) = top.section("leases", |leases| {
+    let (lease_keys, lease_duration, foreign_watch) = top.section("leases", |leases| {
         (
+            leases.text("keys", check::lease_keys),
             leases.scalar("duration", check::duration(bounds::LEASE)),
             leases.scalar("foreign_watch", check::duration(bounds::FOREIGN_WATCH)),
         )
@@ -124,6 +125,16 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         fleet_table: state.fleet_table.as_deref(),
     };
     let pipelines = pipelines(top, names);
+    if let (Some(LeaseKeys::Kcl), Some(many)) = (lease_keys, &pipelines)
+        && many.len() > 1
+    {
+        top.problem_with(
+            "leases.keys",
+            "kcl",
+            "such keys hold no stream, and there are several pipelines: run each under an `application` of its own, or \
+             remove the key",
+        );
+    }
     Some(Config {
         application: application?,
         http_address: overrides
@@ -135,6 +146,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
             .or(log_format)
             .unwrap_or(with_defaults.log_format),
         lease_duration: lease_duration.unwrap_or(with_defaults.lease_duration),
+        lease_keys: lease_keys.unwrap_or(with_defaults.lease_keys),
         checkpoint_interval: checkpoint_interval.unwrap_or(with_defaults.checkpoint_interval),
         drain_timeout: drain_timeout.unwrap_or(with_defaults.drain_timeout),
         foreign_watch: foreign_watch.unwrap_or(with_defaults.foreign_watch),
@@ -539,6 +551,7 @@ mod tests {
             http_address: "0.0.0.0:8080".parse().unwrap(),
             log_format: LogFormat::Auto,
             lease_duration: Duration::from_secs(10),
+            lease_keys: LeaseKeys::Weir,
             checkpoint_interval: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(25),
             foreign_watch: Duration::from_secs(20),
@@ -602,7 +615,7 @@ application: app
 http: {{ address: "127.0.0.1:9000" }}
 log: {{ format: json }}
 memory: 64MiB
-leases: {{ duration: 20s, foreign_watch: 40s }}
+leases: {{ keys: kcl, duration: 20s, foreign_watch: 40s }}
 checkpoint: {{ interval: 5s }}
 drain: {{ timeout: 1m }}
 state:
@@ -646,6 +659,7 @@ pipelines:
             http_address: "127.0.0.1:9000".parse().unwrap(),
             log_format: LogFormat::Json,
             lease_duration: Duration::from_secs(20),
+            lease_keys: LeaseKeys::Kcl,
             checkpoint_interval: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(60),
             foreign_watch: Duration::from_secs(40),
@@ -857,6 +871,25 @@ pipelines:
                 StreamChoice::Table(spelling.into())
             );
         }
+    }
+
+    #[test]
+    fn kcls_lease_keys_have_room_for_one_pipeline() {
+        let problem = problem_beside("leases: { keys: kcl2 }");
+        assert!(problem.contains("did you mean `kcl`?"), "{problem}");
+        let one = format!("{{ source: {SOURCE}, destination: {DESTINATION} }}");
+        let of = |pipelines: &str| format!("leases: {{ keys: kcl }}\npipelines: {pipelines}");
+        assert_eq!(
+            load(&of(&format!("{{ p: {one} }}"))).unwrap().lease_keys,
+            LeaseKeys::Kcl
+        );
+        let found = problems(&of(&format!("{{ p: {one}, q: {one} }}")));
+        assert_eq!(found.len(), 1, "{found:?}");
+        let problem = found[0].to_string();
+        assert!(
+            problem.contains("leases.keys: `kcl`") && problem.contains("`application` of its own"),
+            "{problem}"
+        );
     }
 
     #[test]

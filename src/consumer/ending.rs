@@ -51,7 +51,7 @@ impl Consumer {
         for child in &children {
             let key = self.pipeline.keys.sibling(&self.key, &child.id);
             let lease = new_lease(key, &self.stream, child, Checkpoint::TrimHorizon);
-            if self.leases.create(&lease).await.is_err() {
+            if self.leases.create(&self.pipeline.keys.row(&lease)).await.is_err() {
                 return End::Fenced;
             }
             keys.push(lease.key);

@@ -97,9 +97,10 @@ impl Life {
                     // The child of a merge, or one that is not listed yet: the shard sync finds it.
                     if let Some(pipeline) = self.pipelines.get_mut(&running.pipeline) {
                         pipeline.tells_until = now + CHILDREN_TOLD;
-                        // A full queue: one is under way.
-                        let _ = pipeline.orders.try_send(self.scanned.clone());
                         self.schedule.scan_by(now + TICK);
+                    }
+                    if let Some(pipeline) = self.pipelines.get(&running.pipeline) {
+                        self.order_sync(pipeline);
                     }
                 }
                 // The owner of a parent takes its children first, unless it is leaving.
@@ -120,7 +121,9 @@ impl Life {
                     }
                 }
             }
-            (End::Released { .. } | End::Undone | End::Lost | End::Fenced, _) => {}
+            // Whoever has it now may be no worker of Weir's.
+            (End::Lost, _) => self.schedule.scan_by(now),
+            (End::Released { .. } | End::Undone | End::Fenced, _) => {}
         }
     }
 
@@ -149,7 +152,9 @@ impl Life {
             return;
         }
         let now = self.clock.now();
-        let scanned = self.scanned.clone();
+        let Some(scanned) = self.scanned.clone() else {
+            return;
+        };
         let rows = self.fleet.observer.removable(&scanned.leases);
         self.removable.retain(|id, _| rows.iter().any(|r| r.id == *id));
         for row in rows {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -132,6 +132,7 @@ impl Life {
         service_names.insert(task.id(), "heartbeat".to_owned());
 
         let (synced_tx, synced) = mpsc::unbounded_channel();
+        let (cleared, may_sync) = watch::channel(!settings.keys.are_kcls());
         let share = settings.memory / worker.pipelines.len().max(1);
         let mut pipelines = BTreeMap::new();
         for pipeline in &worker.pipelines {
@@ -178,6 +179,7 @@ impl Life {
                 worker.rng.fork(),
                 synced_tx.clone(),
                 ordered,
+                may_sync.clone(),
             );
             let task = services.spawn(async move {
                 syncer.run().await;
@@ -230,8 +232,10 @@ impl Life {
             settings,
             clock,
             removable: BTreeMap::new(),
-            scanned: Arc::default(),
+            scanned: None,
             standing_by: false,
+            cleared,
+            watch_told: false,
         }
     }
 }

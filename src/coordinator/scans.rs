@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::sync::Synced;
 use super::takes::Wanted;
-use super::{JOIN_WAIT, Life, Scan, Successor};
+use super::{JOIN_WAIT, Life, PipelineLife, Scan, Successor};
 use crate::lease::plan::{self, From};
 use crate::lease::{Lease, LeaseKey, StreamRow};
 use crate::readiness::Latch;
@@ -115,26 +115,43 @@ impl Life {
 
     /// A pipeline without a finished first sync is synced by its caretaker, and after a while by everybody.
     fn order_first_syncs(&self) {
-        let late = self.clock.now() >= self.schedule.joined + JOIN_WAIT + FIRST_PATIENCE;
+        let late = self.clock.now() >= self.schedule.joined + JOIN_WAIT + FIRST_PATIENCE
+            || self.settings.keys.are_kcls();
         for (name, pipeline) in &self.pipelines {
-            if !pipeline.looked && self.schedule.scanned.is_some() && (late || self.is_caretaker(name)) {
-                // A full queue: one is under way.
-                let _ = pipeline.orders.try_send(self.scanned.clone());
+            if !pipeline.looked && (late || self.is_caretaker(name)) {
+                self.order_sync(pipeline);
             }
         }
     }
 
+    /// Has the pipeline's shards synced, by what the last scan showed.
+    pub(super) fn order_sync(&self, pipeline: &PipelineLife) {
+        if let Some(scan) = &self.scanned {
+            // A full queue: one is under way.
+            let _ = pipeline.orders.try_send(scan.clone());
+        }
+    }
+
     /// Acts on a scan.
-    pub(super) fn heed_leases(&mut self, scan: Scan) {
+    pub(super) fn heed_leases(&mut self, mut scan: Scan) {
+        self.name_streams(&mut scan.leases);
         let now = self.clock.now();
-        let before: BTreeSet<LeaseKey> = self.scanned.leases.iter().map(|l| l.key.clone()).collect();
+        let before = self.scanned.iter().flat_map(|scan| &scan.leases);
+        let before: BTreeSet<LeaseKey> = before.map(|l| l.key.clone()).collect();
         // What is seen for the first time, and waits for that alone, is looked at again soon.
         let mut again = false;
         for (name, pipeline) in &mut self.pipelines {
-            if is_complete(name, &scan.streams) {
+            // Of KCL's rows each worker finds out itself which stream they are of.
+            if is_complete(name, &scan.streams) && !self.settings.keys.are_kcls() {
                 let caretaker = self.duty.holder(name) == Some(&self.fleet.me);
                 pipeline.looked = true;
-                pipeline.last = Synced::known(name, &scan.streams, caretaker, pipeline.last.take());
+                pipeline.last = Synced::known(
+                    &self.settings.keys,
+                    name,
+                    &scan.streams,
+                    caretaker,
+                    pipeline.last.take(),
+                );
             }
         }
         let mut startable: Vec<(&str, &Lease)> = Vec::new();
@@ -150,7 +167,7 @@ impl Life {
                 let owner = lease.owner.as_ref();
                 owner.is_some_and(|o| *o == self.fleet.me || self.fleet.observer.rows().contains_key(o))
             };
-            let found = synced.startable(&own, &before, begun);
+            let found = synced.startable(&self.settings.keys, &own, &before, begun);
             again |= self.is_caretaker(name) && own.iter().any(|l| !before.contains(&l.key));
             let total = if pipeline.paused {
                 0
@@ -204,7 +221,7 @@ impl Life {
         if again {
             self.schedule.scan_by(now + super::TICK);
         }
-        self.scanned = Arc::new(scan);
+        self.scanned = Some(Arc::new(scan));
         self.order_rounds();
         self.order_first_syncs();
         if self.pipelines.values().all(|p| p.looked) {
@@ -223,21 +240,28 @@ impl Life {
             .cloned()
             .collect();
         for name in mine {
-            let Some(pipeline) = self.pipelines.get_mut(&name) else {
+            let jitter = 0.9 + 0.2 * self.rng.f64();
+            let Some(pipeline) = self.pipelines.get(&name) else {
                 continue;
             };
             let interval = pipeline.consumer.config.source.sync_interval;
-            if now + interval.mul_f64(EARLY_ROUND) >= pipeline.round_due {
-                // A full queue: one is under way.
-                let _ = pipeline.orders.try_send(self.scanned.clone());
-                pipeline.round_due = now + interval.mul_f64(0.9 + 0.2 * self.rng.f64());
+            let is_due = now + interval.mul_f64(EARLY_ROUND) >= pipeline.round_due;
+            if is_due {
+                self.order_sync(pipeline);
+            }
+            let Some(pipeline) = self.pipelines.get_mut(&name) else {
+                continue;
+            };
+            if is_due {
+                pipeline.round_due = now + interval.mul_f64(jitter);
             }
             next = Some(next.map_or(pipeline.round_due, |at| at.min(pipeline.round_due)));
         }
         if let Some(next) = next {
             let verdict = self.fleet.observer.next_foreign_verdict();
             // Not sooner than a request takes: a verdict may wait for the worker rows.
-            let verdict = verdict.map(|at| at.max(now + self.times.request));
+            // And often enough to see that a counter moves: a KCL worker that is alive.
+            let verdict = verdict.map(|at| at.min(now + self.times.heartbeat).max(now + self.times.request));
             self.schedule.scan_by(verdict.map_or(next, |at| at.min(next)));
         }
     }

@@ -9,23 +9,25 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tracing::{debug, info, warn};
 
-use super::Scan;
 use super::fleet::SCAN_FACTOR;
+use super::{Scan, adopt};
 use crate::backoff::Backoff;
 use crate::clock::{Timestamp, timeout};
 use crate::config::{Start, StreamChoice};
 use crate::consumer::Pipeline;
 use crate::lease::held::Leases;
+use crate::lease::keys::Keys;
 use crate::lease::{Expected, Lease, LeaseKey, ResolvedStart, StreamRow, TableError, Written};
 use crate::readiness::Readiness;
+use crate::stream::homes::Homes;
 use crate::stream::lineage::{self, FirstPosition, Waiting};
 use crate::stream::{ShardId, ShardListing, SourceError, StreamArn};
 
 /// Complete listings that must agree that a shard is gone before its lease goes.
-const LISTINGS_KEPT: usize = 3;
+pub(super) const LISTINGS_KEPT: usize = 3;
 /// One sync, with all pages of all listings: 100 shards a page, 5 pages a second.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -37,6 +39,8 @@ pub(super) struct Synced {
     pub(super) streams: Vec<(StreamArn, Option<ShardListing>)>,
     /// Where each of them starts.
     pub(super) starts: BTreeMap<StreamArn, ResolvedStart>,
+    /// Which stream the leases are of whose rows don't say.
+    pub(super) homes: Homes,
     /// Leases were created or removed.
     pub(super) changed: bool,
     /// The sync looked at everything it had to.
@@ -49,6 +53,7 @@ impl Synced {
     /// What the streams' rows tell of a pipeline whose shards another worker syncs. Listings of an earlier
     /// sync of this worker's stay; all of it stays for the `caretaker`, who knows more.
     pub(super) fn known(
+        keys: &Keys,
         pipeline: &str,
         rows: &[StreamRow],
         caretaker: bool,
@@ -60,7 +65,9 @@ impl Synced {
             .filter(|row| row.pipeline == pipeline)
             .map(|row| (row.arn.region(), row.arn.account()))
             .collect();
-        if places.len() != 1 || (caretaker && before.as_ref().is_some_and(|b| b.own)) {
+        // And of a table that KCL made only who lists the shards knows which stream a row is of.
+        let is_own = before.as_ref().is_some_and(|b| b.own);
+        if places.len() != 1 || keys.are_kcls() || (caretaker && is_own) {
             return before;
         }
         let mut listings: BTreeMap<StreamArn, Option<ShardListing>> = before
@@ -78,6 +85,7 @@ impl Synced {
                 .map(|row| (row.arn.clone(), listings.remove(&row.arn).flatten()))
                 .collect(),
             starts: rows.values().map(|row| (row.arn.clone(), row.start)).collect(),
+            homes: Homes::default(),
             changed: false,
             finished: true,
             own: false,
@@ -101,6 +109,7 @@ impl Synced {
     /// scan before, `begun` tells which were read before: see [`lineage::startable`].
     pub(super) fn startable<'a>(
         &self,
+        keys: &Keys,
         leases: &[&'a Lease],
         seen: &BTreeSet<LeaseKey>,
         begun: impl Fn(&Lease) -> bool,
@@ -109,7 +118,17 @@ impl Synced {
         let listed: Vec<_> = self
             .streams
             .iter()
-            .map(|(_, l)| l.as_ref().map(lineage::listed))
+            .map(|(arn, listing)| {
+                let listing = listing.as_ref()?;
+                let mut listed = lineage::listed(listing);
+                if keys.are_kcls() {
+                    let of_stream = leases.iter().filter(|l| l.stream.as_ref() == Some(arn));
+                    let leased = of_stream.map(|l| &l.shard).collect();
+                    let passed = lineage::passed(listing, &leased);
+                    listed.retain(|id| !passed.contains(id));
+                }
+                Some(listed)
+            })
             .collect();
         leases
             .iter()
@@ -126,12 +145,14 @@ impl Synced {
         family: &lineage::Family<'_>,
         listed: &[Option<BTreeSet<&ShardId>>],
     ) -> bool {
-        let at = match &lease.stream {
-            Some(stream) => self.streams.iter().position(|(arn, _)| arn == stream),
-            None => self.streams.len().checked_sub(1),
+        // Otherwise a stream that this pipeline does not read (any more), or does not know yet.
+        let Some(at) = self
+            .streams
+            .iter()
+            .position(|(arn, _)| lease.stream.as_ref() == Some(arn))
+        else {
+            return false;
         };
-        // Otherwise a stream that this pipeline does not read (any more).
-        let Some(at) = at else { return false };
         let earlier = self.streams[..at].iter().map(|(arn, _)| arn);
         match lineage::startable(lease, seen, begun, family, listed[at].as_ref(), earlier) {
             Ok(()) => true,
@@ -146,28 +167,36 @@ impl Synced {
 
 /// Why a sync did not finish. It is repeated.
 #[derive(Debug, thiserror::Error)]
-enum SyncError {
+pub(super) enum SyncError {
     #[error("the stream could not be listed: {0}")]
     Source(#[from] SourceError),
     #[error("the state tables could not be read or written: {0}")]
     Table(#[from] TableError),
     #[error("no answer in time from {0}")]
     Slow(&'static str),
+    #[error(
+        "none of the shards that the leases are of, as {0:?}, is in this stream: the lease table is that of an application \
+         of another stream, or of one that was stopped for longer than the stream keeps its records. Nothing is read; to \
+         begin anew, choose another `application`"
+    )]
+    NotItsStream(LeaseKey),
     #[error("this worker is fenced")]
     Fenced,
 }
 
 pub(super) struct Syncer {
-    pipeline: Arc<Pipeline>,
+    pub(super) pipeline: Arc<Pipeline>,
     readiness: Readiness,
     leases: Leases,
     rng: fastrand::Rng,
     found: mpsc::UnboundedSender<Synced>,
     orders: mpsc::Receiver<Arc<Scan>>,
+    may_sync: watch::Receiver<bool>,
     last: Synced,
     other_start_told: bool,
     /// The last complete listings of each stream, newest at the back.
-    listings: BTreeMap<StreamArn, VecDeque<ShardListing>>,
+    pub(super) listings: BTreeMap<StreamArn, VecDeque<ShardListing>>,
+    pub(super) unlisted: adopt::Unlisted,
 }
 
 impl Syncer {
@@ -178,6 +207,7 @@ impl Syncer {
         rng: fastrand::Rng,
         found: mpsc::UnboundedSender<Synced>,
         orders: mpsc::Receiver<Arc<Scan>>,
+        may_sync: watch::Receiver<bool>,
     ) -> Self {
         let last = Synced {
             pipeline: pipeline.config.name.clone(),
@@ -190,9 +220,11 @@ impl Syncer {
             rng,
             found,
             orders,
+            may_sync,
             last,
             other_start_told: false,
             listings: BTreeMap::new(),
+            unlisted: adopt::Unlisted::new(),
         }
     }
 
@@ -204,6 +236,10 @@ impl Syncer {
         let Some(mut order) = self.orders.recv().await else {
             return;
         };
+        // Beside a live KCL nothing is written. A closed channel is the end of the life.
+        if self.may_sync.wait_for(|may| *may).await.is_err() {
+            return;
+        }
         while self.leases.fence().check().is_ok() {
             let again = match timeout(&*clock, SYNC_TIMEOUT, self.sync(&order))
                 .await
@@ -287,9 +323,7 @@ impl Syncer {
         }
         let mut arns: Vec<StreamArn> = rows.keys().chain(current.as_ref()).cloned().collect();
         arns.extend(self.missed(&rows, current.as_ref()).await?);
-        // The label is the time the stream was enabled.
-        arns.sort_by(|a, b| (a.label(), a).cmp(&(b.label(), b)));
-        arns.dedup();
+        adopt::sort(&mut arns);
         if arns.is_empty() {
             return Err(none
                 .unwrap_or(SourceError::NoStream("no stream is known".to_owned()))
@@ -297,6 +331,14 @@ impl Syncer {
         }
 
         let mut leases = self.leases_of(scan);
+        let (homes, mut listed) = match self.pipeline.keys.are_kcls() {
+            true => {
+                let first = rows.is_empty();
+                self.adopt(&mut arns, &mut leases, current.as_ref(), first)
+                    .await?
+            }
+            false => Default::default(),
+        };
         let mut changed = false;
         let mut streams = Vec::new();
         let mut starts = BTreeMap::new();
@@ -312,14 +354,9 @@ impl Syncer {
             if !is_current && !in_use && was_complete {
                 continue; // read to its end and tidied away
             }
-            let listing = match self.pipeline.source.list_shards(arn).await {
-                Ok(listing) => listing,
-                // Deleted with all its shards; the consumers of unfinished leases will find that out.
-                Err(SourceError::NotFound(_)) if !is_current => ShardListing {
-                    shards: Vec::new(),
-                    disabled: true,
-                },
-                Err(error) => return Err(error.into()),
+            let listing = match listed.remove(arn) {
+                Some(listing) => listing,
+                None => self.list(arn, is_current).await?,
             };
             if is_current && listing.disabled {
                 let why = format!(
@@ -328,7 +365,8 @@ impl Syncer {
                 );
                 none = Some(SourceError::NoStream(why));
             }
-            let (row, first) = self.stream_row(arn, rows.remove(arn), at > 0).await?;
+            let began_before = at > 0 || leases.values().any(|l| l.stream.as_ref() == Some(arn));
+            let (row, first) = self.stream_row(arn, rows.remove(arn), began_before).await?;
             if at == 0 {
                 self.tell_other_start(&row);
             }
@@ -351,6 +389,7 @@ impl Syncer {
             pipeline: name,
             streams,
             starts,
+            homes,
             changed,
             finished: true,
             own: true,
@@ -395,7 +434,7 @@ impl Syncer {
 
     /// Whether the stream is one of the table that this pipeline reads now. A table of the same name in
     /// another region or account is another table: asking for its stream here would show it as deleted.
-    fn is_ours(&self, arn: &StreamArn, current: Option<&StreamArn>) -> bool {
+    pub(super) fn is_ours(&self, arn: &StreamArn, current: Option<&StreamArn>) -> bool {
         let place = |arn: &StreamArn| (arn.region().map(str::to_owned), arn.account().map(str::to_owned));
         match &self.pipeline.config.source.stream {
             StreamChoice::Arn(configured) => configured == arn,
@@ -423,12 +462,13 @@ impl Syncer {
         }
     }
 
-    /// The stream's row, written now if it is new, and where its missing leases start.
+    /// The stream's row, written now if it is new, and where its missing leases start. `began_before`: the
+    /// table was read before this stream was, or a KCL application read this stream.
     async fn stream_row(
         &self,
         arn: &StreamArn,
         known: Option<StreamRow>,
-        follows_another: bool,
+        began_before: bool,
     ) -> Result<(StreamRow, FirstPosition), SyncError> {
         if let Some(row) = known {
             let first = if row.complete {
@@ -440,8 +480,8 @@ impl Syncer {
         }
         let mut closed_is_past = false;
         let start = match self.pipeline.config.source.start {
-            // The table was being read when its stream was enabled anew: nothing may be skipped.
-            _ if follows_another => ResolvedStart::TrimHorizon,
+            // The table was being read: nothing that came since may be skipped.
+            _ if began_before => ResolvedStart::TrimHorizon,
             Start::TrimHorizon => ResolvedStart::TrimHorizon,
             Start::At(time) => ResolvedStart::At(time),
             // Once, by the service's own clock, after the listing: what was closed by then is past.
@@ -512,7 +552,8 @@ impl Syncer {
             leases,
             first,
         ) {
-            self.leases.create(&lease).await.map_err(|_| SyncError::Fenced)?;
+            let row = self.pipeline.keys.row(&lease);
+            self.leases.create(&row).await.map_err(|_| SyncError::Fenced)?;
             debug!(lease = %lease.key, position = %lease.checkpoint, "created the lease");
             leases.insert(lease.key.clone(), lease);
             changed = true;

@@ -12,10 +12,12 @@ use super::{Died, Life, Running, Successor};
 use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::consumer;
 use crate::lease::held::{HeldLease, LeaseError, Leases};
+use crate::lease::keys::Keys;
 use crate::lease::plan::From;
 use crate::lease::{Checkpoint, Lease, LeaseKey, Note, SharedTable, StreamRow, WorkerId};
 use crate::shutdown;
 use crate::stream::StreamArn;
+use crate::stream::homes::Homes;
 
 /// Takes under way at once.
 const TAKES_AT_ONCE: usize = 32;
@@ -173,9 +175,8 @@ impl Life {
                 continue;
             }
             let pipeline = self.pipelines.get(&wanted.pipeline);
-            let known = pipeline
-                .and_then(|p| p.last.as_ref())
-                .map(|synced| synced.known_streams());
+            let synced = pipeline.and_then(|p| p.last.as_ref());
+            let known = synced.map(|synced| synced.known_streams());
             let taking = Taking {
                 leases: self.leases.fork(Progress::default()),
                 table: self.fleet.table(),
@@ -183,6 +184,8 @@ impl Life {
                 limit: self.times.request,
                 me: self.fleet.me.clone(),
                 known: known.unwrap_or_default(),
+                keys: self.settings.keys.clone(),
+                homes: synced.map(|synced| synced.homes.clone()).unwrap_or_default(),
             };
             self.takes.tasks.spawn(taking.run(wanted));
         }
@@ -201,6 +204,12 @@ impl Life {
         };
         if matches!(outcome, Outcome::NoAnswer) {
             wanted.not_before = Some(self.clock.now() + SETTLE);
+            if self.settings.keys.are_kcls()
+                && let Some(pipeline) = self.pipelines.get(&wanted.pipeline)
+            {
+                // Perhaps for want of its stream.
+                self.order_sync(pipeline);
+            }
             self.takes.queue.push_back(wanted);
             return Ok(());
         }
@@ -214,7 +223,13 @@ impl Life {
                 if let Some(synced) = self.pipelines.get_mut(&wanted.pipeline).map(|p| &mut p.last)
                     && !streams.is_empty()
                 {
-                    *synced = Synced::known(&wanted.pipeline, &streams, false, synced.take());
+                    *synced = Synced::known(
+                        &self.settings.keys,
+                        &wanted.pipeline,
+                        &streams,
+                        false,
+                        synced.take(),
+                    );
                 }
                 self.read_shard(held, &before, wanted);
                 if self.takes.is_empty() {
@@ -285,6 +300,8 @@ struct Taking {
     limit: Duration,
     me: WorkerId,
     known: BTreeSet<StreamArn>,
+    keys: Keys,
+    homes: Homes,
 }
 
 impl Taking {
@@ -299,13 +316,18 @@ impl Taking {
 
     async fn take(&mut self, wanted: &mut Wanted) -> Result<Outcome, LeaseError> {
         let first = wanted.not_before.is_none();
-        let before = match &wanted.claim {
+        let mut before = match &wanted.claim {
             Claim::Seen(lease) if first => (**lease).clone(),
             _ => match self.leases.read(&wanted.key).await? {
                 Some(lease) if wanted.admits(&lease, &self.me) => lease,
                 _ => return Ok(Outcome::Gone),
             },
         };
+        self.homes.name(&self.keys, &mut before);
+        if before.stream.is_none() {
+            // A sync will tell.
+            return Err(LeaseError::Unanswered);
+        }
         wanted.from.get_or_insert(match &before.owner {
             None => From::Free,
             Some(owner) if *owner == self.me => From::Own,

@@ -149,7 +149,7 @@ pub fn checkpoint_attrs(checkpoint: &Checkpoint) -> Item {
     let (position, sub) = match checkpoint {
         Checkpoint::TrimHorizon => ("TRIM_HORIZON", 0),
         Checkpoint::Latest => ("LATEST", 0),
-        Checkpoint::AtTimestamp(_) => ("AT_TIMESTAMP", 0),
+        Checkpoint::AtTimestamp(_) | Checkpoint::AtUnknownTimestamp => ("AT_TIMESTAMP", 0),
         Checkpoint::At(sequence_number, sub) => (sequence_number.as_str(), *sub),
         Checkpoint::ShardEnd => ("SHARD_END", 0),
     };
@@ -169,16 +169,10 @@ fn checkpoint(row: &Row<'_>) -> Result<Checkpoint, ItemError> {
         "TRIM_HORIZON" => Checkpoint::TrimHorizon,
         "LATEST" => Checkpoint::Latest,
         "SHARD_END" => Checkpoint::ShardEnd,
-        "AT_TIMESTAMP" => {
-            let millis = row.number(attr::START)?.ok_or_else(|| {
-                row.error(
-                    attr::START,
-                    "is missing beside a checkpoint of AT_TIMESTAMP (KCL keeps the time in its configuration): \
-                     add it as a number, in milliseconds since 1970",
-                )
-            })?;
-            Checkpoint::AtTimestamp(Timestamp::from_millis(millis))
-        }
+        "AT_TIMESTAMP" => match row.number(attr::START)? {
+            Some(millis) => Checkpoint::AtTimestamp(Timestamp::from_millis(millis)),
+            None => Checkpoint::AtUnknownTimestamp,
+        },
         digits => match SequenceNumber::parse(digits) {
             Some(sequence_number) => {
                 Checkpoint::At(sequence_number, row.number(attr::SUB_SEQUENCE)?.unwrap_or(0))

@@ -47,6 +47,19 @@ pub struct Observer {
     rows_scanned: Option<Scanned>,
     /// Foreign owners found dead, with the counters that prove it.
     dead_foreign: BTreeMap<WorkerId, BTreeMap<LeaseKey, u64>>,
+    /// For owners without a worker row: what shows that they live.
+    strangers: BTreeMap<WorkerId, Stranger>,
+}
+
+/// An owner of leases that may be no worker of Weir's.
+#[derive(Clone, Debug)]
+struct Stranger {
+    /// The receipt of the scan that first showed it.
+    seen: Monotonic,
+    /// It is none: worker rows asked for after it was seen lack it. The counters of its leases from a scan
+    /// that started after those were there: a worker that has left writes nothing after its row is gone.
+    counters: Option<BTreeMap<LeaseKey, u64>>,
+    alive: bool,
 }
 
 /// A worker whose heartbeat stood still for the whole take-over time.
@@ -68,6 +81,7 @@ impl Observer {
             first_seen: BTreeMap::new(),
             rows_scanned: None,
             dead_foreign: BTreeMap::new(),
+            strangers: BTreeMap::new(),
         }
     }
 
@@ -159,6 +173,7 @@ impl Observer {
     /// That an owner has none is known only from a scan of the worker rows asked for after the owner was
     /// seen: before the first one everybody would be foreign, and an idle worker's leases stand still.
     pub fn leases(&mut self, when: Scanned, leases: &[Lease]) {
+        self.watch_strangers(when, leases);
         let mut now: BTreeMap<WorkerId, BTreeMap<LeaseKey, u64>> = BTreeMap::new();
         for lease in leases.iter().filter(|l| l.checkpoint != Checkpoint::ShardEnd) {
             if let Some(owner) = lease
@@ -187,6 +202,55 @@ impl Observer {
                 }
             }
         }
+    }
+
+    /// Takes in a scan of the leases, for signs of life of owners that are not Weir's. A KCL worker renews
+    /// what it owns, ended leases too, about each third of its failover time.
+    fn watch_strangers(&mut self, when: Scanned, leases: &[Lease]) {
+        let mut now: BTreeMap<&WorkerId, BTreeMap<LeaseKey, u64>> = BTreeMap::new();
+        for lease in leases {
+            if let Some(owner) = &lease.owner
+                && *owner != self.me
+                && !self.rows.contains_key(owner)
+            {
+                let counters = now.entry(owner).or_default();
+                counters.insert(lease.key.clone(), lease.counter);
+            }
+        }
+        self.strangers.retain(|id, _| now.contains_key(id));
+        for (id, counters) in now {
+            let stranger = self.strangers.entry(id.clone()).or_insert(Stranger {
+                seen: when.received,
+                counters: None,
+                alive: false,
+            });
+            match &mut stranger.counters {
+                Some(before) => {
+                    for (key, counter) in counters {
+                        stranger.alive |= *before.entry(key).or_insert(counter) != counter;
+                    }
+                }
+                None if self
+                    .rows_scanned
+                    .is_some_and(|rows| rows.started >= stranger.seen && when.started >= rows.received) =>
+                {
+                    stranger.counters = Some(counters);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// An owner that is no worker of Weir's and renews its leases: a KCL application is at work.
+    pub fn foreign_alive(&self) -> Option<&WorkerId> {
+        self.strangers.iter().find(|(_, s)| s.alive).map(|(id, _)| id)
+    }
+
+    /// Owners without a worker row that are neither known to be alive nor to be dead.
+    pub fn foreign_watched(&self) -> impl Iterator<Item = &WorkerId> {
+        self.foreign
+            .keys()
+            .filter(|id| !self.dead_foreign.contains_key(id))
     }
 
     /// When the next scan of the leases could find a foreign owner dead.
@@ -476,6 +540,61 @@ mod tests {
         o.workers(scan(22_000, 22_100), vec![worker("me", 1), worker("idle", 9)]);
         o.leases(scan(43_000, 43_100), &idle);
         assert_eq!(o.standing(&WorkerId::new("idle")), Standing::Live, "it has a row");
+    }
+
+    #[test]
+    fn a_foreign_owner_is_alive_when_its_counters_move_though_no_row_is_its() {
+        let kcl = |counter| [lease("a", Some("kcl"), counter)];
+        let me = || vec![worker("me", 1)];
+        let mut o = observer();
+        o.leases(scan(0, 100), &kcl(1));
+        o.leases(scan(200, 300), &kcl(2));
+        o.workers(scan(150, 350), me());
+        o.leases(scan(400, 500), &kcl(3));
+        assert_eq!(
+            o.foreign_alive(),
+            None,
+            "what moved before the rows were there proves nothing"
+        );
+        o.leases(scan(600, 700), &kcl(3));
+        assert_eq!(o.foreign_alive(), None, "it stands still");
+        o.leases(scan(800, 900), &kcl(4));
+        assert_eq!(o.foreign_alive(), Some(&WorkerId::new("kcl")));
+
+        // An ended lease moves too: KCL renews it until it is cleaned up.
+        let mut o = observer();
+        let ended = |counter| {
+            let [mut lease] = kcl(counter);
+            lease.checkpoint = Checkpoint::ShardEnd;
+            [lease]
+        };
+        o.leases(scan(0, 100), &ended(1));
+        o.workers(scan(150, 350), me());
+        o.leases(scan(400, 500), &ended(1));
+        o.leases(scan(800, 900), &ended(2));
+        assert!(o.foreign_alive().is_some());
+        assert_eq!(o.foreign_watched().count(), 0, "there is nothing to take from it");
+    }
+
+    #[test]
+    fn a_worker_that_came_or_went_between_two_looks_is_no_stranger() {
+        // It joined after the rows were read, and takes leases.
+        let mut o = observer();
+        o.workers(scan(0, 50), vec![worker("me", 1)]);
+        o.leases(scan(100, 200), &[lease("a", Some("new"), 1)]);
+        o.leases(scan(300, 400), &[lease("a", Some("new"), 2)]);
+        o.workers(scan(450, 500), vec![worker("me", 1), worker("new", 1)]);
+        o.leases(scan(600, 700), &[lease("a", Some("new"), 3)]);
+        assert_eq!(o.foreign_alive(), None);
+        // It ended a shard's lease, which keeps its name, and left; a scan was under way.
+        let mut o = observer();
+        o.workers(scan(0, 50), vec![worker("me", 1)]);
+        o.leases(scan(100, 900), &[lease("a", Some("gone"), 1)]);
+        o.workers(scan(950, 1_000), vec![worker("me", 1)]);
+        o.leases(scan(990, 1_100), &[lease("a", Some("gone"), 1)]);
+        o.leases(scan(1_200, 1_300), &[lease("a", Some("gone"), 2)]);
+        o.leases(scan(9_000, 9_100), &[lease("a", Some("gone"), 2)]);
+        assert_eq!(o.foreign_alive(), None);
     }
 
     #[test]

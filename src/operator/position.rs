@@ -59,16 +59,17 @@ pub enum Effect {
 pub fn effect(from: &Checkpoint, to: &Checkpoint) -> Effect {
     use std::cmp::Ordering::{Equal, Greater, Less};
 
-    use Checkpoint::{At, AtTimestamp, Latest, ShardEnd, TrimHorizon};
+    use Checkpoint::{At, AtTimestamp, AtUnknownTimestamp, Latest, ShardEnd, TrimHorizon};
     let forward = match (from, to) {
         (a, b) if a == b => return Effect::Nothing,
         (TrimHorizon, _) | (_, ShardEnd) => Less,
         (_, TrimHorizon) | (ShardEnd, _) => Greater,
         (At(a, sub_a), At(b, sub_b)) => (a, sub_a).cmp(&(b, sub_b)),
         (AtTimestamp(a), AtTimestamp(b)) => a.cmp(b),
-        (Latest, _) | (_, Latest) | (At(..), AtTimestamp(_)) | (AtTimestamp(_), At(..)) => {
+        (Latest | AtUnknownTimestamp, _) | (_, Latest | AtUnknownTimestamp) => {
             return Effect::Either;
         }
+        (At(..), AtTimestamp(_)) | (AtTimestamp(_), At(..)) => return Effect::Either,
     };
     match forward {
         Less => Effect::Skips,

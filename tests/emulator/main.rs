@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod emulator;
+mod kcl;
 mod leases;
 mod logs;
 mod operator;

@@ -27,6 +27,7 @@ mod emulator;
 mod fleet;
 mod fleet_log;
 mod http;
+mod kcl;
 mod outage;
 mod shutdown;
 mod start;

@@ -135,6 +135,11 @@ impl World {
         scan(&self.dynamodb, table).await
     }
 
+    /// The row of the stream's only shard.
+    pub async fn lease(&self) -> Option<Row> {
+        self.leases().await.pop()
+    }
+
     async fn leases(&self) -> Vec<Row> {
         self.scan(LEASES).await
     }
@@ -144,6 +149,7 @@ impl World {
         self.tally_of(GROUP).await
     }
 
+    /// All that is in another log group now.
     pub async fn tally_of(&self, group: &str) -> Tally {
         Tally::read(&self.logs, group).await
     }

@@ -17,6 +17,7 @@ mod clock;
 mod directed;
 mod fakes;
 mod faults;
+mod kcl;
 mod logs;
 mod lookup;
 mod model;

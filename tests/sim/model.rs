@@ -161,6 +161,16 @@ impl State {
         n
     }
 
+    /// Another program delivered the change, before any process here.
+    pub fn delivered_elsewhere(&mut self, gid: Gid) {
+        let now = self.now;
+        let fate = self.model.fates.entry(gid).or_default();
+        (fate.delivered, fate.first_at) = (1, now);
+        let c = &self.streams.changes[gid];
+        let high = self.model.high.entry(c.at).or_default();
+        *high = (*high).max(c.index);
+    }
+
     /// `records` reached a process: **bounded**.
     pub fn handed_out(&mut self, pid: Pid, records: &[Record]) {
         for r in records {

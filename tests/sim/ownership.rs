@@ -53,7 +53,10 @@ impl Ownership {
 
 fn rank(c: &Checkpoint) -> (u8, Option<(&SequenceNumber, u64)>) {
     match c {
-        Checkpoint::TrimHorizon | Checkpoint::Latest | Checkpoint::AtTimestamp(_) => (0, None),
+        Checkpoint::TrimHorizon
+        | Checkpoint::Latest
+        | Checkpoint::AtTimestamp(_)
+        | Checkpoint::AtUnknownTimestamp => (0, None),
         Checkpoint::At(seq, sub) => (1, Some((seq, *sub))),
         Checkpoint::ShardEnd => (2, None),
     }
@@ -109,18 +112,20 @@ impl State {
     }
 
     pub fn shard_of(&self, lease: &Lease) -> Option<ShardNo> {
-        let arn = lease.stream.as_ref()?;
-        let stream = self.streams.streams.iter().position(|s| s.arn == *arn)?;
-        Some((stream, self.streams.find_shard(stream, &lease.shard)?))
+        let arn = self.keys.stream_of(lease);
+        let mut streams = self.streams.streams.iter().enumerate();
+        streams.find_map(|(stream, of)| {
+            // A row of a one-stream KCL application tells the shard alone.
+            let its = arn.as_ref().is_none_or(|arn| *arn == of.arn);
+            let shard = self.streams.find_shard(stream, &lease.shard).filter(|_| its)?;
+            Some((stream, shard))
+        })
     }
 
     pub fn lease_of(&self, at: ShardNo) -> Option<&Lease> {
-        let arn = &self.streams.streams[at.0].arn;
         let id = &self.streams.shard(at).id;
-        self.table
-            .leases
-            .values()
-            .find(|l| l.shard == *id && l.stream.as_ref() == Some(arn))
+        let mut leases = self.table.leases.values();
+        leases.find(|l| l.shard == *id && self.shard_of(l) == Some(at))
     }
 
     /// Whether a put of this shard's changes may begin: its process owns the lease, is within its fence,

@@ -75,6 +75,8 @@ pub struct Streams {
     pub jitter: Duration,
     /// Times are whole seconds, as DynamoDB's mostly are.
     pub whole_seconds: bool,
+    /// No two streams share a shard's id.
+    pub ids_apart: bool,
 }
 
 const RANGE: u32 = 1 << 16;
@@ -102,6 +104,7 @@ impl Streams {
             sequence: 99_999_999_999_999_990_000 + u128::from(rng.u32(0..10_000)),
             jitter: Duration::ZERO,
             whole_seconds: rng.bool(),
+            ids_apart: false,
         }
     }
 
@@ -185,6 +188,7 @@ impl Streams {
         now: Duration,
         visible_at: Duration,
     ) {
+        let base = if self.ids_apart { stream * 1_000 } else { 0 };
         let shards = &mut self.streams[stream].shards;
         // A listing may lack the newest shards, but no shard's ancestors: the services list in the order of birth.
         let visible_at = parents
@@ -194,7 +198,7 @@ impl Streams {
         // Equal ids in different streams are no accident: they happen on AWS and on emulators.
         let id = ShardId::new(format!(
             "shardId-{:020}-{:08x}",
-            shards.len() + 1,
+            base + shards.len() + 1,
             range.0 * 7 + range.1
         ));
         shards.push(SimShard {

@@ -160,7 +160,9 @@ async fn wished(told: &mut watch::Receiver<bool>) {
 }
 
 fn worker(seat: &Seat) -> Worker {
-    let (settings, seed) = seat.world.with(|s| (s.settings, s.procs[seat.pid].rng_seed));
+    let (settings, keys, seed) = seat
+        .world
+        .with(|s| (s.settings, s.keys.clone(), s.procs[seat.pid].rng_seed));
     let metrics = Metrics::new();
     seat.world.with(|s| s.metrics.insert(seat.pid, metrics.clone()));
     Worker {
@@ -176,6 +178,7 @@ fn worker(seat: &Seat) -> Worker {
         }],
         settings: coordinator::Settings {
             application: "weir".to_owned(),
+            keys,
             lease_duration: LEASE,
             checkpoint_interval: CHECKPOINT,
             memory: settings.memory,

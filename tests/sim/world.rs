@@ -12,6 +12,7 @@ use fastrand::Rng;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 use weir::clock::Timestamp;
+use weir::lease::keys::Keys;
 use weir::metrics::Metrics;
 
 use crate::faults::{Fate, Faults, Service};
@@ -56,6 +57,7 @@ pub struct State {
     pub panic_in_read: bool,
     pub panic_in_put: bool,
     pub settings: Settings,
+    pub keys: Keys,
     /// What each process counts.
     pub metrics: BTreeMap<Pid, Metrics>,
 }
@@ -235,6 +237,7 @@ impl World {
                 panic_in_read: false,
                 panic_in_put: false,
                 settings: Settings::default(),
+                keys: Keys::Weir,
                 metrics: BTreeMap::new(),
             }),
         })
