@@ -147,6 +147,8 @@ impl Consumer {
         if !drained {
             let records = self.ledger.open_records();
             warn!(lease = %self.key, shard_id = %self.reader.shard, records, "the drain hit its limit: the next owner repeats these records");
+            // Before the release: it may be applied, and its answer be lost, long before this ends.
+            self.lane.withdraw();
         }
         loop {
             match self.checkpoint(&mut held).await {

@@ -57,9 +57,16 @@ struct Shared {
     shard: String,
 }
 
+impl Lane {
+    /// Puts nothing more of what was submitted. A put on its way may still arrive.
+    pub fn withdraw(&self) {
+        self.shared.alive.store(false, Ordering::Release);
+    }
+}
+
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.shared.alive.store(false, Ordering::Release);
+        self.withdraw();
     }
 }
 
