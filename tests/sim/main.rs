@@ -13,10 +13,12 @@
     reason = "a test that can't go on must stop loudly"
 )]
 
+mod balance;
 mod clock;
 mod directed;
 mod fakes;
 mod faults;
+mod fleet;
 mod logs;
 mod model;
 mod ownership;

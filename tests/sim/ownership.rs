@@ -47,6 +47,11 @@ impl Ownership {
     fn is(&self, pid: Pid, id: &WorkerId) -> bool {
         self.ids[pid].contains(id)
     }
+
+    /// The id that a process uses now.
+    pub fn id(&self, pid: Pid) -> Option<&WorkerId> {
+        self.ids[pid].last()
+    }
 }
 
 fn rank(c: &Checkpoint) -> (u8, Option<(&SequenceNumber, u64)>) {
@@ -64,6 +69,7 @@ impl State {
         let known = self.model.owners.ids.iter().position(|ids| ids.contains(id));
         match known {
             None => {
+                self.model.fleet.last_event = self.now;
                 self.model.owners.ids[pid].push(id.clone());
                 self.model.owners.lives[pid] += 1;
             }
@@ -110,11 +116,12 @@ impl State {
 
     pub fn lease_of(&self, at: ShardNo) -> Option<&Lease> {
         let arn = &self.streams.streams[at.0].arn;
-        let id = &self.streams.shard(at).id;
-        self.table
-            .leases
-            .values()
-            .find(|l| l.shard == *id && l.stream.as_ref() == Some(arn))
+        let key = self
+            .table
+            .by_shard
+            .get(arn)?
+            .get(&self.streams.shard(at).id)?;
+        self.table.leases.get(key)
     }
 
     /// Whether a put of this shard's changes may begin: its process owns the lease, is within its fence,
@@ -160,12 +167,13 @@ impl State {
             self.model.broken(self.now, format!("the start {t} lies ahead"));
         }
         // A later stream of the table is read from its first change, whatever the start says.
-        if stream == 0 {
-            self.model.start = Some(t);
+        if self.streams.is_first(stream) {
+            self.model.starts.insert(stream, t);
         }
     }
 
     pub fn lease_created(&mut self, lease: &Lease) {
+        self.model.fleet.last_event = self.now;
         let Some((stream, shard)) = self.shard_of(lease) else {
             let line = format!("a lease {} of no shard: stream {:?}", lease.key, lease.stream);
             return self.model.broken(self.now, line);
@@ -173,10 +181,10 @@ impl State {
         let right = match &lease.checkpoint {
             Checkpoint::TrimHorizon => true,
             // Of a child too: what came before the start is dropped by its time.
-            Checkpoint::AtTimestamp(t) => stream == 0 && self.model.start == Some(*t),
+            Checkpoint::AtTimestamp(t) => self.model.starts.get(&stream) == Some(t),
             // A shard that was closed before LATEST was resolved: all of it came before, even in the same second.
             Checkpoint::ShardEnd => {
-                let latest = stream == 0 && self.settings.start == Start::Latest;
+                let latest = self.streams.is_first(stream) && self.settings.start == Start::Latest;
                 let past = latest && self.streams.shard((stream, shard)).closed;
                 if past {
                     self.model.past.insert((stream, shard));
@@ -196,6 +204,7 @@ impl State {
 
     /// A conditional write of a lease was applied.
     pub fn lease_changed(&mut self, pid: Pid, before: &Lease, change: &LeaseChange) {
+        self.observe_change(before, change);
         if let Err(why) = self.judge(pid, before, change) {
             let line = format!(
                 "stale_owner_cannot_checkpoint: p{pid} {change:?} on {}: {why}",
@@ -240,7 +249,7 @@ impl State {
         let hung = self
             .metrics
             .get(&pid)
-            .map_or(0, |m| m.hung_shards.with_label_values(&["orders"]).get());
+            .map_or(0, |m| self.over_pipelines(|p| m.hung_shards.with_label_values(&[p]).get()));
         if hung < self.model.owners.own_takes[pid] {
             let line = format!(
                 "repeats_have_a_cause: p{pid} takes its own {} though no task hung",
@@ -329,6 +338,7 @@ impl State {
     }
 
     pub fn lease_deleted(&mut self, before: &Lease) {
+        self.model.fleet.last_event = self.now;
         let Some(at) = self.shard_of(before) else { return };
         let shard = self.streams.shard(at);
         if shard.gone || self.streams.streams[at.0].gone {

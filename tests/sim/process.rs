@@ -29,7 +29,12 @@ pub struct Slot {
 impl Slot {
     /// A slot that keeps a process running: one that ended or died comes back within `back`.
     pub fn start(world: &Arc<World>, number: usize, program: &Program, back: Duration) -> Self {
-        let (wanted, shall_run) = watch::channel(true);
+        Self::new(world, number, program, back, true)
+    }
+
+    /// The same; a slot that is not `wanted` yet stays empty until `resume`.
+    pub fn new(world: &Arc<World>, number: usize, program: &Program, back: Duration, wanted: bool) -> Self {
+        let (wanted, shall_run) = watch::channel(wanted);
         let keeper = tokio::spawn(keep(world.clone(), number, program.clone(), shall_run, back));
         Self {
             number,
@@ -55,6 +60,10 @@ impl Slot {
         while self.pid().is_some() {
             self.world.pass_time(Duration::from_millis(100)).await;
         }
+    }
+
+    pub fn is_wanted(&self) -> bool {
+        *self.wanted.borrow()
     }
 
     pub fn pid(&self) -> Option<Pid> {
