@@ -111,7 +111,9 @@ impl State {
         for (n, stream) in self.streams.streams.iter().enumerate() {
             let waits = behind.contains(&stream.table);
             for (i, shard) in stream.shards.iter().enumerate() {
-                let Some(lease) = self.lease_of((n, i)) else { continue };
+                let Some(lease) = self.lease_of((n, i)) else {
+                    continue;
+                };
                 if lease.checkpoint == Checkpoint::ShardEnd {
                     continue;
                 }
@@ -151,7 +153,10 @@ impl State {
             let Some(owner) = &lease.owner else {
                 return Some(format!("nobody holds {}", lease.key));
             };
-            let Some(&pid) = live.get(owner).filter(|pid| self.procs[**pid].tables.contains(&table)) else {
+            let Some(&pid) = live
+                .get(owner)
+                .filter(|pid| self.procs[**pid].tables.contains(&table))
+            else {
                 return Some(format!("{} is held by {owner}, who is gone", lease.key));
             };
             *held.entry((table, owner)).or_default() += 1;

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::task::JoinHandle;
-use weir::config::Start;
 use weir::lease::heartbeat::Times;
 
 use crate::faults::Faults;
@@ -26,8 +25,6 @@ const SETTLED: f64 = 20.0;
 const WATCHED: Duration = Duration::from_secs(30);
 /// How long a quiet world may take to deliver what is left.
 const PATIENCE: Duration = Duration::from_secs(900);
-/// A process that died or was stopped comes back within this.
-const BACK: Duration = Duration::from_secs(15);
 
 fn heartbeat() -> Duration {
     Times::of(LEASE).heartbeat
@@ -47,6 +44,8 @@ struct Plan {
     most_shards: usize,
     events: u32,
     gap: Duration,
+    /// A process that died or was stopped comes back within this.
+    back: Duration,
 }
 
 fn draw(s: &mut State) -> Plan {
@@ -91,7 +90,11 @@ fn draw(s: &mut State) -> Plan {
     // A deploy may be under way from the beginning.
     let uneven = tables > 1 && s.rng.u8(0..4) == 0;
     for slot in 0..slots {
-        let own = if uneven { some_of(&all, &mut s.rng) } else { all.clone() };
+        let own = if uneven {
+            some_of(&all, &mut s.rng)
+        } else {
+            all.clone()
+        };
         s.runs.insert(slot, own);
     }
     let first = [1, slots.div_ceil(2), slots, slots][s.rng.usize(0..4)];
@@ -102,6 +105,7 @@ fn draw(s: &mut State) -> Plan {
         most_shards: shards.max(6) * 2,
         events: if big { s.rng.u32(3..8) } else { s.rng.u32(5..25) },
         gap: Duration::from_millis([50, 200, 1_000][s.rng.usize(0..3)]),
+        back: Duration::from_secs([1, 15][s.rng.usize(0..2)]),
     };
     s.note(format!(
         "{} slots ({} at first), {} shards in {} tables",
@@ -149,12 +153,16 @@ async fn any(world: Arc<World>, program: Program) {
     let writer = tokio::spawn(write_on(world.clone(), plan.tables, keys, plan.gap));
     let slots: Arc<Vec<Slot>> = Arc::new(
         (0..plan.slots)
-            .map(|n| Slot::new(&world, n, &program, BACK, n < plan.first))
+            .map(|n| Slot::new(&world, n, &program, plan.back, n < plan.first))
             .collect(),
     );
     let mut deploys: Vec<JoinHandle<()>> = Vec::new();
     for _ in 0..plan.events {
-        let pause = world.with(|s| secs(0, 9, &mut s.rng));
+        // Some come at once.
+        let pause = world.with(|s| {
+            let most = [1, 9, 9][s.rng.usize(0..3)];
+            secs(0, most, &mut s.rng)
+        });
         world.pass_time(pause).await;
         deploys.extend(trouble(&world, &slots, &plan));
     }
@@ -206,12 +214,18 @@ fn trouble(world: &Arc<World>, slots: &Arc<Vec<Slot>>, plan: &Plan) -> Option<Jo
         19 => world.with(|s| {
             let (share, long) = ([3_000, 7_000, 9_500, 10_000][s.rng.usize(0..4)], long * 4);
             s.table_throttled = (s.now + long, share);
-            s.note(format!("{share} of 10,000 table requests are throttled for {long:?}"));
+            s.note(format!(
+                "{share} of 10,000 table requests are throttled for {long:?}"
+            ));
         }),
         20..=21 => {
             let all: BTreeSet<usize> = (0..plan.tables).collect();
             let sets = world.with(|s| {
-                let one = if coin { all.clone() } else { some_of(&all, &mut s.rng) };
+                let one = if coin {
+                    all.clone()
+                } else {
+                    some_of(&all, &mut s.rng)
+                };
                 s.note(format!("a deploy of the pipelines {one:?}"));
                 one
             });

@@ -116,11 +116,7 @@ impl State {
 
     pub fn lease_of(&self, at: ShardNo) -> Option<&Lease> {
         let arn = &self.streams.streams[at.0].arn;
-        let key = self
-            .table
-            .by_shard
-            .get(arn)?
-            .get(&self.streams.shard(at).id)?;
+        let key = self.table.by_shard.get(arn)?.get(&self.streams.shard(at).id)?;
         self.table.leases.get(key)
     }
 
@@ -246,10 +242,9 @@ impl State {
             return;
         }
         self.model.owners.own_takes[pid] += 1;
-        let hung = self
-            .metrics
-            .get(&pid)
-            .map_or(0, |m| self.over_pipelines(|p| m.hung_shards.with_label_values(&[p]).get()));
+        let hung = self.metrics.get(&pid).map_or(0, |m| {
+            self.over_pipelines(|p| m.hung_shards.with_label_values(&[p]).get())
+        });
         if hung < self.model.owners.own_takes[pid] {
             let line = format!(
                 "repeats_have_a_cause: p{pid} takes its own {} though no task hung",

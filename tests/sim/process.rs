@@ -87,6 +87,7 @@ impl Slot {
             if let Some(pid) = s.living(number) {
                 let until = s.now + d;
                 s.procs[pid].paused_until = until;
+                s.procs[pid].troubled = until;
                 s.note(format!("p{pid} paused until {until:?}"));
             }
         });
@@ -170,11 +171,20 @@ async fn unwanted(wanted: &mut watch::Receiver<bool>) {
     let _slot_is_there = wanted.wait_for(|w| !*w).await;
 }
 
+/// Whether something went wrong for it of late, so that its drain may be incomplete: it was fenced, or its
+/// records were not taken.
+fn troubled(world: &World, pid: Pid) -> bool {
+    world.with(|s| s.now <= s.procs[pid].troubled + Duration::from_secs(12))
+}
+
 /// A process's own end: after SIGTERM it is an Ok, and otherwise there is none.
 fn ended(world: &World, pid: Pid, end: Result<Result<(), String>, tokio::task::JoinError>, stopping: bool) {
     let how = match end {
         Ok(Ok(())) if stopping => Ok("drained".to_owned()),
         Ok(Ok(())) => Err("ended, though nobody asked it to".to_owned()),
+        Ok(Err(died)) if stopping && died.contains("drain was not complete") && troubled(world, pid) => {
+            Ok(format!("died: {died}"))
+        }
         Ok(Err(died)) => Err(format!("died: {died}")),
         Err(panic) => Err(format!("panicked: {panic}")),
     };

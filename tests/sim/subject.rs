@@ -68,7 +68,13 @@ impl Settings {
 impl State {
     /// The names of all pipelines: one a table.
     pub fn pipelines(&self) -> Vec<String> {
-        let tables = self.streams.streams.iter().map(|s| s.table + 1).max().unwrap_or(1);
+        let tables = self
+            .streams
+            .streams
+            .iter()
+            .map(|s| s.table + 1)
+            .max()
+            .unwrap_or(1);
         (0..tables).map(table_name).collect()
     }
 
@@ -105,11 +111,7 @@ impl Counted {
         let dead = |p: &str| {
             let reasons = Refusal::ALL.into_iter();
             reasons
-                .map(|r| {
-                    m.records_dead_lettered
-                        .with_label_values(&[p, r.as_str()])
-                        .get()
-                })
+                .map(|r| m.records_dead_lettered.with_label_values(&[p, r.as_str()]).get())
                 .sum()
         };
         let in_flight = |p: &str| m.records_in_flight.with_label_values(&[p]).get();

@@ -80,6 +80,8 @@ pub struct Proc {
     pub table_mute_until: Duration,
     /// It can't read the worker rows, though all else goes through.
     pub blind_until: Duration,
+    /// The last time that something went wrong for it: a request, or a pause.
+    pub troubled: Duration,
     /// Await points it passed, and the one it dies at.
     pub points: u64,
     pub crash_at: Option<u64>,
@@ -144,6 +146,7 @@ impl State {
             table_deaf_until: Duration::ZERO,
             table_mute_until: Duration::ZERO,
             blind_until: Duration::ZERO,
+            troubled: Duration::ZERO,
             points: 0,
             crash_at: None,
             idle_loop: (Duration::ZERO, 0),
@@ -320,6 +323,7 @@ impl Seat {
         let fate = self.world.with(|s| {
             let fate = s.fate(service, self.pid);
             if !fate.is_plain() {
+                s.procs[self.pid].troubled = s.now;
                 s.note(format!("p{} {what}: {fate:?}", self.pid));
             }
             fate
