@@ -373,8 +373,10 @@ impl Life {
     fn say_what_is_held(&mut self) {
         let held = self.held();
         let notes = self.board.shown(self.clock.now());
+        let heard = self.board.heard();
         self.vitals.say(|says| {
             says.held = held;
+            says.heard = heard;
             says.notes = notes;
         });
     }

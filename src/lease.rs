@@ -125,6 +125,9 @@ pub struct WorkerRow {
     pub rounds: BTreeMap<String, u64>,
     /// The draining workers whose flag it has seen: they may hand over to it (rule 12).
     pub saw: BTreeSet<WorkerId>,
+    /// The notes to it that it has read, by lease and counter: these leases are among `held`, as far as it
+    /// could take them.
+    pub heard: BTreeSet<(LeaseKey, u64)>,
     /// Free leases, and who shall take them (rule 7).
     pub notes: Vec<Note>,
     pub version: String,
@@ -145,6 +148,7 @@ impl WorkerRow {
             totals: BTreeMap::new(),
             rounds: BTreeMap::new(),
             saw: BTreeSet::new(),
+            heard: BTreeSet::new(),
             notes: Vec::new(),
             version: String::new(),
             started: Timestamp::from_millis(0),

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::fence::{Fence, Fenced};
-use super::{Note, SharedTable, TableError, WorkerId, WorkerRow, Written};
+use super::{LeaseKey, Note, SharedTable, TableError, WorkerId, WorkerRow, Written};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::metrics::Metrics;
@@ -50,6 +50,7 @@ pub struct Says {
     pub totals: BTreeMap<String, u64>,
     pub rounds: BTreeMap<String, u64>,
     pub saw: BTreeSet<WorkerId>,
+    pub heard: BTreeSet<(LeaseKey, u64)>,
     pub notes: Vec<Note>,
 }
 
@@ -148,6 +149,7 @@ impl Heartbeat {
         next.totals = says.totals;
         next.rounds = says.rounds;
         next.saw = says.saw;
+        next.heard = says.heard;
         next.notes = says.notes;
         // The first attempt without an answer may be the one that was applied: the fence counts from there.
         let mut first_unanswered = None;

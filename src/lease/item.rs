@@ -68,6 +68,7 @@ pub mod fleet_attr {
     pub const TOTALS: &str = "totals";
     pub const ROUNDS: &str = "rounds";
     pub const SAW: &str = "saw";
+    pub const HEARD: &str = "heard";
     pub const NOTES: &str = "notes";
     pub const VERSION: &str = "version";
     pub const STARTED: &str = "started";
@@ -214,6 +215,8 @@ pub fn from_worker(worker: &WorkerRow) -> Item {
         put(&mut item, name, Attr::Counts(counts.clone()));
     }
     put_set(&mut item, attr::SAW, worker.saw.iter().map(WorkerId::as_str));
+    let heard: Vec<String> = worker.heard.iter().map(|(l, n)| format!("{l} {n}")).collect();
+    put_set(&mut item, attr::HEARD, heard.iter().map(String::as_str));
     let notes: Vec<String> = worker.notes.iter().map(note_text).collect();
     put_set(&mut item, attr::NOTES, notes.iter().map(String::as_str));
     put(&mut item, attr::VERSION, text(&worker.version));
@@ -235,6 +238,18 @@ pub fn to_worker(item: &Item) -> Result<WorkerRow, ItemError> {
         totals: row.counts(attr::TOTALS)?,
         rounds: row.counts(attr::ROUNDS)?,
         saw: row.set(attr::SAW)?.into_iter().map(WorkerId::new).collect(),
+        heard: row
+            .set(attr::HEARD)?
+            .into_iter()
+            .map(|text| {
+                heard(text).ok_or_else(|| {
+                    row.error(
+                        attr::HEARD,
+                        &format!("holds {text:?}, which is no lease and counter"),
+                    )
+                })
+            })
+            .collect::<Result<_, _>>()?,
         notes: row
             .set(attr::NOTES)?
             .into_iter()
@@ -255,6 +270,11 @@ fn note_text(note: &Note) -> String {
         Some(owner) => format!("{free} {owner}"),
         None => free,
     }
+}
+
+fn heard(text: &str) -> Option<(LeaseKey, u64)> {
+    let (lease, counter) = text.split_once(' ')?;
+    Some((LeaseKey::new(lease), counter.parse().ok()?))
 }
 
 fn note(text: &str) -> Option<Note> {

@@ -16,22 +16,14 @@ const BELIEVED: Duration = Duration::from_secs(10);
 /// Notes in a row at once. An item may have 400 KB, and each heartbeat writes them all; leases beyond are
 /// found by scans.
 const MOST_NOTES: usize = 500;
-/// The heartbeats after which a worker that was given a lease counts it itself.
-const COUNTED_AFTER: u64 = 2;
-
-#[derive(Clone, Copy, Debug)]
-struct Sight {
-    at: Monotonic,
-    /// The heartbeat of the worker that shall take the lease, when the note was first seen.
-    beat: u64,
-}
 
 /// The notes of this worker, and what it has seen of the others'.
 #[derive(Debug)]
 pub struct Board {
     me: WorkerId,
     mine: Vec<(Note, Monotonic)>,
-    seen: BTreeMap<(LeaseKey, u64, WorkerId), Sight>,
+    /// When each note was first seen.
+    seen: BTreeMap<(LeaseKey, u64, WorkerId), Monotonic>,
 }
 
 impl Board {
@@ -67,7 +59,6 @@ impl Board {
     pub fn read(&mut self, rows: &BTreeMap<WorkerId, WorkerRow>, now: Monotonic) -> Vec<Note> {
         let mut fresh = Vec::new();
         let mut there = BTreeSet::new();
-        let beat_of = |id: &WorkerId| rows.get(id).map_or(0, |row| row.heartbeat);
         let mine = self.mine.iter().map(|(note, _)| note);
         let notes = rows
             .values()
@@ -78,14 +69,21 @@ impl Board {
             if !self.seen.contains_key(&key) && note.to == self.me {
                 fresh.push(note.clone());
             }
-            let beat = beat_of(&note.to);
-            self.seen.entry(key.clone()).or_insert(Sight { at: now, beat });
+            self.seen.entry(key.clone()).or_insert(now);
             there.insert(key);
         }
         // Longer than any writer shows one: a note that came back would be news otherwise.
         self.seen
-            .retain(|key, sight| there.contains(key) || now.since(sight.at) < SHOWN * 2);
+            .retain(|key, at| there.contains(key) || now.since(*at) < SHOWN * 2);
         fresh
+    }
+
+    /// The notes to this worker that it has read, for its row: whoever else sees such a note knows by it
+    /// that this worker counts the lease itself. For longer than anybody believes the note.
+    pub fn heard(&self) -> BTreeSet<(LeaseKey, u64)> {
+        let mine = self.seen.keys().filter(|(_, _, to)| *to == self.me);
+        mine.map(|(lease, counter, _)| (lease.clone(), *counter))
+            .collect()
     }
 
     /// The leases that others shall take and don't count as theirs yet.
@@ -96,11 +94,11 @@ impl Board {
     ) -> impl Iterator<Item = (&'a LeaseKey, &'a WorkerId)> {
         self.seen
             .iter()
-            .filter(move |((_, _, to), sight)| {
+            .filter(move |((lease, counter, to), at)| {
                 let counted = rows
                     .get(to)
-                    .is_none_or(|row| !row.is_live() || row.heartbeat >= sight.beat + COUNTED_AFTER);
-                *to != self.me && !counted && now.since(sight.at) < BELIEVED
+                    .is_none_or(|row| !row.is_live() || row.heard.contains(&(lease.clone(), *counter)));
+                *to != self.me && !counted && now.since(**at) < BELIEVED
             })
             .map(|((lease, _, to), _)| (lease, to))
     }
@@ -157,8 +155,10 @@ mod tests {
 
     #[test]
     fn a_lease_on_its_way_counts_for_who_shall_take_it_until_it_counts_it_itself() {
-        let on_the_way = |board: &Board, heartbeat, at| {
-            let rows = rows(heartbeat, &[]);
+        let on_the_way = |board: &Board, heard: &[&str], at| {
+            let mut rows = rows(5, &[]);
+            let b = rows.get_mut(&WorkerId::new("b")).unwrap();
+            b.heard = heard.iter().map(|lease| (LeaseKey::new(*lease), 1)).collect();
             let way: Vec<String> = board
                 .on_the_way(&rows, t(at))
                 .map(|(lease, to)| format!("{lease}>{to}"))
@@ -170,12 +170,13 @@ mod tests {
             &rows(5, &[note("p/1", "b"), note("p/2", "me"), note("p/3", "gone")]),
             t(0),
         );
-        assert_eq!(on_the_way(&board, 6, 1), "p/1>b");
-        assert_eq!(on_the_way(&board, 7, 1), "", "two heartbeats later");
-        assert_eq!(on_the_way(&board, 6, 10), "", "believed no more");
+        assert_eq!(on_the_way(&board, &["p/7"], 1), "p/1>b");
+        assert_eq!(on_the_way(&board, &["p/1"], 1), "", "b counts it");
+        assert_eq!(on_the_way(&board, &[], 10), "", "believed no more");
+        assert_eq!(board.heard(), [(LeaseKey::new("p/2"), 1)].into());
         assert!(board.post(note("p/4", "a"), t(11)));
         board.read(&rows(9, &[]), t(11));
-        assert_eq!(on_the_way(&board, 9, 11), "p/4>a", "my own notes count too");
+        assert_eq!(on_the_way(&board, &[], 11), "p/4>a", "my own notes count too");
     }
 
     #[test]

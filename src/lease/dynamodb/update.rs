@@ -150,7 +150,7 @@ pub fn beat(row: &WorkerRow) -> Result<Update, TableError> {
     // The key is not updated but looked up.
     item.remove(fleet_attr::KIND);
     item.remove(fleet_attr::ID);
-    for set in [fleet_attr::SAW, fleet_attr::NOTES] {
+    for set in [fleet_attr::SAW, fleet_attr::HEARD, fleet_attr::NOTES] {
         if !item.contains_key(set) {
             update.remove(set);
         }
@@ -270,7 +270,7 @@ mod tests {
             condition,
             "attribute_exists(id) AND heartbeat = 2 AND evicted = false AND tombstone = false"
         );
-        assert!(expression.contains("heartbeat = 3") && expression.ends_with("REMOVE saw, notes"));
+        assert!(expression.contains("heartbeat = 3") && expression.ends_with("REMOVE saw, heard, notes"));
         assert!(!expression.contains("id ="), "{expression}");
         row.heartbeat = 0;
         assert!(beat(&row).is_err());

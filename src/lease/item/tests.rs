@@ -207,6 +207,7 @@ prop_compose! {
             totals: pipelines.iter().map(|p| (p.clone(), numbers.0)).collect(),
             rounds: [("p".to_owned(), 3)].into(),
             saw: pipelines.iter().map(|p| WorkerId::new(p.as_str())).collect(),
+            heard: notes.iter().map(|n| (n.lease.clone(), n.counter)).collect(),
             notes,
             version,
             started,
