@@ -22,6 +22,7 @@ mod fleet;
 mod logs;
 mod model;
 mod ownership;
+mod paces;
 mod process;
 mod promises;
 mod reader;
