@@ -274,6 +274,8 @@ struct Schedule {
     alert_until: Monotonic,
     /// No leases are given up for balance before then.
     may_give: Monotonic,
+    /// Since when leases of others seem to be about to come here, for the balance.
+    receives: Option<Monotonic>,
 }
 
 impl Schedule {
@@ -286,6 +288,7 @@ impl Schedule {
             pipelines: joined + JOIN_WAIT,
             alert_until: joined + JOIN_ALERT,
             may_give: joined,
+            receives: None,
         }
     }
 
@@ -356,13 +359,14 @@ impl Life {
         }
     }
 
-    /// What this worker holds or is about to: what it reads and doesn't give up, and what it is taking.
+    /// What this worker holds or is about to: what it reads and what it is taking. What it hands over counts
+    /// until a note tells whose it will be, so that no lease is counted twice or for nobody.
     fn held(&self) -> BTreeMap<String, u64> {
         let mut held: BTreeMap<String, u64> = self.pipelines.keys().map(|name| (name.clone(), 0)).collect();
         let running = self
             .running
             .values()
-            .filter(|r| r.leaving.is_none())
+            .filter(|r| r.leaving != Some(Successor::Nobody))
             .map(|r| &r.pipeline);
         for pipeline in running.chain(self.takes.pipelines()) {
             *held.entry(pipeline.clone()).or_default() += 1;

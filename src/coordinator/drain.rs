@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::takes::Wanted;
 use super::{Died, Ended, Life, Successor, TICK};
 use crate::clock::Monotonic;
 use crate::consumer::End;
-use crate::lease::{LeaseKey, WorkerId};
+use crate::lease::{LeaseKey, Note, WorkerId};
 
 /// The worker rows are read this often while successors are awaited.
 const LOOK: Duration = Duration::from_millis(300);
@@ -31,7 +32,7 @@ impl Life {
             "draining: handing over what is read here"
         );
         self.readiness.drain();
-        self.takes.forget_all();
+        self.pass_on_unclaimed();
         self.vitals.say(|says| {
             says.draining = true;
             says.totals.clear();
@@ -52,6 +53,7 @@ impl Life {
             if clock.now() >= look {
                 // Without an answer the last rows count.
                 let _ = self.fleet.scan_workers().await;
+                self.pass_on_notes();
                 self.hand_over(&mut heirs, answered_by);
                 look = clock.now() + LOOK;
             }
@@ -66,11 +68,11 @@ impl Life {
                         repeats |= !matches!(end, End::ShardEnd { .. } | End::Released { drained: true, .. });
                     }
                     self.consumer_ended(ended)?;
-                    self.takes.forget_all();
+                    self.pass_on_unclaimed();
                 }
                 Some(taken) = self.takes.tasks.join_next() => {
                     self.taken(taken)?;
-                    self.takes.forget_all();
+                    self.pass_on_unclaimed();
                     look = clock.now();
                 }
                 Some(service) = self.services.join_next_with_id() => self.service_ended(service, true)?,
@@ -92,6 +94,37 @@ impl Life {
         }
         info!("drained");
         Ok(Ended::Drained)
+    }
+
+    /// What this worker was to take, and won't, is for others.
+    fn pass_on_unclaimed(&mut self) {
+        let now = self.clock.now();
+        let mut news = false;
+        for one in self.takes.forget_all() {
+            if let Some(to) = self.shares(false).give(&one.pipeline) {
+                let note = Note {
+                    lease: one.lease,
+                    owner: one.owner,
+                    counter: one.counter,
+                    to,
+                };
+                news |= self.board.post(note, now);
+            }
+        }
+        if news {
+            self.say_news();
+        }
+    }
+
+    /// Notes to this worker by those who did not know yet that it leaves.
+    fn pass_on_notes(&mut self) {
+        for note in self.board.read(self.fleet.observer.rows(), self.clock.now()) {
+            let pipeline = self.settings.keys.pipeline_in(&note.lease).map(str::to_owned);
+            if let Some(pipeline) = pipeline.filter(|p| self.pipelines.contains_key(p)) {
+                self.want(Wanted::noted(note, pipeline));
+            }
+        }
+        self.pass_on_unclaimed();
     }
 
     /// Asks the shards' tasks to stop: those whose successor waits for them, and after a while all.
@@ -139,8 +172,8 @@ impl Life {
                 let _ = shares.give(pipeline);
             }
         }
-        self.running
-            .iter()
+        let staying = self.running.iter().filter(|(_, r)| r.leaving.is_none());
+        staying
             .filter_map(|(key, running)| Some((key.clone(), shares.give(&running.pipeline)?)))
             .collect()
     }

@@ -14,6 +14,8 @@ use crate::lease::{LeaseKey, WorkerId};
 const ALERT: Duration = Duration::from_millis(300);
 /// …and for so long after the live set has changed.
 const CHANGE_ALERT: Duration = Duration::from_secs(5);
+/// …and for so long while others should hand leases over to this worker: they may have reasons not to.
+const RECEIVE_ALERT: Duration = Duration::from_secs(30);
 /// A caretaker without a finished round for so many of its intervals is passed over (rule 15).
 const MISSED_ROUNDS: u32 = 3;
 /// Leases given up at once, for the balance of the fleet.
@@ -67,10 +69,14 @@ impl Life {
             }
         }
         self.keep_posts();
-        self.balance();
+        let receives = self.balance();
         let below = self.mind_the_unheld();
-        let often =
-            now < self.schedule.alert_until || below || self.fleet.observer.drainers().next().is_some();
+        let since = receives.then(|| self.schedule.receives.unwrap_or(now));
+        self.schedule.receives = since;
+        let often = now < self.schedule.alert_until
+            || below
+            || since.is_some_and(|since| now.since(since) < RECEIVE_ALERT)
+            || self.fleet.observer.drainers().next().is_some();
         let pause = match often {
             true => ALERT,
             false => self.times.heartbeat.mul_f64(0.9 + 0.2 * self.rng.f64()),
@@ -131,7 +137,16 @@ impl Life {
 
     /// The shares of those who can take leases, this worker among them unless it is leaving.
     pub(super) fn shares(&self, with_me: bool) -> Shares {
-        let mine = self.held();
+        let mut mine = self.held();
+        let given = self.running.values().filter_map(|r| match &r.leaving {
+            Some(Successor::Worker(to)) => Some((&r.pipeline, to)),
+            Some(Successor::Nobody) | None => None,
+        });
+        for (pipeline, _) in given.clone() {
+            if let Some(held) = mine.get_mut(pipeline) {
+                *held = held.saturating_sub(1);
+            }
+        }
         let age = self.fresh_age();
         let others = self
             .fleet
@@ -140,6 +155,9 @@ impl Life {
             .filter(|row| !row.draining && self.fleet.observer.is_fresh(&row.id, age))
             .map(|row| (&row.id, &row.held));
         let mut shares = Shares::of(others.chain(with_me.then_some((&self.fleet.me, &mine))));
+        for (pipeline, to) in given {
+            shares.add(pipeline, to);
+        }
         for (lease, to) in self
             .board
             .on_the_way(self.fleet.observer.rows(), self.clock.now())
@@ -155,17 +173,21 @@ impl Life {
     }
 
     /// Gives up what exceeds this worker's share, to those who have less. Not while somebody drains: its
-    /// leases come first.
-    fn balance(&mut self) {
+    /// leases come first. `true`: others should do so, and leases are about to come here.
+    fn balance(&mut self) -> bool {
         let now = self.clock.now();
         let age = self.fresh_age();
         let observer = &self.fleet.observer;
         let calm =
             observer.drainers().next().is_none() && observer.others().all(|r| observer.is_fresh(&r.id, age));
-        if !calm || now < self.schedule.may_give {
-            return;
+        if !calm {
+            return false;
         }
         let mut moves = self.shares(true).moves();
+        let receives = moves.iter().any(|m| m.to == self.fleet.me);
+        if now < self.schedule.may_give {
+            return receives;
+        }
         moves.retain(|m| m.from == self.fleet.me);
         let mut given = 0;
         for one in moves.into_iter().take(MOST_GIVEN) {
@@ -183,6 +205,7 @@ impl Life {
             // Until the rows tell of it.
             self.schedule.may_give = now + self.times.heartbeat * 2;
         }
+        receives
     }
 
     /// Rule 10: leases that nobody has held for a while, and that this worker should take, make it look for

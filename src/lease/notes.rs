@@ -35,8 +35,8 @@ impl Board {
         }
     }
 
-    /// Puts up a note, in the place of an older one about the same lease. `false`: there are too many, or
-    /// it was up already.
+    /// Puts up a note, in the place of an older one about the same lease, and counts the lease as on its way.
+    /// `false`: there are too many, or it was up already.
     pub fn post(&mut self, note: Note, now: Monotonic) -> bool {
         if self.mine.iter().any(|(n, _)| *n == note) {
             return false;
@@ -45,6 +45,8 @@ impl Board {
         if self.mine.len() >= MOST_NOTES {
             return false;
         }
+        let key = (note.lease.clone(), note.counter, note.to.clone());
+        self.seen.entry(key).or_insert(now);
         self.mine.push((note, now));
         true
     }
@@ -175,7 +177,6 @@ mod tests {
         assert_eq!(on_the_way(&board, &[], 10), "", "believed no more");
         assert_eq!(board.heard(), [(LeaseKey::new("p/2"), 1)].into());
         assert!(board.post(note("p/4", "a"), t(11)));
-        board.read(&rows(9, &[]), t(11));
         assert_eq!(on_the_way(&board, &[], 11), "p/4>a", "my own notes count too");
     }
 
