@@ -291,6 +291,8 @@ struct Schedule {
     may_give: Monotonic,
     /// Since when this worker holds more than its share.
     uneven_since: Option<Monotonic>,
+    /// Since when leases of others seem to be about to come here, for the balance.
+    receives: Option<Monotonic>,
 }
 
 impl Schedule {
@@ -304,6 +306,7 @@ impl Schedule {
             alert_until: joined + JOIN_ALERT,
             may_give: joined,
             uneven_since: None,
+            receives: None,
         }
     }
 
@@ -375,13 +378,14 @@ impl Life {
         }
     }
 
-    /// What this worker holds or is about to: what it reads and doesn't give up, and what it is taking.
+    /// What this worker holds or is about to: what it reads and what it is taking. What it hands over counts
+    /// until a note tells whose it will be, so that no lease is counted twice or for nobody.
     fn held(&self) -> BTreeMap<String, u64> {
         let mut held: BTreeMap<String, u64> = self.pipelines.keys().map(|name| (name.clone(), 0)).collect();
         let running = self
             .running
             .values()
-            .filter(|r| r.leaving.is_none())
+            .filter(|r| r.leaving != Some(Successor::Nobody))
             .map(|r| &r.pipeline);
         for pipeline in running.chain(self.takes.pipelines()) {
             *held.entry(pipeline.clone()).or_default() += 1;

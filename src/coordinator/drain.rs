@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
+use super::takes::Wanted;
 use super::{Died, Ended, Life, Successor, TICK};
 use crate::clock::Monotonic;
 use crate::consumer::End;
-use crate::lease::{LeaseKey, WorkerId};
+use crate::lease::{LeaseKey, Note, WorkerId};
 
 /// The worker rows are read this often while successors are awaited.
 const LOOK: Duration = Duration::from_millis(300);
@@ -31,7 +32,7 @@ impl Life {
             "draining: handing over what is read here"
         );
         self.readiness.drain();
-        self.takes.forget_all();
+        self.pass_on_unclaimed();
         self.vitals.say(|says| {
             says.draining = true;
             says.totals.clear();
@@ -53,6 +54,7 @@ impl Life {
             if clock.now() >= look {
                 // Without an answer the last rows count.
                 let _ = self.fleet.scan_workers().await;
+                self.pass_on_notes();
                 let mine = self.fleet.observer.rows().get(&self.fleet.me);
                 flagged = flagged.or(mine.filter(|row| row.draining).map(|row| row.heartbeat));
                 self.hand_over(&mut heirs, flagged, answered_by);
@@ -69,11 +71,11 @@ impl Life {
                         repeats |= !matches!(end, End::ShardEnd { .. } | End::Released { drained: true, .. });
                     }
                     self.consumer_ended(ended)?;
-                    self.takes.forget_all();
+                    self.pass_on_unclaimed();
                 }
                 Some(taken) = self.takes.tasks.join_next() => {
                     self.taken(taken)?;
-                    self.takes.forget_all();
+                    self.pass_on_unclaimed();
                     look = clock.now();
                 }
                 Some(service) = self.services.join_next_with_id() => self.service_ended(service, true)?,
@@ -95,6 +97,37 @@ impl Life {
         }
         info!("drained");
         Ok(Ended::Drained)
+    }
+
+    /// What this worker was to take, and won't, is for others.
+    fn pass_on_unclaimed(&mut self) {
+        let now = self.clock.now();
+        let mut news = false;
+        for one in self.takes.forget_all() {
+            if let Some(to) = self.shares(false).give(&one.pipeline) {
+                let note = Note {
+                    lease: one.lease,
+                    owner: one.owner,
+                    counter: one.counter,
+                    to,
+                };
+                news |= self.board.post(note, now);
+            }
+        }
+        if news {
+            self.say_news();
+        }
+    }
+
+    /// Notes to this worker by those who did not know yet that it leaves.
+    fn pass_on_notes(&mut self) {
+        for note in self.board.read(self.fleet.observer.rows(), self.clock.now()) {
+            let pipeline = self.settings.keys.pipeline_in(&note.lease).map(str::to_owned);
+            if let Some(pipeline) = pipeline.filter(|p| self.pipelines.contains_key(p)) {
+                self.want(Wanted::noted(note, pipeline));
+            }
+        }
+        self.pass_on_unclaimed();
     }
 
     /// Asks the shards' tasks to stop: those whose successor waits for them, and after a while all.
@@ -149,8 +182,8 @@ impl Life {
                 let _ = shares.give(pipeline);
             }
         }
-        self.running
-            .iter()
+        let staying = self.running.iter().filter(|(_, r)| r.leaving.is_none());
+        staying
             .filter_map(|(key, running)| Some((key.clone(), shares.give(&running.pipeline)?)))
             .collect()
     }
@@ -168,7 +201,7 @@ impl Life {
             self.vitals.coordinator.mark(clock.now());
             // Without an answer the last rows count.
             let _ = self.fleet.scan_workers().await;
-            self.board.read(self.fleet.observer.rows(), clock.now());
+            self.pass_on_notes();
             if self
                 .board
                 .on_the_way(self.fleet.observer.rows(), clock.now())

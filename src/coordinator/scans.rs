@@ -19,7 +19,7 @@ use crate::readiness::Latch;
 /// The pipelines' rows are read so often: a person who pauses one waits no longer.
 const PIPELINES_LOOK: Duration = Duration::from_secs(10);
 /// The streams' rows are read so often while a pipeline's first sync is awaited.
-const FIRST_LOOK: Duration = Duration::from_millis(500);
+const FIRST_LOOK: Duration = Duration::from_millis(300);
 /// A pipeline whose caretaker has not finished its first sync by then is synced by everybody.
 const FIRST_PATIENCE: Duration = Duration::from_secs(3);
 /// Rounds of several pipelines that are due within this part of their interval share a scan.

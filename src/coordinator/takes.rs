@@ -121,12 +121,33 @@ impl Takes {
         self.queue.retain(|wanted| wanted.pipeline != pipeline);
     }
 
-    /// Drops all that has not begun.
-    pub(super) fn forget_all(&mut self) {
+    /// Drops all that has not begun. Returns what somebody else should take instead.
+    pub(super) fn forget_all(&mut self) -> Vec<Unclaimed> {
+        let mut unclaimed = Vec::new();
         for wanted in self.queue.drain(..) {
             self.keys.remove(&wanted.key);
+            let (owner, counter) = match wanted.claim {
+                Claim::Seen(lease) => (lease.owner, lease.counter),
+                Claim::Noted { owner, counter } => (owner, counter),
+                Claim::Mine => continue,
+            };
+            unclaimed.push(Unclaimed {
+                lease: wanted.key,
+                pipeline: wanted.pipeline,
+                owner,
+                counter,
+            });
         }
+        unclaimed
     }
+}
+
+/// A lease that this worker was to take and doesn't.
+pub(super) struct Unclaimed {
+    pub(super) lease: LeaseKey,
+    pub(super) pipeline: String,
+    pub(super) owner: Option<WorkerId>,
+    pub(super) counter: u64,
 }
 
 /// What became of a take.

@@ -14,6 +14,8 @@ use crate::lease::{LeaseKey, WorkerId};
 const ALERT: Duration = Duration::from_millis(300);
 /// …and for so long after the live set has changed.
 const CHANGE_ALERT: Duration = Duration::from_secs(5);
+/// …and for so long while others should hand leases over to this worker: they may have reasons not to.
+const RECEIVE_ALERT: Duration = Duration::from_secs(30);
 /// A caretaker without a finished round for so many of its intervals is passed over (rule 15).
 const MISSED_ROUNDS: u32 = 3;
 /// Leases given up at once, for the balance of the fleet.
@@ -74,10 +76,14 @@ impl Life {
             self.say_news();
         }
         self.keep_posts();
-        self.balance();
+        let receives = self.balance();
         let below = self.mind_the_unheld();
-        let often =
-            now < self.schedule.alert_until || below || self.fleet.observer.drainers().next().is_some();
+        let since = receives.then(|| self.schedule.receives.unwrap_or(now));
+        self.schedule.receives = since;
+        let often = now < self.schedule.alert_until
+            || below
+            || since.is_some_and(|since| now.since(since) < RECEIVE_ALERT)
+            || self.fleet.observer.drainers().next().is_some();
         let pause = match often {
             true => ALERT,
             false => self.times.watch.mul_f64(0.9 + 0.2 * self.rng.f64()),
@@ -89,10 +95,9 @@ impl Life {
     /// Tells which rows it has read of those who wait for that: a drainer hands its leases over to who saw
     /// its flag (rule 12), and what a note offered counts as taken, or not, once it was read.
     fn answer(&mut self) {
-        let me = &self.fleet.me;
+        let now = self.clock.now();
         let others = self.fleet.observer.others();
-        let waits = others.filter(|row| row.draining || row.notes.iter().any(|note| note.to == *me));
-        let saw: BTreeMap<WorkerId, u64> = waits.map(|row| (row.id.clone(), row.heartbeat)).collect();
+        let saw = self.board.saw(others, now);
         let news = self.vitals.say(|says| {
             let news = saw.keys().any(|id| !says.saw.contains_key(id));
             says.saw = saw;
@@ -142,7 +147,16 @@ impl Life {
 
     /// The shares of those who can take leases, this worker among them unless it is leaving.
     pub(super) fn shares(&self, with_me: bool) -> Shares {
-        let mine = self.held();
+        let mut mine = self.held();
+        let given = self.running.values().filter_map(|r| match &r.leaving {
+            Some(Successor::Worker(to)) => Some((&r.pipeline, to)),
+            Some(Successor::Nobody) | None => None,
+        });
+        for (pipeline, _) in given.clone() {
+            if let Some(held) = mine.get_mut(pipeline) {
+                *held = held.saturating_sub(1);
+            }
+        }
         let age = self.fresh_age();
         let others = self
             .fleet
@@ -151,6 +165,9 @@ impl Life {
             .filter(|row| !row.draining && self.fleet.observer.is_fresh(&row.id, age))
             .map(|row| (&row.id, &row.held));
         let mut shares = Shares::of(others.chain(with_me.then_some((&self.fleet.me, &mine))));
+        for (pipeline, to) in given {
+            shares.add(pipeline, to);
+        }
         for (lease, to) in self
             .board
             .on_the_way(self.fleet.observer.rows(), self.clock.now())
@@ -166,25 +183,25 @@ impl Life {
     }
 
     /// Gives up what exceeds this worker's share, to those who have less. Not while somebody drains: its
-    /// leases come first.
-    fn balance(&mut self) {
+    /// leases come first. `true`: others should do so, and leases are about to come here.
+    fn balance(&mut self) -> bool {
         let now = self.clock.now();
         let age = self.fresh_age();
         let observer = &self.fleet.observer;
         let calm =
             observer.drainers().next().is_none() && observer.others().all(|r| observer.is_fresh(&r.id, age));
-        if !calm || now < self.schedule.may_give {
-            return;
+        if !calm {
+            return false;
         }
         let mut moves = self.shares(true).moves();
-        if moves.iter().any(|m| m.to == self.fleet.me) {
-            // Notes will come: read them soon.
-            self.schedule.alert_for(now, CHANGE_ALERT);
+        let receives = moves.iter().any(|m| m.to == self.fleet.me);
+        if now < self.schedule.may_give {
+            return receives;
         }
         moves.retain(|m| m.from == self.fleet.me);
         if moves.is_empty() {
             self.schedule.uneven_since = None;
-            return;
+            return receives;
         }
         // Who has just joined reads the rows often. Others are given the time to see that they will get some,
         // so that no shard waits for a reader.
@@ -195,7 +212,7 @@ impl Life {
                 .is_some_and(|at| now.since(at) < JOIN_ALERT - self.times.watch)
         };
         if now.since(since) < self.times.watch.mul_f64(1.2) && !moves.iter().all(|m| attentive(&m.to)) {
-            return;
+            return receives;
         }
         let mut given = 0;
         for one in moves.into_iter().take(MOST_GIVEN) {
@@ -214,6 +231,7 @@ impl Life {
             // Until the rows tell of it.
             self.schedule.may_give = now + self.times.heartbeat * 2;
         }
+        receives
     }
 
     /// Rule 10: leases that nobody has held for a while, and that this worker should take, make it look for

@@ -31,6 +31,8 @@ pub struct Board {
     me: WorkerId,
     mine: Vec<(Note, Monotonic)>,
     seen: BTreeMap<(LeaseKey, u64, WorkerId), Sight>,
+    /// Whose rows it has read that wait for it to say so: by which heartbeat, and when last.
+    saw: BTreeMap<WorkerId, (u64, Monotonic)>,
 }
 
 impl Board {
@@ -39,6 +41,7 @@ impl Board {
             me,
             mine: Vec::new(),
             seen: BTreeMap::new(),
+            saw: BTreeMap::new(),
         }
     }
 
@@ -85,6 +88,25 @@ impl Board {
         self.seen
             .retain(|key, sight| there.contains(key) || now.since(sight.at) < SHOWN * 2);
         fresh
+    }
+
+    /// Which rows of `others` this worker has read, of those who drain or have notes for it. Also for a while
+    /// after the row has gone: whoever saw the note there still asks whether it was read.
+    pub fn saw<'a>(
+        &mut self,
+        others: impl Iterator<Item = &'a WorkerRow>,
+        now: Monotonic,
+    ) -> BTreeMap<WorkerId, u64> {
+        for row in others {
+            if row.draining || row.notes.iter().any(|note| note.to == self.me) {
+                self.saw.insert(row.id.clone(), (row.heartbeat, now));
+            }
+        }
+        self.saw.retain(|_, (_, at)| now.since(*at) < SHOWN);
+        self.saw
+            .iter()
+            .map(|(id, (beat, _))| (id.clone(), *beat))
+            .collect()
     }
 
     /// The leases that others shall take and don't count as theirs yet: they have not read the note.

@@ -130,7 +130,10 @@ fn conditional_writes_are_exact() {
 #[test]
 fn an_iterator_lives_for_15_minutes_and_trimmed_data_are_told() {
     run(3, async |world| {
-        let source = SimSource { seat: seat(&world) };
+        let source = SimSource {
+            seat: seat(&world),
+            table: 0,
+        };
         world.with(|s| {
             let now = s.now;
             s.streams.enable(1, now);
@@ -168,7 +171,10 @@ fn an_iterator_lives_for_15_minutes_and_trimmed_data_are_told() {
 #[test]
 fn children_are_listed_late_and_a_closed_shard_ends() {
     run(4, async |world| {
-        let source = SimSource { seat: seat(&world) };
+        let source = SimSource {
+            seat: seat(&world),
+            table: 0,
+        };
         world.with(|s| {
             let now = s.now;
             s.streams.enable(1, now);

@@ -437,7 +437,13 @@ fn a_kcl_that_appears_ends_weir_by_a_drain() {
             });
             kcl.abort();
         });
-        let [one, two] = run.violations.as_slice() else {
+        // Until a scan shows KCL's worker, both read: that is what the two are never to be run together for.
+        let told: Vec<&String> = run
+            .violations
+            .iter()
+            .filter(|v| !v.contains("one_reader: "))
+            .collect();
+        let [one, two] = told.as_slice() else {
             panic!("{:?}", run.violations)
         };
         assert!(

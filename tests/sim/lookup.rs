@@ -25,7 +25,7 @@ async fn killed_at(world: Arc<World>, point: u64) {
 
 fn sum(run: &Run, of: impl Fn(&Counted) -> u64) -> u64 {
     run.world
-        .with(|s| s.metrics.values().map(|m| of(&Counted::by(m))).sum())
+        .with(|s| s.metrics.values().map(|m| of(&Counted::by(m, s))).sum())
 }
 
 fn left_out(run: &Run) -> u64 {
@@ -233,7 +233,7 @@ fn what_was_left_out_is_checkpointed_at_once() {
                 slot.crash_after(1);
                 let found = |s: &State| {
                     let pid = s.living(0)?;
-                    let counted = Counted::by(s.metrics.get(&pid)?);
+                    let counted = Counted::by(s.metrics.get(&pid)?, s);
                     (counted.already_delivered > 0).then_some(())
                 };
                 let delivered = world.with(|s| s.model.delivered());

@@ -13,15 +13,18 @@
     reason = "a test that can't go on must stop loudly"
 )]
 
+mod balance;
 mod clock;
 mod directed;
 mod fakes;
 mod faults;
+mod fleet;
 mod kcl;
 mod logs;
 mod lookup;
 mod model;
 mod ownership;
+mod paces;
 mod process;
 mod promises;
 mod reader;

@@ -12,6 +12,7 @@ use weir::lease::Checkpoint;
 use weir::logs::{Accepted, LogDestination, LogEvent};
 use weir::stream::{Record, SequenceNumber};
 
+use crate::balance::FleetModel;
 use crate::ownership::Ownership;
 use crate::streams::{Gid, Kind, ShardNo};
 use crate::world::{Pid, State};
@@ -23,6 +24,7 @@ pub type Life = (Pid, usize);
 pub struct Model {
     pub violations: Vec<String>,
     pub owners: Ownership,
+    pub fleet: FleetModel,
     fates: BTreeMap<Gid, ChangeFate>,
     /// The highest change of each shard in the log.
     high: BTreeMap<ShardNo, usize>,
@@ -30,8 +32,8 @@ pub struct Model {
     versions: BTreeMap<(usize, String), u64>,
     /// All changes of a shard below this are settled.
     settled: BTreeMap<ShardNo, usize>,
-    /// LATEST and timestamps: changes of the first stream before this need not be delivered.
-    pub start: Option<Timestamp>,
+    /// LATEST and timestamps: changes of a table's first stream before this need not be delivered.
+    pub starts: BTreeMap<usize, Timestamp>,
     /// Shards that were closed before LATEST was resolved.
     pub past: BTreeSet<ShardNo>,
     pub repeats: usize,
@@ -117,11 +119,11 @@ impl State {
     /// Before the configured start.
     pub fn before_start(&self, gid: Gid) -> bool {
         let c = &self.streams.changes[gid];
-        let early = c.at.0 == 0
-            && self
-                .model
-                .start
-                .is_some_and(|start| c.time.min(c.written) < start);
+        let early = self
+            .model
+            .starts
+            .get(&c.at.0)
+            .is_some_and(|start| c.time.min(c.written) < *start);
         early || self.model.past.contains(&c.at)
     }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use weir::config::Start;
+use weir::lease::keys::Keys;
 use weir::lease::{Checkpoint, Lease, LeaseChange, LeaseKey, ResolvedStart, StreamRow, WorkerId};
 use weir::stream::SequenceNumber;
 
@@ -49,6 +50,11 @@ impl Ownership {
     fn is(&self, pid: Pid, id: &WorkerId) -> bool {
         self.ids[pid].contains(id)
     }
+
+    /// The id that a process uses now.
+    pub fn id(&self, pid: Pid) -> Option<&WorkerId> {
+        self.ids[pid].last()
+    }
 }
 
 fn rank(c: &Checkpoint) -> (u8, Option<(&SequenceNumber, u64)>) {
@@ -69,6 +75,7 @@ impl State {
         let known = self.model.owners.ids.iter().position(|ids| ids.contains(id));
         match known {
             None => {
+                self.model.fleet.last_event = self.now;
                 self.model.owners.ids[pid].push(id.clone());
                 self.model.owners.lives[pid] += 1;
             }
@@ -123,6 +130,12 @@ impl State {
     }
 
     pub fn lease_of(&self, at: ShardNo) -> Option<&Lease> {
+        if self.keys == Keys::Weir {
+            let arn = &self.streams.streams[at.0].arn;
+            let key = self.table.by_shard.get(arn)?.get(&self.streams.shard(at).id)?;
+            return self.table.leases.get(key);
+        }
+        // KCL's rows don't name their stream, or name it in KCL's words.
         let id = &self.streams.shard(at).id;
         let mut leases = self.table.leases.values();
         leases.find(|l| l.shard == *id && self.shard_of(l) == Some(at))
@@ -171,12 +184,13 @@ impl State {
             self.model.broken(self.now, format!("the start {t} lies ahead"));
         }
         // A later stream of the table is read from its first change, whatever the start says.
-        if stream == 0 {
-            self.model.start = Some(t);
+        if self.streams.is_first(stream) {
+            self.model.starts.insert(stream, t);
         }
     }
 
     pub fn lease_created(&mut self, lease: &Lease) {
+        self.model.fleet.last_event = self.now;
         let Some((stream, shard)) = self.shard_of(lease) else {
             let line = format!("a lease {} of no shard: stream {:?}", lease.key, lease.stream);
             return self.model.broken(self.now, line);
@@ -184,10 +198,10 @@ impl State {
         let right = match &lease.checkpoint {
             Checkpoint::TrimHorizon => true,
             // Of a child too: what came before the start is dropped by its time.
-            Checkpoint::AtTimestamp(t) => stream == 0 && self.model.start == Some(*t),
+            Checkpoint::AtTimestamp(t) => self.model.starts.get(&stream) == Some(t),
             // A shard that was closed before LATEST was resolved: all of it came before, even in the same second.
             Checkpoint::ShardEnd => {
-                let latest = stream == 0 && self.settings.start == Start::Latest;
+                let latest = self.streams.is_first(stream) && self.settings.start == Start::Latest;
                 let past = latest && self.streams.shard((stream, shard)).closed;
                 if past {
                     self.model.past.insert((stream, shard));
@@ -207,6 +221,7 @@ impl State {
 
     /// A conditional write of a lease was applied.
     pub fn lease_changed(&mut self, pid: Pid, before: &Lease, change: &LeaseChange) {
+        self.observe_change(before, change);
         if let Err(why) = self.judge(pid, before, change) {
             let line = format!(
                 "stale_owner_cannot_checkpoint: p{pid} {change:?} on {}: {why}",
@@ -248,10 +263,9 @@ impl State {
             return;
         }
         self.model.owners.own_takes[pid] += 1;
-        let hung = self
-            .metrics
-            .get(&pid)
-            .map_or(0, |m| m.hung_shards.with_label_values(&["orders"]).get());
+        let hung = self.metrics.get(&pid).map_or(0, |m| {
+            self.over_pipelines(|p| m.hung_shards.with_label_values(&[p]).get())
+        });
         if hung < self.model.owners.own_takes[pid] {
             let line = format!(
                 "repeats_have_a_cause: p{pid} takes its own {} though no task hung",
@@ -340,6 +354,7 @@ impl State {
     }
 
     pub fn lease_deleted(&mut self, before: &Lease) {
+        self.model.fleet.last_event = self.now;
         let Some(at) = self.shard_of(before) else { return };
         let shard = self.streams.shard(at);
         if shard.gone || self.streams.streams[at.0].gone {

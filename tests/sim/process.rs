@@ -29,7 +29,12 @@ pub struct Slot {
 impl Slot {
     /// A slot that keeps a process running: one that ended or died comes back within `back`.
     pub fn start(world: &Arc<World>, number: usize, program: &Program, back: Duration) -> Self {
-        let (wanted, shall_run) = watch::channel(true);
+        Self::new(world, number, program, back, true)
+    }
+
+    /// The same; a slot that is not `wanted` yet stays empty until `resume`.
+    pub fn new(world: &Arc<World>, number: usize, program: &Program, back: Duration, wanted: bool) -> Self {
+        let (wanted, shall_run) = watch::channel(wanted);
         let keeper = tokio::spawn(keep(world.clone(), number, program.clone(), shall_run, back));
         Self {
             number,
@@ -57,6 +62,10 @@ impl Slot {
         }
     }
 
+    pub fn is_wanted(&self) -> bool {
+        *self.wanted.borrow()
+    }
+
     pub fn pid(&self) -> Option<Pid> {
         self.world.with(|s| s.living(self.number))
     }
@@ -78,6 +87,7 @@ impl Slot {
             if let Some(pid) = s.living(number) {
                 let until = s.now + d;
                 s.procs[pid].paused_until = until;
+                s.procs[pid].troubled = until;
                 s.note(format!("p{pid} paused until {until:?}"));
             }
         });
@@ -161,11 +171,20 @@ async fn unwanted(wanted: &mut watch::Receiver<bool>) {
     let _slot_is_there = wanted.wait_for(|w| !*w).await;
 }
 
+/// Whether something went wrong for it of late, so that its drain may be incomplete: it was fenced, or its
+/// records were not taken.
+fn troubled(world: &World, pid: Pid) -> bool {
+    world.with(|s| s.now <= s.procs[pid].troubled + Duration::from_secs(12))
+}
+
 /// A process's own end: after SIGTERM it is an Ok, and otherwise there is none.
 fn ended(world: &World, pid: Pid, end: Result<Result<(), String>, tokio::task::JoinError>, stopping: bool) {
     let how = match end {
         Ok(Ok(())) if stopping => Ok("drained".to_owned()),
         Ok(Ok(())) => Err("ended, though nobody asked it to".to_owned()),
+        Ok(Err(died)) if stopping && died.contains("drain was not complete") && troubled(world, pid) => {
+            Ok(format!("died: {died}"))
+        }
         Ok(Err(died)) => Err(format!("died: {died}")),
         Err(panic) => Err(format!("panicked: {panic}")),
     };

@@ -66,7 +66,10 @@ impl Reader {
         Self {
             sin,
             me: WorkerId::new(me),
-            source: SimSource { seat: seat.clone() },
+            source: SimSource {
+                seat: seat.clone(),
+                table: 0,
+            },
             table: SimTable { seat: seat.clone() },
             logs: SimLogs { seat: seat.clone() },
             clock: SimClock::new(seat),

@@ -35,7 +35,12 @@ impl State {
 
     /// Splits, merges or rolls over one shard of the newest stream.
     pub fn reshard(&mut self) {
-        let Some(stream) = self.streams.enabled() else {
+        self.reshard_in(0, 6);
+    }
+
+    /// The same for one table, which shall have at most `most` open shards.
+    pub fn reshard_in(&mut self, table: usize, most: usize) {
+        let Some(stream) = self.streams.enabled_in(table) else {
             return;
         };
         let open = self.streams.open_shards(stream);
@@ -45,7 +50,7 @@ impl State {
             0 if open.len() > 1 && self.streams.merge(stream, now, delay, &mut self.rng) => {
                 self.note("merge");
             }
-            1 if open.len() < 6 => {
+            1 if open.len() < most => {
                 self.streams.divide(at, 2, now, delay, &mut self.rng);
                 self.note(format!("split of {at:?}"));
             }
@@ -61,6 +66,7 @@ impl State {
         self.faults.on = false;
         self.sink_down_until = self.now;
         self.sink_denied_until = self.now;
+        self.table_throttled.0 = self.now;
         for p in &mut self.procs {
             p.paused_until = self.now;
             p.table_deaf_until = self.now;

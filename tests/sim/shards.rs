@@ -112,7 +112,7 @@ fn latest_is_resolved_once_and_a_restart_before_the_first_checkpoint_skips_nothi
         });
         demand_kept(name, points, &run, &[]);
         run.world.with(|s| {
-            let start = s.model.start.expect("LATEST became a time");
+            let start = s.model.starts.get(&0).copied().expect("LATEST became a time");
             let late = start.millis() - crate::world::EPOCH;
             assert!(
                 (20_000..40_000).contains(&late),

@@ -20,6 +20,7 @@ const ITERATOR: Duration = Duration::from_secs(900);
 
 pub struct SimSource {
     pub seat: Seat,
+    pub table: usize,
 }
 
 fn failure(f: Failure) -> SourceError {
@@ -93,6 +94,11 @@ fn iterator(at: ShardNo, next: usize, issued: Duration) -> ShardIterator {
     ShardIterator::new(format!("{}|{}|{next}|{}", at.0, at.1, issued.as_millis()))
 }
 
+fn shard_in(it: &ShardIterator) -> ShardNo {
+    let mut parts = it.as_str().split('|').map(|p| p.parse().unwrap());
+    (parts.next().unwrap(), parts.next().unwrap())
+}
+
 fn position(s: &mut State, at: ShardNo, position: &StartingPosition) -> Result<usize, SourceError> {
     let shard = s.streams.shard(at);
     let trimmed = shard.trimmed;
@@ -135,6 +141,8 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
     if next < of.trimmed {
         return Err(SourceError::DataTrimmed);
     }
+    s.is_read(at, pid);
+    let of = s.streams.shard(at);
     let left = of.changes.len() - next;
     let mut n = left.min(1_000);
     if s.faults.on {
@@ -180,8 +188,14 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
 impl StreamSource for SimSource {
     async fn current(&self) -> Result<StreamArn, SourceError> {
         // DescribeTable goes on naming the newest stream for a day after it was disabled.
-        self.ask("current".into(), |s| {
-            match s.streams.streams.iter().rfind(|one| !one.gone) {
+        let table = self.table;
+        self.ask("current".into(), move |s| {
+            match s
+                .streams
+                .streams
+                .iter()
+                .rfind(|one| !one.gone && one.table == table)
+            {
                 Some(newest) => Ok(newest.arn.clone()),
                 None => Err(SourceError::NoStream("the table has no stream".into())),
             }
@@ -190,8 +204,13 @@ impl StreamSource for SimSource {
     }
 
     async fn streams(&self) -> Result<Vec<StreamArn>, SourceError> {
-        self.ask("streams".into(), |s| {
-            let there = s.streams.streams.iter().filter(|one| !one.gone);
+        let table = self.table;
+        self.ask("streams".into(), move |s| {
+            let there = s
+                .streams
+                .streams
+                .iter()
+                .filter(|one| !one.gone && one.table == table);
             Ok(there.map(|one| one.arn.clone()).collect())
         })
         .await
@@ -265,6 +284,7 @@ impl StreamSource for SimSource {
         let bug = self.seat.world.with(|s| s.panic_in_read);
         assert!(!bug, "a bug");
         let (it, pid) = (it.clone(), self.seat.pid);
+        self.seat.world.with(|s| s.read_begins(pid, shard_in(&it)));
         let batch = self.ask("records".into(), move |s| read(s, &it, pid)).await?;
         self.seat.world.with(|s| s.handed_out(pid, &batch.records));
         Ok(batch)

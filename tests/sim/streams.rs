@@ -60,9 +60,12 @@ pub struct SimShard {
 
 pub struct SimStream {
     pub arn: StreamArn,
+    /// The number of the table whose stream it is.
+    pub table: usize,
     pub enabled: bool,
     pub gone: bool,
     pub shards: Vec<SimShard>,
+    by_id: BTreeMap<ShardId, usize>,
 }
 
 pub struct Streams {
@@ -80,6 +83,14 @@ pub struct Streams {
 }
 
 const RANGE: u32 = 1 << 16;
+
+/// The name of a table, and of the pipeline that reads it.
+pub fn table_name(table: usize) -> String {
+    match table {
+        0 => "orders".to_owned(),
+        n => format!("table{n:03}"),
+    }
+}
 
 fn hash(key: &str) -> u32 {
     let h = key.bytes().fold(0x811c_9dc5_u32, |h, b| {
@@ -108,21 +119,30 @@ impl Streams {
         }
     }
 
-    /// Enables a stream: the one before it, if any, takes no more changes.
+    /// Enables a stream of the first table: the one before it, if any, takes no more changes.
     pub fn enable(&mut self, shards: u32, now: Duration) {
-        self.disable();
+        self.enable_in(0, shards, now);
+    }
+
+    pub fn enable_in(&mut self, table: usize, shards: u32, now: Duration) {
+        self.disable_in(table);
         let label = format!(
             "2026-01-01T00:{:02}:{:02}.000",
             now.as_secs() / 60 % 60,
             now.as_secs() % 60
         );
         let n = self.streams.len();
-        let arn = format!("arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/{label}-{n}");
+        let arn = format!(
+            "arn:aws:dynamodb:eu-west-1:111122223333:table/{}/stream/{label}-{n}",
+            table_name(table)
+        );
         self.streams.push(SimStream {
             arn: StreamArn::new(arn),
+            table,
             enabled: true,
             gone: false,
             shards: Vec::new(),
+            by_id: BTreeMap::new(),
         });
         for i in 0..shards {
             let range = (
@@ -137,19 +157,35 @@ impl Streams {
         }
     }
 
-    /// The newest stream takes no more changes; its shards end without children.
+    /// The newest stream of the first table takes no more changes; its shards end without children.
     pub fn disable(&mut self) {
-        if let Some(old) = self.streams.last_mut() {
+        self.disable_in(0);
+    }
+
+    fn disable_in(&mut self, table: usize) {
+        if let Some(old) = self.newest(table) {
+            let old = &mut self.streams[old];
             old.enabled = false;
             old.shards.iter_mut().for_each(|s| s.closed = true);
         }
     }
 
+    fn newest(&self, table: usize) -> Option<usize> {
+        self.streams.iter().rposition(|s| s.table == table)
+    }
+
     pub fn enabled(&self) -> Option<usize> {
-        self.streams
-            .len()
-            .checked_sub(1)
-            .filter(|&n| self.streams[n].enabled)
+        self.enabled_in(0)
+    }
+
+    pub fn enabled_in(&self, table: usize) -> Option<usize> {
+        self.newest(table).filter(|&n| self.streams[n].enabled)
+    }
+
+    /// Whether it is the first stream that its table had: the only one whose start is configured.
+    pub fn is_first(&self, stream: usize) -> bool {
+        let table = self.streams[stream].table;
+        self.streams[..stream].iter().all(|s| s.table != table)
     }
 
     pub fn find(&self, arn: &StreamArn) -> Option<usize> {
@@ -157,7 +193,7 @@ impl Streams {
     }
 
     pub fn find_shard(&self, stream: usize, id: &ShardId) -> Option<usize> {
-        self.streams[stream].shards.iter().position(|s| s.id == *id)
+        self.streams[stream].by_id.get(id).copied()
     }
 
     pub fn shard(&self, at: ShardNo) -> &SimShard {
@@ -201,8 +237,9 @@ impl Streams {
             base + shards.len() + 1,
             range.0 * 7 + range.1
         ));
+        let number = shards.len();
         shards.push(SimShard {
-            id,
+            id: id.clone(),
             parents,
             range,
             closed: false,
@@ -213,6 +250,7 @@ impl Streams {
             visible_at,
             closing_visible_at: now,
         });
+        self.streams[stream].by_id.insert(id, number);
     }
 
     fn close(&mut self, at: ShardNo, now: Duration, delay: Duration, rng: &mut Rng) {
@@ -266,12 +304,38 @@ impl Streams {
         now: Timestamp,
         rng: &mut Rng,
     ) -> Option<Gid> {
-        let stream = self.enabled()?;
+        self.write_in(0, key, kind, size, now, rng)
+    }
+
+    /// Writes a change to a table's newest stream, if it takes any.
+    pub fn write_in(
+        &mut self,
+        table: usize,
+        key: &str,
+        kind: Kind,
+        size: usize,
+        now: Timestamp,
+        rng: &mut Rng,
+    ) -> Option<Gid> {
+        let stream = self.enabled_in(table)?;
         let h = hash(key);
         let shards = &self.streams[stream].shards;
         let shard = shards
             .iter()
             .position(|s| !s.closed && s.range.0 <= h && h < s.range.1)?;
+        Some(self.write_at((stream, shard), key, kind, size, now, rng))
+    }
+
+    /// Writes a change to one shard, whatever the key's place.
+    pub fn write_at(
+        &mut self,
+        (stream, shard): ShardNo,
+        key: &str,
+        kind: Kind,
+        size: usize,
+        now: Timestamp,
+        rng: &mut Rng,
+    ) -> Gid {
         let gid = self.changes.len();
         self.sequence += u128::from(rng.u32(1..40));
         let seq = self.sequence.to_string();
@@ -306,7 +370,7 @@ impl Streams {
             data: Bytes::from(data),
             kind,
         });
-        Some(gid)
+        gid
     }
 
     /// The change a log message tells of, whatever form it has.

@@ -1,5 +1,6 @@
 //! Weir as the simulation runs it: one `coordinator::run` per process, on the world's fakes.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -18,6 +19,7 @@ use crate::logs::SimLogs;
 use crate::ownership::LEASE;
 use crate::process::Program;
 use crate::source::SimSource;
+use crate::streams::table_name;
 use crate::table::SimTable;
 use crate::world::{Seat, State};
 
@@ -67,6 +69,28 @@ impl Settings {
 }
 
 impl State {
+    /// The names of all pipelines: one a table.
+    pub fn pipelines(&self) -> Vec<String> {
+        let tables = self
+            .streams
+            .streams
+            .iter()
+            .map(|s| s.table + 1)
+            .max()
+            .unwrap_or(1);
+        (0..tables).map(table_name).collect()
+    }
+
+    /// The sum of what `one` says of each pipeline.
+    pub fn over_pipelines(&self, one: impl Fn(&str) -> u64) -> u64 {
+        self.pipelines().iter().map(|p| one(p)).sum()
+    }
+
+    /// The tables whose pipelines the processes of a slot run.
+    pub fn tables_of(&self, slot: usize) -> BTreeSet<usize> {
+        self.runs.get(&slot).cloned().unwrap_or_else(|| [0].into())
+    }
+
     pub fn draw_settings(&mut self) {
         self.settings = Settings::draw(&mut self.rng);
         let settings = self.settings;
@@ -87,19 +111,23 @@ pub struct Counted {
 }
 
 impl Counted {
-    pub fn by(m: &Metrics) -> Self {
-        let p = &["orders"];
-        let dead = Refusal::ALL
-            .into_iter()
-            .map(|r| m.records_dead_lettered.with_label_values(&["orders", r.as_str()]));
+    pub fn by(m: &Metrics, s: &State) -> Self {
+        let dead = |p: &str| {
+            let reasons = Refusal::ALL.into_iter();
+            reasons
+                .map(|r| m.records_dead_lettered.with_label_values(&[p, r.as_str()]).get())
+                .sum()
+        };
+        let in_flight = |p: &str| m.records_in_flight.with_label_values(&[p]).get();
         Self {
-            received: m.records_received.with_label_values(p).get(),
-            delivered: m.records_delivered.with_label_values(p).get(),
-            before_start: m.records_before_start.with_label_values(p).get(),
-            already_delivered: m.records_already_delivered.with_label_values(p).get(),
-            dead_lettered: dead.map(|c| c.get()).sum(),
-            given_back: m.records_given_back.with_label_values(p).get(),
-            in_flight: m.records_in_flight.with_label_values(p).get(),
+            received: s.over_pipelines(|p| m.records_received.with_label_values(&[p]).get()),
+            delivered: s.over_pipelines(|p| m.records_delivered.with_label_values(&[p]).get()),
+            before_start: s.over_pipelines(|p| m.records_before_start.with_label_values(&[p]).get()),
+            already_delivered: s
+                .over_pipelines(|p| m.records_already_delivered.with_label_values(&[p]).get()),
+            dead_lettered: s.over_pipelines(dead),
+            given_back: s.over_pipelines(|p| m.records_given_back.with_label_values(&[p]).get()),
+            in_flight: s.pipelines().iter().map(|p| in_flight(p)).sum(),
         }
     }
 
@@ -114,21 +142,26 @@ impl State {
     /// A worker that is not done with what it read, though the world is quiet.
     pub fn still_in_flight(&self) -> Option<String> {
         let counted = self.metrics.iter().filter(|(pid, _)| self.procs[**pid].alive);
-        let mut counted = counted.map(|(pid, metrics)| (pid, Counted::by(metrics)));
+        let mut counted = counted.map(|(pid, metrics)| (pid, Counted::by(metrics, self)));
         let (pid, counted) = counted.find(|(_, counted)| counted.in_flight != 0)?;
         Some(format!("p{pid} has records in flight: {counted:?}"))
     }
 
     /// **Nothing is lost** says too that the counters add up.
     pub fn counters_add_up(&mut self) {
+        let mut wrong = Vec::new();
         for (pid, metrics) in &self.metrics {
-            let counted = Counted::by(metrics);
+            let counted = Counted::by(metrics, self);
             // A killed process counts no more, wherever it was.
             let killed = self.procs[*pid].crash_at.is_some();
             if !killed && !counted.adds_up() {
-                let line = format!("nothing_is_lost: the counters of p{pid} don't add up: {counted:?}");
-                self.model.broken(self.now, line);
+                wrong.push(format!(
+                    "nothing_is_lost: the counters of p{pid} don't add up: {counted:?}"
+                ));
             }
+        }
+        for line in wrong {
+            self.model.broken(self.now, line);
         }
     }
 }
@@ -160,9 +193,10 @@ async fn wished(told: &mut watch::Receiver<bool>) {
 }
 
 fn worker(seat: &Seat) -> Worker {
-    let (settings, keys, seed) = seat
-        .world
-        .with(|s| (s.settings, s.keys.clone(), s.procs[seat.pid].rng_seed));
+    let (settings, keys, seed, tables) = seat.world.with(|s| {
+        let proc = &s.procs[seat.pid];
+        (s.settings, s.keys.clone(), proc.rng_seed, proc.tables.clone())
+    });
     let metrics = Metrics::new();
     seat.world.with(|s| s.metrics.insert(seat.pid, metrics.clone()));
     Worker {
@@ -170,12 +204,18 @@ fn worker(seat: &Seat) -> Worker {
         clock: Arc::new(SimClock::new(seat.clone())),
         rng: Rng::with_seed(seed),
         table: Arc::new(SimTable { seat: seat.clone() }),
-        pipelines: vec![Pipeline {
-            name: "orders".to_owned(),
-            source: Arc::new(SimSource { seat: seat.clone() }),
-            sink: Arc::new(SimLogs { seat: seat.clone() }),
-            config: config(&settings),
-        }],
+        pipelines: tables
+            .into_iter()
+            .map(|table| Pipeline {
+                name: table_name(table),
+                source: Arc::new(SimSource {
+                    seat: seat.clone(),
+                    table,
+                }),
+                sink: Arc::new(SimLogs { seat: seat.clone() }),
+                config: config(&settings, table),
+            })
+            .collect(),
         settings: coordinator::Settings {
             application: "weir".to_owned(),
             keys,
@@ -189,16 +229,16 @@ fn worker(seat: &Seat) -> Worker {
     }
 }
 
-fn config(settings: &Settings) -> PipelineConfig {
+fn config(settings: &Settings, table: usize) -> PipelineConfig {
     let stream = if settings.one_log_stream {
         "all"
     } else {
         "{shard_id}"
     };
     PipelineConfig {
-        name: "orders".to_owned(),
+        name: table_name(table),
         source: SourceConfig {
-            stream: StreamChoice::Table("orders".to_owned()),
+            stream: StreamChoice::Table(table_name(table)),
             start: settings.start,
             poll_busy: Duration::ZERO,
             poll_idle: settings.poll_idle,

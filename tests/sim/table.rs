@@ -10,7 +10,7 @@ use weir::lease::{
     Checkpoint, Expected, GapRow, Lease, LeaseChange, LeaseKey, LeaseTable, PipelineRow, PrepareError,
     StreamRow, TableError, WorkerId, WorkerRow, Written,
 };
-use weir::stream::StreamArn;
+use weir::stream::{ShardId, StreamArn};
 
 use crate::faults::Service;
 use crate::world::{Failure, Seat, State};
@@ -18,10 +18,25 @@ use crate::world::{Failure, Seat, State};
 #[derive(Default)]
 pub struct Table {
     pub leases: BTreeMap<LeaseKey, Lease>,
+    /// The keys of the leases, by stream and shard.
+    pub by_shard: BTreeMap<StreamArn, BTreeMap<ShardId, LeaseKey>>,
     pub workers: BTreeMap<WorkerId, WorkerRow>,
     pub streams: BTreeMap<(String, StreamArn), StreamRow>,
     pub pipelines: BTreeMap<String, PipelineRow>,
     pub gaps: Vec<GapRow>,
+}
+
+impl Table {
+    /// Of two leases of one shard, which only a change of the configuration makes, the first counts.
+    fn index(&mut self, lease: &Lease, there: bool) {
+        let Some(stream) = &lease.stream else { return };
+        let of = self.by_shard.entry(stream.clone()).or_default();
+        if there {
+            of.entry(lease.shard.clone()).or_insert_with(|| lease.key.clone());
+        } else if of.get(&lease.shard) == Some(&lease.key) {
+            of.remove(&lease.shard);
+        }
+    }
 }
 
 pub struct SimTable {
@@ -170,7 +185,11 @@ impl SimTable {
     {
         let mut all = Vec::new();
         let mut from: Bound<K> = Bound::Unbounded;
-        let page = self.seat.world.with(|s| s.rng.usize(1..6));
+        // Some pages at least, and not thousands.
+        let page = self.seat.world.with(|s| {
+            let scale = 1 + rows(s).len() / 60;
+            s.rng.usize(1..6) * scale
+        });
         loop {
             let start = from.clone();
             let (mut some, last) = self
@@ -217,6 +236,7 @@ impl LeaseTable for SimTable {
             move |s| {
                 let written = create(&mut s.table.leases, &lease.key, &lease);
                 if written == Written::Applied {
+                    s.table.index(&lease, true);
                     s.lease_created(&lease);
                 }
                 written
@@ -255,6 +275,7 @@ impl LeaseTable for SimTable {
             let before = s.table.leases.get(&key).cloned();
             let written = delete(&mut s.table.leases, &key, |l| owned(l, &expected));
             if let (Written::Applied, Some(before)) = (&written, before) {
+                s.table.index(&before, false);
                 s.lease_deleted(&before);
             }
             written

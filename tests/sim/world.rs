@@ -3,7 +3,7 @@
 //! One mutex holds everything and is never held across an await. A process acts on the world through a
 //! [`Seat`]; a dead or paused process's seat lets nothing through.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::future::pending;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -58,6 +58,14 @@ pub struct State {
     pub panic_in_put: bool,
     pub settings: Settings,
     pub keys: Keys,
+    /// The tables whose pipelines a slot's next process runs; unless set, the first.
+    pub runs: BTreeMap<usize, BTreeSet<usize>>,
+    /// The state tables refuse so many of 10,000 requests until then.
+    pub table_throttled: (Duration, u32),
+    /// How far the calendars of new processes may be off.
+    pub skew: Duration,
+    /// Off where a story is too long to be told.
+    pub tracing: bool,
     /// What each process counts.
     pub metrics: BTreeMap<Pid, Metrics>,
 }
@@ -74,6 +82,8 @@ pub struct Proc {
     pub table_mute_until: Duration,
     /// It can't read the worker rows, though all else goes through.
     pub blind_until: Duration,
+    /// The last time that something went wrong for it: a request, or a pause.
+    pub troubled: Duration,
     /// Await points it passed, and the one it dies at.
     pub points: u64,
     pub crash_at: Option<u64>,
@@ -83,6 +93,8 @@ pub struct Proc {
     pub clock_offset: Duration,
     pub skew_millis: i64,
     pub rng_seed: u64,
+    /// The tables whose pipelines it runs.
+    pub tables: BTreeSet<usize>,
 }
 
 /// How a call failed, before it is said in the words of its service.
@@ -113,6 +125,9 @@ impl State {
     }
 
     pub fn note(&mut self, line: impl AsRef<str>) {
+        if !self.tracing {
+            return;
+        }
         self.trace.push(format!(
             "{:>4}.{:03} {}",
             self.now.as_secs(),
@@ -124,6 +139,7 @@ impl State {
     /// A new process in `slot`, with clocks of its own.
     pub fn boot(&mut self, slot: usize) -> Pid {
         let pid = self.procs.len();
+        let skew = self.skew.as_millis() as i64;
         let proc = Proc {
             slot,
             alive: true,
@@ -132,13 +148,15 @@ impl State {
             table_deaf_until: Duration::ZERO,
             table_mute_until: Duration::ZERO,
             blind_until: Duration::ZERO,
+            troubled: Duration::ZERO,
             points: 0,
             crash_at: None,
             idle_loop: (Duration::ZERO, 0),
             ppm: self.rng.i64(-1_000..=1_000),
             clock_offset: Duration::from_millis(self.rng.u64(0..1_000_000)),
-            skew_millis: self.rng.i64(-300_000..=300_000),
+            skew_millis: self.rng.i64(-skew..=skew),
             rng_seed: self.rng.u64(..),
+            tables: self.tables_of(slot),
         };
         self.procs.push(proc);
         self.model.booted();
@@ -207,6 +225,10 @@ impl State {
             if self.now < self.procs[pid].table_mute_until {
                 return Fate::Silent { out: Some(quick) };
             }
+            let (until, share) = self.table_throttled;
+            if self.now < until && self.rng.u32(0..10_000) < share {
+                return Fate::Throttled { after: quick };
+            }
         }
         self.faults.fate(service, &mut self.rng)
     }
@@ -238,6 +260,10 @@ impl World {
                 panic_in_put: false,
                 settings: Settings::default(),
                 keys: Keys::Weir,
+                runs: BTreeMap::new(),
+                table_throttled: (Duration::ZERO, 0),
+                skew: Duration::from_secs(300),
+                tracing: true,
                 metrics: BTreeMap::new(),
             }),
         })
@@ -300,6 +326,7 @@ impl Seat {
         let fate = self.world.with(|s| {
             let fate = s.fate(service, self.pid);
             if !fate.is_plain() {
+                s.procs[self.pid].troubled = s.now;
                 s.note(format!("p{} {what}: {fate:?}", self.pid));
             }
             fate
