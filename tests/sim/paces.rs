@@ -53,6 +53,8 @@ impl Fleet {
                 s.runs.insert(slot, (0..tables).collect());
             }
             s.settings.poll_idle = POLL;
+            // A page of a megabyte.
+            s.page = Some(2_000);
             s.settings.memory = 64 << 30;
         });
         let slots = (0..workers).map(|n| Slot::new(world, n, &program(), back, false));
@@ -187,7 +189,7 @@ fn a_fleet_that_starts_cold_reads_all_shards_soon() {
             story(5, shape),
         );
     }
-    let shape = Shape::One(1_000);
+    let shape = Shape::One(1_000); // big
     measure(
         name,
         &format!("cold start, 50 workers, {shape:?}"),

@@ -188,7 +188,8 @@ impl SimTable {
         // Some pages at least, and not thousands.
         let page = self.seat.world.with(|s| {
             let scale = 1 + rows(s).len() / 60;
-            s.rng.usize(1..6) * scale
+            let drawn = s.rng.usize(1..6) * scale;
+            s.page.unwrap_or(drawn)
         });
         loop {
             let start = from.clone();

@@ -62,6 +62,8 @@ pub struct State {
     pub runs: BTreeMap<usize, BTreeSet<usize>>,
     /// The state tables refuse so many of 10,000 requests until then.
     pub table_throttled: (Duration, u32),
+    /// The rows on a page of a scan; unless set, few enough to be torn.
+    pub page: Option<usize>,
     /// How far the calendars of new processes may be off.
     pub skew: Duration,
     /// Off where a story is too long to be told.
@@ -262,6 +264,7 @@ impl World {
                 keys: Keys::Weir,
                 runs: BTreeMap::new(),
                 table_throttled: (Duration::ZERO, 0),
+                page: None,
                 skew: Duration::from_secs(300),
                 tracing: true,
                 metrics: BTreeMap::new(),
