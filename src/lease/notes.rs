@@ -80,6 +80,15 @@ impl Board {
         fresh
     }
 
+    /// This worker takes a lease that it found by itself; a note about it may be under way.
+    pub fn hear(&mut self, lease: LeaseKey, counter: u64, now: Monotonic) {
+        let heard = self.seen.keys().filter(|(_, _, to)| *to == self.me).count();
+        // A row may have 400 KB. More than these come at a first start, where nobody counts so closely.
+        if heard < MOST_NOTES {
+            self.seen.entry((lease, counter, self.me.clone())).or_insert(now);
+        }
+    }
+
     /// The notes to this worker that it has read, for its row: whoever else sees such a note knows by it
     /// that this worker counts the lease itself. For longer than anybody believes the note.
     pub fn heard(&self) -> BTreeSet<(LeaseKey, u64)> {
