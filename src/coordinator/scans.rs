@@ -11,7 +11,7 @@ use tracing::{info, warn};
 
 use super::sync::Synced;
 use super::takes::Wanted;
-use super::{JOIN_WAIT, Life, PipelineLife, Scan, Successor};
+use super::{JOIN_ALERT, JOIN_WAIT, Life, PipelineLife, Scan, Successor};
 use crate::lease::plan::{self, From};
 use crate::lease::{Lease, LeaseKey, StreamRow};
 use crate::readiness::Latch;
@@ -20,8 +20,11 @@ use crate::readiness::Latch;
 const PIPELINES_LOOK: Duration = Duration::from_secs(10);
 /// The streams' rows are read so often while a pipeline's first sync is awaited.
 const FIRST_LOOK: Duration = Duration::from_millis(300);
-/// A pipeline whose caretaker has not finished its first sync by then is synced by everybody.
+/// A pipeline whose caretaker has not finished its first sync by then is synced by the worker that comes after
+/// it too, and so on: one more each time, since all of them create the same leases.
 const FIRST_PATIENCE: Duration = Duration::from_secs(3);
+/// …but nobody waits for more turns than these: where the source is down, each worker finds out and says so.
+const MOST_TURNS: usize = 5;
 /// Rounds of several pipelines that are due within this part of their interval share a scan.
 const EARLY_ROUND: f64 = 0.2;
 
@@ -113,11 +116,18 @@ impl Life {
         }
     }
 
-    /// A pipeline without a finished first sync is synced by its caretaker, and after a while by everybody.
+    /// A pipeline without a finished first sync is synced by its caretaker, and after a while by others too.
     fn order_first_syncs(&self) {
-        let late = self.clock.now() >= self.schedule.joined + JOIN_WAIT + FIRST_PATIENCE
-            || self.settings.keys.are_kcls();
         for (name, pipeline) in &self.pipelines {
+            let lower = self
+                .fleet
+                .observer
+                .others()
+                .filter(|row| row.id < self.fleet.me && !row.draining && row.held.contains_key(name));
+            let turns = lower.take(MOST_TURNS).count().max(1) as u32;
+            let patience = FIRST_PATIENCE.saturating_mul(turns);
+            let late = self.settings.keys.are_kcls()
+                || self.clock.now() >= self.schedule.joined + JOIN_WAIT + patience;
             if !pipeline.looked && (late || self.is_caretaker(name)) {
                 self.order_sync(pipeline);
             }
@@ -186,10 +196,13 @@ impl Life {
             .on_the_way(self.fleet.observer.rows(), now)
             .map(|(lease, _)| lease)
             .collect();
-        let takeable = plan::takeable(startable, &self.fleet.observer)
+        let takeable: Vec<_> = plan::takeable(startable, &self.fleet.observer)
             .into_iter()
             .filter(|(_, lease, from)| !busy(lease) && (*from == From::Own || !coming.contains(&lease.key)))
             .collect();
+        // Workers that start together see each other's shares grow, each at another time, and may allot a
+        // lease in a ring.
+        let leftovers = !takeable.is_empty() && now < self.schedule.joined + JOIN_ALERT;
         let allotted = plan::allot(takeable, self.shares(true), &self.fleet.me);
         let mut news = false;
         for note in allotted.notes {
@@ -220,6 +233,9 @@ impl Life {
         self.tell_standing_by(shards);
         if again {
             self.schedule.scan_by(now + super::TICK);
+        }
+        if leftovers {
+            self.look_for_leftovers();
         }
         self.scanned = Some(Arc::new(scan));
         self.order_rounds();

@@ -10,14 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::fleet::SCAN_FACTOR;
 use super::{Scan, adopt};
 use crate::backoff::Backoff;
-use crate::clock::{Timestamp, timeout};
+use crate::clock::{Progress, Timestamp, timeout};
 use crate::config::{Start, StreamChoice};
 use crate::consumer::Pipeline;
+use crate::lease::fence::Fenced;
 use crate::lease::held::Leases;
 use crate::lease::keys::Keys;
 use crate::lease::{Expected, Lease, LeaseKey, ResolvedStart, StreamRow, TableError, Written};
@@ -28,6 +30,8 @@ use crate::stream::{ShardId, ShardListing, SourceError, StreamArn};
 
 /// Complete listings that must agree that a shard is gone before its lease goes.
 pub(super) const LISTINGS_KEPT: usize = 3;
+/// Leases that a sync creates at once: a thousand new shards then take seconds, not half a minute.
+const CREATES_AT_ONCE: usize = 32;
 /// One sync, with all pages of all listings: 100 shards a page, 5 pages a second.
 const SYNC_TIMEOUT: Duration = Duration::from_secs(300);
 
@@ -541,22 +545,39 @@ impl Syncer {
         leases: &mut lineage::Leases,
         first: FirstPosition,
     ) -> Result<bool, SyncError> {
-        let name = self.pipeline.config.name.clone();
-        let mut changed = false;
-        for lease in lineage::missing(
+        let mut missing: VecDeque<Lease> = lineage::missing(
             &self.pipeline.keys,
-            &name,
+            &self.pipeline.config.name,
             arn,
             follows_another,
             listing,
             leases,
             first,
-        ) {
-            let row = self.pipeline.keys.row(&lease);
-            self.leases.create(&row).await.map_err(|_| SyncError::Fenced)?;
-            debug!(lease = %lease.key, position = %lease.checkpoint, "created the lease");
-            leases.insert(lease.key.clone(), lease);
-            changed = true;
+        )
+        .into();
+        let changed = !missing.is_empty();
+        // Some at once; a child only after its parents.
+        let mut under_way: JoinSet<Result<Lease, Fenced>> = JoinSet::new();
+        let mut shards: BTreeSet<ShardId> = BTreeSet::new();
+        while !(missing.is_empty() && under_way.is_empty()) {
+            while under_way.len() < CREATES_AT_ONCE
+                && let Some(lease) =
+                    missing.pop_front_if(|lease| !lease.parents.iter().any(|p| shards.contains(p)))
+            {
+                shards.insert(lease.shard.clone());
+                let mut leases = self.leases.fork(Progress::default());
+                let row = self.pipeline.keys.row(&lease);
+                under_way.spawn(async move { leases.create(&row).await.map(|()| lease) });
+            }
+            let created = match under_way.join_next().await {
+                Some(Ok(created)) => created.map_err(|_| SyncError::Fenced)?,
+                // Nothing aborts these, and they don't panic: as good as no answer.
+                Some(Err(_)) => return Err(SyncError::Slow("the lease table")),
+                None => break,
+            };
+            debug!(lease = %created.key, position = %created.checkpoint, "created the lease");
+            shards.remove(&created.shard);
+            leases.insert(created.key.clone(), created);
         }
         Ok(changed)
     }

@@ -189,7 +189,7 @@ fn a_fleet_that_starts_cold_reads_all_shards_soon() {
             story(5, shape),
         );
     }
-    let shape = Shape::One(1_000); // big
+    let shape = Shape::One(1_000);
     measure(
         name,
         &format!("cold start, 50 workers, {shape:?}"),
