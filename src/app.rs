@@ -203,8 +203,8 @@ async fn work(config: Config) -> Result<(), Failure> {
             checkpoint_interval: config.checkpoint_interval,
             drain_timeout: config.drain_timeout,
             foreign_watch: config.foreign_watch,
+            keep_removed: config.keep_removed,
             memory: config.memory,
-            ..Settings::default()
         };
         let host = host();
         let worker = Worker {

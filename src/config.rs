@@ -49,6 +49,8 @@ pub struct Config {
     pub drain_timeout: Duration,
     /// How long an owner without a worker row is watched before it counts as dead (protocol rule 14).
     pub foreign_watch: Duration,
+    /// How long the leases of a pipeline that nobody runs any more are kept.
+    pub keep_removed: Duration,
     /// The budget for records in flight, in bytes, over all pipelines.
     pub memory: usize,
     /// The state tables.
@@ -72,6 +74,8 @@ impl Config {
             drain_timeout: Duration::from_secs(25),
             // Twice KCL's default failoverTimeMillis.
             foreign_watch: Duration::from_secs(20),
+            // A week of holidays, and a rollback still finds its positions (the streams keep a day).
+            keep_removed: Duration::from_secs(7 * 24 * 3600),
             memory: 256 << 20,
             state: StateConfig::default(),
             pipelines,

@@ -38,6 +38,8 @@ mod bounds {
     /// KCL renews a lease about each third of its `failoverTimeMillis`, 10 s by default: a watch below
     /// 5 s would call a live worker dead.
     pub const FOREIGN_WATCH: Durations = millis(5 * SECOND, HOUR);
+    /// Counted by the calendars of several machines: below a day, one that is wrong by hours would matter.
+    pub const KEEP_REMOVED: Durations = millis(24 * HOUR, 90 * 24 * HOUR);
     /// Each is a write per moving shard; at most this much is repeated after a crash.
     pub const CHECKPOINT: Durations = millis(SECOND, 10 * MINUTE);
     /// ECS on Fargate grants 2 min between SIGTERM and SIGKILL at most; Kubernetes what it is told.
@@ -102,11 +104,12 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
     let http_address = top.section("http", |http| http.text("address", check::address));
     let log_format = top.section("log", |log| log.text("format", check::log_format));
     let memory = top.scalar("memory", check::size(bounds::MEMORY));
-    let (lease_keys, lease_duration, foreign_watch) = top.section("leases", |leases| {
+    let (lease_keys, lease_duration, foreign_watch, keep_removed) = top.section("leases", |leases| {
         (
             leases.text("keys", check::lease_keys),
             leases.scalar("duration", check::duration(bounds::LEASE)),
             leases.scalar("foreign_watch", check::duration(bounds::FOREIGN_WATCH)),
+            leases.scalar("keep_removed", check::duration(bounds::KEEP_REMOVED)),
         )
     });
     let checkpoint_interval = top.section("checkpoint", |checkpoint| {
@@ -150,6 +153,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         checkpoint_interval: checkpoint_interval.unwrap_or(with_defaults.checkpoint_interval),
         drain_timeout: drain_timeout.unwrap_or(with_defaults.drain_timeout),
         foreign_watch: foreign_watch.unwrap_or(with_defaults.foreign_watch),
+        keep_removed: keep_removed.unwrap_or(with_defaults.keep_removed),
         memory: memory.unwrap_or(with_defaults.memory),
         state,
         pipelines: pipelines?,
@@ -555,6 +559,7 @@ mod tests {
             checkpoint_interval: Duration::from_secs(15),
             drain_timeout: Duration::from_secs(25),
             foreign_watch: Duration::from_secs(20),
+            keep_removed: Duration::from_secs(7 * 24 * 3600),
             memory: 256 * 1024 * 1024,
             state: StateConfig {
                 aws: AwsSettings::default(),
@@ -615,7 +620,7 @@ application: app
 http: {{ address: "127.0.0.1:9000" }}
 log: {{ format: json }}
 memory: 64MiB
-leases: {{ keys: kcl, duration: 20s, foreign_watch: 40s }}
+leases: {{ keys: kcl, duration: 20s, foreign_watch: 40s, keep_removed: 24h }}
 checkpoint: {{ interval: 5s }}
 drain: {{ timeout: 1m }}
 state:
@@ -663,6 +668,7 @@ pipelines:
             checkpoint_interval: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(60),
             foreign_watch: Duration::from_secs(40),
+            keep_removed: Duration::from_secs(24 * 3600),
             memory: 64 << 20,
             state: StateConfig {
                 aws: aws("eu-west-1", "a"),

@@ -25,6 +25,7 @@ mod lookup;
 mod model;
 mod ownership;
 mod paces;
+mod pipelines;
 mod process;
 mod promises;
 mod reader;

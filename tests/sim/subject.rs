@@ -36,6 +36,7 @@ pub struct Settings {
     pub one_log_stream: bool,
     pub memory: usize,
     pub look_up: bool,
+    pub keep_removed: Duration,
 }
 
 impl Default for Settings {
@@ -47,6 +48,7 @@ impl Default for Settings {
             one_log_stream: false,
             memory: 16 << 20,
             look_up: true,
+            keep_removed: Duration::from_secs(7 * 24 * 3600),
         }
     }
 }
@@ -60,6 +62,7 @@ impl Settings {
             one_log_stream: rng.bool(),
             memory: [2 << 20, 8 << 20, 64 << 20][rng.usize(0..3)],
             look_up: rng.bool(),
+            ..Self::default()
         }
     }
 
@@ -222,6 +225,7 @@ fn worker(seat: &Seat) -> Worker {
             lease_duration: LEASE,
             checkpoint_interval: CHECKPOINT,
             memory: settings.memory,
+            keep_removed: settings.keep_removed,
             ..coordinator::Settings::default()
         },
         metrics,
