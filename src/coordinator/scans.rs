@@ -117,9 +117,11 @@ impl Life {
     /// A pipeline without a finished first sync is synced by its caretaker, and after a while by others too.
     fn order_first_syncs(&self) {
         for (name, pipeline) in &self.pipelines {
-            let lower = self.fleet.observer.others().filter(|row| {
-                row.id < self.fleet.me && !row.draining && row.held.contains_key(name)
-            });
+            let lower = self
+                .fleet
+                .observer
+                .others()
+                .filter(|row| row.id < self.fleet.me && !row.draining && row.held.contains_key(name));
             let turns = u32::try_from(lower.count()).unwrap_or(u32::MAX).max(1);
             let patience = FIRST_PATIENCE.saturating_mul(turns);
             let late = self.clock.now() >= self.schedule.joined + JOIN_WAIT + patience;

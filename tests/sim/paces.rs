@@ -194,7 +194,7 @@ fn a_fleet_that_starts_cold_reads_all_shards_soon() {
         name,
         &format!("cold start, 50 workers, {shape:?}"),
         2,
-        s(3),
+        s(10),
         story(50, shape),
     );
 }

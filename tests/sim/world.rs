@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use weir::clock::Timestamp;
 use weir::metrics::Metrics;
 
+use crate::cost::Cost;
 use crate::faults::{Fate, Faults, Service};
 use crate::logs::Logs;
 use crate::model::Model;
@@ -60,6 +61,8 @@ pub struct State {
     pub runs: BTreeMap<usize, BTreeSet<usize>>,
     /// The state tables refuse so many of 10,000 requests until then.
     pub table_throttled: (Duration, u32),
+    /// What the state tables were asked.
+    pub cost: Cost,
     /// The rows on a page of a scan; unless set, few enough to be torn.
     pub page: Option<usize>,
     /// How far the calendars of new processes may be off.
@@ -261,6 +264,7 @@ impl World {
                 settings: Settings::default(),
                 runs: BTreeMap::new(),
                 table_throttled: (Duration::ZERO, 0),
+                cost: Cost::default(),
                 page: None,
                 skew: Duration::from_secs(300),
                 tracing: true,
