@@ -107,10 +107,8 @@ impl Fleet {
             let twice = s.model.fleet.moved_twice(since);
             if !twice.is_empty() {
                 let now = s.now;
-                s.model.broken(
-                    now,
-                    format!("moved_twice: {} leases, {:?}", twice.len(), twice[0]),
-                );
+                s.model
+                    .broken(now, format!("moved_twice: {} leases, {}", twice.len(), twice[0]));
             }
         });
     }
