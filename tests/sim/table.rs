@@ -300,6 +300,13 @@ impl LeaseTable for SimTable {
             self.seat.point().await;
             return Err(TableError::Unavailable("the world hides the rows".into()));
         }
+        let slow = self.seat.world.with(|s| match s.rows_take.is_zero() {
+            true => Duration::ZERO,
+            false => s.rows_take.mul_f64(s.rng.f64()),
+        });
+        if !slow.is_zero() {
+            self.seat.world.pass_time(slow).await;
+        }
         self.scan("workers", |s| &s.table.workers, worker_size).await
     }
 

@@ -50,6 +50,8 @@ pub struct State {
     pub sink_denied_until: Duration,
     /// Reads and writes of leases are not answered; the worker rows are.
     pub leases_silent_until: Duration,
+    /// How long a read of the worker rows is on its way at most.
+    pub rows_take: Duration,
     /// How long a listing takes.
     pub listings_take: Duration,
     /// The log takes no dead letters.
@@ -257,6 +259,7 @@ impl World {
                 sink_down_until: Duration::ZERO,
                 sink_denied_until: Duration::ZERO,
                 leases_silent_until: Duration::ZERO,
+                rows_take: Duration::ZERO,
                 listings_take: Duration::ZERO,
                 letters_refused: false,
                 panic_in_read: false,
