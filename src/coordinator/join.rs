@@ -222,7 +222,7 @@ impl Life {
             consumers: JoinSet::new(),
             running: BTreeMap::new(),
             takes: Takes::default(),
-            board: Board::new(row_id.clone()),
+            board: Board::new(row_id),
             duty: Duty::default(),
             schedule: Schedule::new(clock.now()),
             estates: before.into_iter().collect(),

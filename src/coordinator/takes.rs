@@ -159,8 +159,8 @@ pub(super) struct Taken {
 enum Outcome {
     /// The lease as it was before, and the streams' rows if its own was not known yet.
     Held {
-        held: HeldLease,
-        before: Lease,
+        held: Box<HeldLease>,
+        before: Box<Lease>,
         streams: Vec<StreamRow>,
     },
     /// It is not as it was told any more: another worker was faster, or nothing is left to read.
@@ -252,7 +252,7 @@ impl Life {
                         synced.take(),
                     );
                 }
-                self.read_shard(held, &before, wanted);
+                self.read_shard(*held, &before, wanted);
                 if self.takes.is_empty() {
                     // The others see sooner what is held by whom.
                     self.say_news();
@@ -368,8 +368,8 @@ impl Taking {
         };
         let held = self.leases.take(before.clone()).await?;
         Ok(Outcome::Held {
-            held,
-            before,
+            held: Box::new(held),
+            before: Box::new(before),
             streams,
         })
     }

@@ -41,14 +41,20 @@ pub struct Take {
 }
 
 impl FleetModel {
-    /// Leases that changed hands more than once since `since`, and how often.
-    pub fn moved_twice(&self, since: Duration) -> Vec<(LeaseKey, usize)> {
-        let mut times: BTreeMap<&LeaseKey, usize> = BTreeMap::new();
+    /// Leases that changed hands more than once since `since`, and how.
+    pub fn moved_twice(&self, since: Duration) -> Vec<String> {
+        let mut moves: BTreeMap<&LeaseKey, Vec<&Take>> = BTreeMap::new();
         for one in self.moves.iter().filter(|m| m.at >= since) {
-            *times.entry(&one.lease).or_default() += 1;
+            moves.entry(&one.lease).or_default().push(one);
         }
-        let twice = times.into_iter().filter(|(_, n)| *n > 1);
-        twice.map(|(key, n)| (key.clone(), n)).collect()
+        let twice = moves.into_iter().filter(|(_, moves)| moves.len() > 1);
+        let told = |one: &&Take| {
+            let from = one.from.as_ref().map_or("nobody", WorkerId::as_str);
+            format!("{:?} {from} > {}", one.at, one.to)
+        };
+        twice
+            .map(|(key, moves)| format!("{key}: {}", moves.iter().map(told).collect::<Vec<_>>().join(", ")))
+            .collect()
     }
 }
 

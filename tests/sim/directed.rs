@@ -200,6 +200,28 @@ fn a_sink_down_for_an_hour_loses_nothing_in_bounded_memory() {
     );
 }
 
+/// Rule 3: a heartbeat is stamped at the receipt of the scan that shows it, for the scan may have been on its way
+/// for a second, and the heartbeat younger than its start.
+#[test]
+fn slow_reads_of_the_worker_rows_evict_nobody_within_its_fence() {
+    tell(
+        "directed::slow_reads_of_the_worker_rows_evict_nobody_within_its_fence",
+        12,
+        async |world| {
+            enable(&world, 2);
+            world.with(|s| s.rows_take = Duration::from_millis(960));
+            let slots: Vec<Slot> = (0..3).map(|n| start(&world, n)).collect();
+            for round in 0..12 {
+                let wait = world.with(|s| Duration::from_millis(s.rng.u64(15_000..19_000)));
+                world.pass_time(wait).await;
+                slots[round % 3].crash_after(1);
+            }
+            world.with(|s| s.rows_take = Duration::ZERO);
+            settle(&world, PATIENCE).await;
+        },
+    );
+}
+
 #[test]
 fn a_stale_owner_cannot_checkpoint() {
     let runs = tell("directed::a_stale_owner_cannot_checkpoint", 10, async |world| {

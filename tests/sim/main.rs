@@ -15,6 +15,7 @@
 
 mod balance;
 mod clock;
+mod cost;
 mod directed;
 mod fakes;
 mod faults;

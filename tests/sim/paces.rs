@@ -107,10 +107,8 @@ impl Fleet {
             let twice = s.model.fleet.moved_twice(since);
             if !twice.is_empty() {
                 let now = s.now;
-                s.model.broken(
-                    now,
-                    format!("moved_twice: {} leases, {:?}", twice.len(), twice[0]),
-                );
+                s.model
+                    .broken(now, format!("moved_twice: {} leases, {}", twice.len(), twice[0]));
             }
         });
     }
@@ -194,7 +192,7 @@ fn a_fleet_that_starts_cold_reads_all_shards_soon() {
         name,
         &format!("cold start, 50 workers, {shape:?}"),
         2,
-        s(3),
+        s(10),
         story(50, shape),
     );
 }

@@ -12,6 +12,7 @@ use weir::lease::{
 };
 use weir::stream::{ShardId, StreamArn};
 
+use crate::cost::{lease_size, worker_size};
 use crate::faults::Service;
 use crate::world::{Failure, Seat, State};
 
@@ -38,6 +39,9 @@ impl Table {
         }
     }
 }
+
+/// The size of a row that is smaller than any unit.
+const ROW: usize = 300;
 
 pub struct SimTable {
     pub seat: Seat,
@@ -167,6 +171,7 @@ impl SimTable {
         let line = what.clone();
         self.ask(&what, move |s| {
             let written = apply(s);
+            s.cost.write(ROW);
             s.note(format!("p{pid} {line}: {}", brief(&written)));
             written
         })
@@ -178,6 +183,7 @@ impl SimTable {
         &self,
         what: &'static str,
         rows: fn(&State) -> &BTreeMap<K, R>,
+        size: fn(&R) -> usize,
     ) -> Result<Vec<R>, TableError>
     where
         K: Ord + Clone + Send + 'static,
@@ -189,6 +195,7 @@ impl SimTable {
         let page = self.seat.world.with(|s| {
             let scale = 1 + rows(s).len() / 60;
             let drawn = s.rng.usize(1..6) * scale;
+            s.cost.read(rows(s).values().map(size).sum());
             s.page.unwrap_or(drawn)
         });
         loop {
@@ -219,14 +226,17 @@ impl LeaseTable for SimTable {
 
     async fn leases(&self) -> Result<Vec<Lease>, TableError> {
         self.unless_silent().await;
-        self.scan("leases", |s| &s.table.leases).await
+        self.scan("leases", |s| &s.table.leases, lease_size).await
     }
 
     async fn lease(&self, key: &LeaseKey) -> Result<Option<Lease>, TableError> {
         self.unless_silent().await;
         let key = key.clone();
-        self.ask("lease", move |s| s.table.leases.get(&key).cloned())
-            .await
+        self.ask("lease", move |s| {
+            s.cost.read(ROW);
+            s.table.leases.get(&key).cloned()
+        })
+        .await
     }
 
     async fn create_lease(&self, lease: &Lease) -> Result<Written<Lease>, TableError> {
@@ -291,7 +301,14 @@ impl LeaseTable for SimTable {
             self.seat.point().await;
             return Err(TableError::Unavailable("the world hides the rows".into()));
         }
-        self.scan("workers", |s| &s.table.workers).await
+        let slow = self.seat.world.with(|s| match s.rows_take.is_zero() {
+            true => Duration::ZERO,
+            false => s.rows_take.mul_f64(s.rng.f64()),
+        });
+        if !slow.is_zero() {
+            self.seat.world.pass_time(slow).await;
+        }
+        self.scan("workers", |s| &s.table.workers, worker_size).await
     }
 
     async fn create_worker(&self, row: &WorkerRow) -> Result<Written<WorkerRow>, TableError> {
@@ -314,6 +331,8 @@ impl LeaseTable for SimTable {
         let row = row.clone();
         let sent = self.seat.world.with(|s| s.now);
         self.write(format!("beat {} {}", row.id, row.heartbeat), move |s| {
+            // The rest of its size; one unit is counted for every write.
+            s.cost.write_units += (worker_size(&row) / 1_024) as u64;
             let due = |r: &WorkerRow| r.heartbeat + 1 == row.heartbeat && !r.evicted && !r.tombstone;
             let written = write(&mut s.table.workers, &row.id, due, |r| *r = row.clone());
             if written == Written::Applied {
@@ -355,7 +374,7 @@ impl LeaseTable for SimTable {
     }
 
     async fn streams(&self) -> Result<Vec<StreamRow>, TableError> {
-        self.scan("streams", |s| &s.table.streams).await
+        self.scan("streams", |s| &s.table.streams, |_| ROW).await
     }
 
     async fn create_stream(&self, row: &StreamRow) -> Result<Written<StreamRow>, TableError> {
@@ -392,7 +411,7 @@ impl LeaseTable for SimTable {
     }
 
     async fn pipelines(&self) -> Result<Vec<PipelineRow>, TableError> {
-        self.scan("pipelines", |s| &s.table.pipelines).await
+        self.scan("pipelines", |s| &s.table.pipelines, |_| ROW).await
     }
 
     async fn pause_pipeline(&self, name: &str, paused: bool) -> Result<(), TableError> {

@@ -15,6 +15,7 @@ use weir::clock::Timestamp;
 use weir::lease::keys::Keys;
 use weir::metrics::Metrics;
 
+use crate::cost::Cost;
 use crate::faults::{Fate, Faults, Service};
 use crate::logs::Logs;
 use crate::model::Model;
@@ -50,6 +51,8 @@ pub struct State {
     pub sink_denied_until: Duration,
     /// Reads and writes of leases are not answered; the worker rows are.
     pub leases_silent_until: Duration,
+    /// How long a read of the worker rows is on its way at most.
+    pub rows_take: Duration,
     /// How long a listing takes.
     pub listings_take: Duration,
     /// The log takes no dead letters.
@@ -62,6 +65,8 @@ pub struct State {
     pub runs: BTreeMap<usize, BTreeSet<usize>>,
     /// The state tables refuse so many of 10,000 requests until then.
     pub table_throttled: (Duration, u32),
+    /// What the state tables were asked.
+    pub cost: Cost,
     /// The rows on a page of a scan; unless set, few enough to be torn.
     pub page: Option<usize>,
     /// How far the calendars of new processes may be off.
@@ -256,6 +261,7 @@ impl World {
                 sink_down_until: Duration::ZERO,
                 sink_denied_until: Duration::ZERO,
                 leases_silent_until: Duration::ZERO,
+                rows_take: Duration::ZERO,
                 listings_take: Duration::ZERO,
                 letters_refused: false,
                 panic_in_read: false,
@@ -264,6 +270,7 @@ impl World {
                 keys: Keys::Weir,
                 runs: BTreeMap::new(),
                 table_throttled: (Duration::ZERO, 0),
+                cost: Cost::default(),
                 page: None,
                 skew: Duration::from_secs(300),
                 tracing: true,
