@@ -66,6 +66,8 @@ impl Reader {
                     timeout(clock, limit, asked).await.map_err(slow)??
                 }
             };
+            // Once more: the process may have been suspended while it waited for the iterator.
+            let limit = READ_TIMEOUT.min(fence.remaining().map_err(fenced)?);
             let asked = pipeline.source.records(&stream, &iterator);
             let batch = timeout(clock, limit, asked).await.map_err(slow)??;
             let bytes: usize = batch.records.iter().map(|r| r.data.len()).sum();

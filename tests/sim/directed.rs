@@ -209,14 +209,18 @@ fn slow_reads_of_the_worker_rows_evict_nobody_within_its_fence() {
         12,
         async |world| {
             enable(&world, 2);
-            world.with(|s| s.rows_take = Duration::from_millis(960));
             let slots: Vec<Slot> = (0..3).map(|n| start(&world, n)).collect();
             for round in 0..12 {
-                let wait = world.with(|s| Duration::from_millis(s.rng.u64(15_000..19_000)));
+                let wait = world.with(|s| {
+                    s.rows_take = Duration::from_millis(960);
+                    Duration::from_millis(s.rng.u64(15_000..19_000))
+                });
                 world.pass_time(wait).await;
                 slots[round % 3].crash_after(1);
+                // The verdict comes quickly.
+                world.with(|s| s.rows_take = Duration::ZERO);
+                world.pass_time(s(12)).await;
             }
-            world.with(|s| s.rows_take = Duration::ZERO);
             settle(&world, PATIENCE).await;
         },
     );

@@ -384,20 +384,20 @@ fn tell(test: &str, usual: std::ops::Range<u64>) {
 
 #[test]
 fn every_fleet_keeps_the_promises_and_settles_1() {
-    tell("every_fleet_keeps_the_promises_and_settles_1", 0..15);
+    tell("every_fleet_keeps_the_promises_and_settles_1", 0..12);
 }
 
 #[test]
 fn every_fleet_keeps_the_promises_and_settles_2() {
-    tell("every_fleet_keeps_the_promises_and_settles_2", 15..30);
+    tell("every_fleet_keeps_the_promises_and_settles_2", 12..24);
 }
 
 #[test]
 fn every_fleet_keeps_the_promises_and_settles_3() {
-    tell("every_fleet_keeps_the_promises_and_settles_3", 30..45);
+    tell("every_fleet_keeps_the_promises_and_settles_3", 24..36);
 }
 
 #[test]
 fn every_fleet_keeps_the_promises_and_settles_4() {
-    tell("every_fleet_keeps_the_promises_and_settles_4", 45..60);
+    tell("every_fleet_keeps_the_promises_and_settles_4", 36..48);
 }

@@ -182,7 +182,7 @@ fn a_fleet_that_starts_cold_reads_all_shards_soon() {
         measure(
             name,
             &format!("cold start, 5 workers, {shape:?}"),
-            20,
+            5,
             s(3),
             story(5, shape),
         );
@@ -191,7 +191,7 @@ fn a_fleet_that_starts_cold_reads_all_shards_soon() {
     measure(
         name,
         &format!("cold start, 50 workers, {shape:?}"),
-        2,
+        1,
         s(10),
         story(50, shape),
     );
@@ -202,7 +202,7 @@ fn a_joiner_reads_its_share_soon_and_nothing_moves_twice() {
     let name = "paces::a_joiner_reads_its_share_soon_and_nothing_moves_twice";
     for shape in SHAPES {
         let what = format!("join, the 6th worker, {shape:?}");
-        measure(name, &what, 10, s(5), |world| async move {
+        measure(name, &what, 3, s(5), |world| async move {
             let fleet = Fleet::at_rest(&world, 6, 5, shape, s(1)).await;
             let since = world.elapsed();
             fleet.slots[5].resume();
@@ -220,7 +220,7 @@ fn a_dead_workers_shards_are_read_soon_and_nothing_moves_twice() {
     let name = "paces::a_dead_workers_shards_are_read_soon_and_nothing_moves_twice";
     for shape in SHAPES {
         let what = format!("kill -9 of one of 5, {shape:?}");
-        measure(name, &what, 10, s(12), |world| async move {
+        measure(name, &what, 3, s(12), |world| async move {
             let never = s(100_000_000);
             let fleet = Fleet::at_rest(&world, 5, 5, shape, never).await;
             let wait = world.with(|s| millis(s.rng.u64(0..4_000)));
@@ -244,7 +244,7 @@ fn a_drain_leaves_no_shard_unread_and_nothing_moves_twice() {
                 true => (format!("SIGTERM of one of 5, until it is gone, {shape:?}"), s(6)),
                 false => (format!("SIGTERM of one of 5, longest unread, {shape:?}"), s(1)),
             };
-            measure(name, &what, 10, goal, |world| async move {
+            measure(name, &what, 3, goal, |world| async move {
                 let fleet = Fleet::at_rest(&world, 5, 5, shape, s(1)).await;
                 let wait = world.with(|s| millis(s.rng.u64(0..4_000)));
                 world.pass_time(wait).await;
@@ -266,7 +266,7 @@ fn a_rolling_restart_repeats_no_event() {
     for shape in SHAPES {
         for pause in [s(0), s(10)] {
             let what = format!("rolling restart of 5, {pause:?} between, longest unread, {shape:?}");
-            measure(name, &what, 5, s(2), |world| async move {
+            measure(name, &what, 2, s(2), |world| async move {
                 let mut fleet = Fleet::at_rest(&world, 5, 5, shape, millis(500)).await;
                 let tables: BTreeSet<usize> = world.with(|s| s.tables_of(0));
                 let writer = tokio::spawn(write_on(world.clone(), tables.len()));

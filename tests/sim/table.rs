@@ -303,7 +303,7 @@ impl LeaseTable for SimTable {
         }
         let slow = self.seat.world.with(|s| match s.rows_take.is_zero() {
             true => Duration::ZERO,
-            false => s.rows_take.mul_f64(s.rng.f64()),
+            false => s.rows_take.mul_f64(0.9 + 0.1 * s.rng.f64()),
         });
         if !slow.is_zero() {
             self.seat.world.pass_time(slow).await;
