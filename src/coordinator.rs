@@ -332,7 +332,12 @@ impl Life {
             .observer
             .next_foreign_verdict()
             .map(|at| at.since(self.clock.now()));
-        let due = due.map(|due| due.min(self.times.heartbeat));
+        // A live KCL should show soon.
+        let strangers = self.fleet.observer.sees_strangers(self.clock.now());
+        let due = due
+            .into_iter()
+            .chain(strangers.then_some(self.times.heartbeat))
+            .min();
         // Not sooner than a request takes: a verdict may wait for the worker rows.
         LEASE_SCAN.min(due.unwrap_or(LEASE_SCAN)).max(self.times.request)
     }
