@@ -279,6 +279,10 @@ impl Life {
             // And often enough to see that a counter moves: a KCL worker that is alive.
             let verdict = verdict.map(|at| at.min(now + self.times.heartbeat).max(now + self.times.request));
             self.schedule.scan_by(verdict.map_or(next, |at| at.min(next)));
+            // Also one that holds only what has ended, of which there is no verdict.
+            if self.settings.keys.are_kcls() && self.fleet.observer.sees_strangers(now) {
+                self.schedule.scan_by(now + self.times.heartbeat);
+            }
         }
     }
 

@@ -246,6 +246,13 @@ impl Observer {
         self.strangers.iter().find(|(_, s)| s.alive).map(|(id, _)| id)
     }
 
+    /// Whether an owner without a worker row was first seen less than the watch ago. Later it shows by itself:
+    /// names of workers long gone stay on ended leases.
+    pub fn sees_strangers(&self, now: Monotonic) -> bool {
+        let mut strangers = self.strangers.values();
+        strangers.any(|s| now < s.seen + self.foreign_watch)
+    }
+
     /// Owners without a worker row that are neither known to be alive nor to be dead.
     pub fn foreign_watched(&self) -> impl Iterator<Item = &WorkerId> {
         self.foreign
@@ -573,6 +580,7 @@ mod tests {
         o.leases(scan(400, 500), &ended(1));
         o.leases(scan(800, 900), &ended(2));
         assert!(o.foreign_alive().is_some());
+        assert!(o.sees_strangers(t(20_000)) && !o.sees_strangers(t(20_100)));
         assert_eq!(o.foreign_watched().count(), 0, "there is nothing to take from it");
     }
 
