@@ -226,6 +226,8 @@ fn what_was_left_out_is_checkpointed_at_once() {
         "lookup::what_was_left_out_is_checkpointed_at_once",
         5,
         async |world| {
+            // So often that what is written in half a second is delivered before the next kill.
+            world.with(|s| s.settings.poll_idle = Duration::from_millis(100));
             enable(&world, 1);
             let slot = start(&world, 0);
             write_some(&world, 60, 5, s(8)).await;
@@ -238,7 +240,9 @@ fn what_was_left_out_is_checkpointed_at_once() {
                 };
                 let delivered = world.with(|s| s.model.delivered());
                 world.pass_time(s(1)).await;
+                let until = world.elapsed() + s(60);
                 while world.with(|s| found(s)).is_none() {
+                    assert!(world.elapsed() < until, "round {round}: nothing is looked up");
                     world.pass_time(Duration::from_millis(20)).await;
                 }
                 world.pass_time(Duration::from_millis(100)).await;
