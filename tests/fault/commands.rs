@@ -230,7 +230,8 @@ async fn a_table_with_kcls_keys_is_handed_back() {
     let first = &list.as_array().unwrap()[0];
     assert_eq!(
         (&first["lease_key"], &first["checkpoint"], &first["pipeline"]),
-        (&json!("shardId-1"), &json!("0017"), &Value::Null)
+        (&json!("shardId-1"), &json!("0017"), &json!("orders")),
+        "the only pipeline's"
     );
     let dry = answer(&world, config, &["leases", "hand-back", "--dry-run"]).await;
     assert_eq!((&dry["dry_run"], &dry["finished"]), (&json!(true), &json!(1)));
