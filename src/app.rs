@@ -311,6 +311,9 @@ async fn keys(
                         leases = leases.len(),
                         "the lease table is a KCL application's: going on from its checkpoints, with its keys"
                     );
+                    if let Some(lease) = leases.iter().find(|l| keys.pipeline_of(l).is_none()) {
+                        warn!(lease = %lease.key, "no pipeline reads the stream of this lease, and perhaps of others: they stay as they are");
+                    }
                 }
                 return Ok(Some(keys));
             }

@@ -79,6 +79,11 @@ pub enum KeysError {
     )]
     WhichPipeline { key: LeaseKey, pipelines: usize },
     #[error(
+        "the lease table is that of a KCL application of several streams, and no pipeline reads any of them, as {0}: choose \
+         another `application`, or correct the pipelines' sources"
+    )]
+    NoReader(String),
+    #[error(
         "the KCL application's stream {stream} is read by the pipelines {one} and {other}, and its leases can be those of \
          one alone: remove one of them, or run it under another `application`"
     )]
@@ -117,6 +122,11 @@ impl Keys {
             (Some((Make::Weir, _)), LeaseKeys::Weir) => Ok(Self::Weir),
             (Some((Make::Weir, key)), LeaseKeys::Kcl) => Err(KeysError::NotKcl(key.clone())),
             (Some((Make::KclStreams, _)), _) => {
+                if let Some(first) = streams.first()
+                    && !streams.iter().any(|name| readers.iter().any(|r| r.reads(name)))
+                {
+                    return Err(KeysError::NoReader((*first).to_owned()));
+                }
                 for name in streams {
                     let mut reading = readers.iter().filter(|r| r.reads(name));
                     if let (Some(one), Some(other)) = (reading.next(), reading.next()) {
@@ -430,6 +440,11 @@ mod tests {
                 one: "a".to_owned(),
                 other: "c".to_owned()
             })
+        );
+        let kinesis = "111122223333:audit:1700000000";
+        assert_eq!(
+            found(&[&format!("{kinesis}:shardId-000000000000")], Weir, &both),
+            Err(KeysError::NoReader(kinesis.to_owned()))
         );
         let apart = [
             reader("a", "t", Some("us-east-1")),
