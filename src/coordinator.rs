@@ -198,6 +198,8 @@ struct Life {
     /// Free leases that this worker tells of, and those it was told of.
     board: Board,
     duty: Duty,
+    /// The drainers of the last rows.
+    flags_seen: BTreeSet<WorkerId>,
     schedule: Schedule,
     /// Dead or former ids whose leases this worker makes known (rule 6).
     estates: BTreeSet<WorkerId>,
@@ -256,7 +258,9 @@ struct Running {
     progress: Progress,
     pipeline: String,
     stop: shutdown::Stopper,
-    /// It was asked to stop, for this worker to go on.
+    /// It hung and was aborted then.
+    aborted: Option<Monotonic>,
+    /// It was asked to stop, and this is who goes on.
     leaving: Option<Successor>,
 }
 
@@ -283,6 +287,8 @@ struct Schedule {
     /// The next read of the leases, if one is due at all.
     scan: Option<Monotonic>,
     scanned: Option<Monotonic>,
+    /// It is known which pipelines are paused: before that no lease is looked for.
+    pipelines_read: bool,
     /// The next read of the pipelines' rows, and of the streams' while a first sync is awaited.
     pipelines: Monotonic,
     /// The worker rows are read often until then (rule 11).
@@ -302,6 +308,7 @@ impl Schedule {
             rows: joined,
             scan: None,
             scanned: None,
+            pipelines_read: false,
             pipelines: joined + JOIN_WAIT,
             alert_until: joined + JOIN_ALERT,
             may_give: joined,
@@ -316,6 +323,9 @@ impl Schedule {
     }
 
     fn scan_due(&self) -> Option<Monotonic> {
+        if !self.pipelines_read {
+            return None;
+        }
         let spaced = self.scanned.map(|at| at + SCAN_SPACING);
         self.scan.map(|due| spaced.map_or(due, |spaced| due.max(spaced)))
     }
@@ -359,6 +369,9 @@ impl Life {
                     self.heed_leases(scan);
                     attend(&*clock, &marks, &mut stop, self.tidy()).await;
                 }
+            }
+            if self.takes.leaves_uncertain() {
+                attend(&*clock, &marks, &mut stop, self.disown_uncertain()).await;
             }
             self.start_takes();
             self.say_what_is_held();

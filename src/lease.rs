@@ -17,6 +17,7 @@ pub mod share;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -102,6 +103,9 @@ pub enum LeaseChange {
     /// Remove the owner and what only Weir reads, `startTimestamp`: the lease is KCL's again. A checkpoint of
     /// AT_TIMESTAMP stays without its time, which KCL keeps in its configuration.
     HandBack,
+    /// Put the checkpoint elsewhere, by a person's wish, and remove the owner: its name on a lease that moves
+    /// would make it look alive.
+    Set(Checkpoint),
 }
 
 /// What became of a conditional write.
@@ -135,6 +139,8 @@ pub struct WorkerRow {
     pub saw: BTreeMap<WorkerId, u64>,
     /// Free leases, and who shall take them (rule 7).
     pub notes: Vec<Note>,
+    /// Its lease duration: who has a longer one is watched for longer. Zero in a row that doesn't say.
+    pub lease: Duration,
     pub version: String,
     /// When the process started. For people; no decision reads it.
     pub started: Timestamp,
@@ -154,6 +160,7 @@ impl WorkerRow {
             rounds: BTreeMap::new(),
             saw: BTreeMap::new(),
             notes: Vec::new(),
+            lease: Duration::ZERO,
             version: String::new(),
             started: Timestamp::from_millis(0),
         }

@@ -313,7 +313,7 @@ impl Desk {
                 false => self.must_be_gone(&lease, owner).await?,
             });
         }
-        let after = self.write(&lease, &LeaseChange::Checkpoint(to.clone())).await?;
+        let after = self.write(&lease, &LeaseChange::Set(to.clone())).await?;
         Ok(Changed {
             before: lease,
             after,

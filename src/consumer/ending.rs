@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::{Consumer, End, TICK};
+use super::{Consumer, End, SUCCESSOR_SHARE, TICK};
 use crate::lease::Checkpoint;
 use crate::lease::held::{HeldLease, LeaseError};
 use crate::logs::sink::Delivered;
@@ -129,7 +129,8 @@ impl Consumer {
     ) -> End {
         debug!(lease = %self.key, shard_id = %self.reader.shard, "stopped reading the shard");
         let clock = self.pipeline.clock.clone();
-        let until = clock.now() + self.pipeline.drain_timeout.saturating_sub(DRAIN_RESERVE);
+        let limit = self.pipeline.drain_timeout.mul_f64(1.0 - SUCCESSOR_SHARE);
+        let until = clock.now() + limit.saturating_sub(DRAIN_RESERVE);
         while self.ledger.drained().is_none() && clock.now() < until {
             self.progress.mark(clock.now());
             if self.leases.fence().check().is_err() {

@@ -9,9 +9,9 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::takes::Wanted;
-use super::{Died, Ended, Life, Successor, TICK};
+use super::{Died, Ended, Life, Running, Successor, TICK};
 use crate::clock::Monotonic;
-use crate::consumer::End;
+use crate::consumer::{End, SUCCESSOR_SHARE};
 use crate::lease::{LeaseKey, Note, WorkerId};
 
 /// The worker rows are read this often while successors are awaited.
@@ -41,7 +41,9 @@ impl Life {
         let clock = self.clock.clone();
         let fence = self.leases.fence().clone();
         let until = clock.now() + self.settings.drain_timeout;
-        let answered_by = clock.now() + self.times.watch.mul_f64(1.1) + ANSWER;
+        // Not so long that the consumers, asked after that, have no time left.
+        let wait = self.times.watch.mul_f64(1.1) + ANSWER;
+        let answered_by = clock.now() + wait.min(self.settings.drain_timeout.mul_f64(SUCCESSOR_SHARE));
         let mut heirs: Option<(Vec<WorkerId>, Heirs)> = None;
         let mut flagged = None;
         let mut look = clock.now();
@@ -82,9 +84,13 @@ impl Life {
                 () = clock.sleep(next) => {}
             }
         }
-        if self.consumers.is_empty() {
+        if self.consumers.is_empty() && self.takes.tasks.is_empty() {
             self.wait_for_the_notes().await;
-            self.fleet.leave().await;
+            self.disown_uncertain().await;
+            // With its row gone, what it may still own would be a stranger's, who is watched for longer.
+            if !self.takes.leaves_uncertain() {
+                self.fleet.leave().await;
+            }
         } else {
             warn!(
                 leases = self.running.len(),
@@ -146,10 +152,8 @@ impl Life {
             .map(|row| row.id.clone())
             .collect();
         // Fixed once per live set, so that a successor that was promised a lease gets it.
-        let assigned = match heirs.take() {
-            Some((of, assigned)) if of == live => assigned,
-            _ => self.assign(),
-        };
+        let before = heirs.take().filter(|(of, _)| *of == live);
+        let assigned = self.assign(before.map(|(_, assigned)| assigned).unwrap_or_default());
         let late = self.clock.now() >= answered_by;
         let keys: Vec<LeaseKey> = self.running.keys().cloned().collect();
         for key in keys {
@@ -170,8 +174,19 @@ impl Life {
 
     /// An heir for each lease. Other drainers' leases are counted in by their order, so that two drainers do
     /// not choose the same heirs.
-    fn assign(&self) -> Heirs {
+    /// `assigned`: those that have one, who keep it.
+    fn assign(&self, mut assigned: Heirs) -> Heirs {
+        let is_new =
+            |key: &LeaseKey, running: &Running| running.leaving.is_none() && !assigned.contains_key(key);
+        if !self.running.iter().any(|(key, running)| is_new(key, running)) {
+            return assigned;
+        }
         let mut shares = self.shares(false);
+        for (key, heir) in &assigned {
+            if let Some(running) = self.running.get(key).filter(|r| r.leaving.is_none()) {
+                shares.add(&running.pipeline, heir);
+            }
+        }
         let before = self
             .fleet
             .observer
@@ -182,10 +197,12 @@ impl Life {
                 let _ = shares.give(pipeline);
             }
         }
-        let staying = self.running.iter().filter(|(_, r)| r.leaving.is_none());
-        staying
+        let staying = self.running.iter().filter(|(key, running)| is_new(key, running));
+        let new: Heirs = staying
             .filter_map(|(key, running)| Some((key.clone(), shares.give(&running.pipeline)?)))
-            .collect()
+            .collect();
+        assigned.extend(new);
+        assigned
     }
 
     /// The row holds the notes: it must stand until they are read.

@@ -12,6 +12,8 @@ use crate::lease::{LeaseKey, Note};
 
 /// Evicted rows and tombstones stay this long (rule 5).
 const TOMBSTONE_STAY: Duration = Duration::from_secs(60);
+/// Rows removed at once: this worker has others to attend to.
+const ROWS_AT_ONCE: usize = 20;
 /// Whoever ended a shard tells others of the children it finds for so long.
 const CHILDREN_TOLD: Duration = Duration::from_secs(5);
 
@@ -20,14 +22,23 @@ impl Life {
     /// anew, which puts an end to any write of it that is still on its way.
     pub(super) fn end_the_hung(&mut self) {
         let now = self.clock.now();
-        for (key, running) in &self.running {
-            if running.progress.is_stuck(now, self.times.fence) && !running.abort.is_finished() {
-                error!(lease = %key, "the shard's task made no progress for {:?}; ending it", self.times.fence);
-                self.metrics
-                    .hung_shards
-                    .with_label_values(&[&running.pipeline])
-                    .inc();
-                running.abort.abort();
+        for (key, running) in &mut self.running {
+            match running.aborted {
+                None if running.progress.is_stuck(now, self.times.fence) && !running.abort.is_finished() => {
+                    error!(lease = %key, "the shard's task made no progress for {:?}; ending it", self.times.fence);
+                    self.metrics
+                        .hung_shards
+                        .with_label_values(&[&running.pipeline])
+                        .inc();
+                    running.abort.abort();
+                    running.aborted = Some(now);
+                }
+                // It can't be ended: a heartbeat must not hide a dead reader.
+                Some(at) if now.since(at) >= self.times.fence && !running.abort.is_finished() => {
+                    error!(lease = %key, "the shard's task could not be ended: giving this worker id up");
+                    self.leases.fence().close();
+                }
+                _ => {}
             }
         }
     }
@@ -157,9 +168,11 @@ impl Life {
         };
         let rows = self.fleet.observer.removable(&scanned.leases);
         self.removable.retain(|id, _| rows.iter().any(|r| r.id == *id));
+        let mut removed = 0;
         for row in rows {
             let since = *self.removable.entry(row.id.clone()).or_insert(now);
-            if now.since(since) >= TOMBSTONE_STAY {
+            if now.since(since) >= TOMBSTONE_STAY && removed < ROWS_AT_ONCE {
+                removed += 1;
                 self.fleet.delete_worker(&row.id, row.heartbeat).await;
             }
         }

@@ -104,12 +104,12 @@ impl Fleet {
         Ok(leases)
     }
 
-    /// Writes the certificate that a worker is dead (rule 4). `true`: this worker wrote it.
-    pub(super) async fn evict(&mut self, suspect: &Suspect) -> bool {
+    /// Writes the certificate that a worker is dead (rule 4). `true`: this worker wrote it. The error has been told.
+    pub(super) async fn evict(&mut self, suspect: &Suspect) -> Result<bool, ()> {
         let asked = self.table.evict(&suspect.id, suspect.heartbeat);
         let Ok(written) = self.bounded("evicting a dead worker", 1, asked).await else {
             self.tried.insert(suspect.id.clone());
-            return false;
+            return Err(());
         };
         // An attempt of mine that was not answered may be the one that was applied.
         let tried = self.tried.remove(&suspect.id);
@@ -125,7 +125,7 @@ impl Fleet {
         if gone {
             self.observer.evicted(&suspect.id);
         }
-        mine
+        Ok(mine)
     }
 
     pub(super) async fn delete_worker(&self, id: &WorkerId, heartbeat: u64) {

@@ -1,6 +1,6 @@
 //! How a life begins: the worker's row, the fence, and the services.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, watch};
@@ -35,6 +35,7 @@ impl Life {
         let held = worker.pipelines.iter().map(|p| (p.name.clone(), 0)).collect();
         let mut row = WorkerRow {
             held,
+            lease: worker.settings.lease_duration,
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started: clock.wall(),
             ..WorkerRow::new(WorkerId::new(""))
@@ -224,6 +225,7 @@ impl Life {
             takes: Takes::default(),
             board: Board::new(row_id),
             duty: Duty::default(),
+            flags_seen: BTreeSet::new(),
             schedule: Schedule::new(clock.now()),
             estates: before.into_iter().collect(),
             synced,

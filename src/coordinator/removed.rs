@@ -10,6 +10,9 @@ use tracing::{info, warn};
 use super::{Life, Scan};
 use crate::lease::plan::Standing;
 
+/// Leases removed in one round of the caretaker.
+const AT_ONCE: usize = 50;
+
 impl Life {
     /// Notes which pipelines nobody runs, and removes what is left of those that nobody has run for long.
     /// The days are counted by the calendars of the machines that notice: hours of difference don't matter.
@@ -54,7 +57,7 @@ impl Life {
     }
 
     async fn remove(&self, name: &str, scan: &Scan) {
-        let mut left = 0;
+        let (mut asked, mut left) = (0, 0);
         for lease in scan
             .leases
             .iter()
@@ -65,10 +68,17 @@ impl Life {
                 .as_ref()
                 .map(|owner| self.fleet.observer.standing(owner));
             let is_free = owner.is_none_or(|standing| standing == Standing::Gone);
-            if !is_free || !self.fleet.delete_lease(lease).await {
-                left += 1;
+            // The rest at the next rounds: this worker has others to attend to.
+            if asked == AT_ONCE {
+                return;
             }
-            self.vitals.coordinator.mark(self.clock.now());
+            asked += 1;
+            match is_free {
+                false => left += 1,
+                // Changed, or no answer: at the next round.
+                true if !self.fleet.delete_lease(lease).await => return,
+                true => {}
+            }
         }
         if left == 0 {
             self.fleet.delete_pipeline(name, &scan.streams).await;

@@ -13,7 +13,7 @@ use super::sync::Synced;
 use super::takes::Wanted;
 use super::{JOIN_ALERT, JOIN_WAIT, Life, PipelineLife, Scan, Successor};
 use crate::lease::plan::{self, From};
-use crate::lease::{Lease, LeaseKey, StreamRow};
+use crate::lease::{Checkpoint, Lease, LeaseKey, StreamRow};
 use crate::readiness::Latch;
 
 /// The pipelines' rows are read so often: a person who pauses one waits no longer.
@@ -49,11 +49,12 @@ impl Life {
     /// Reads what people have said of the pipelines, and, while a first sync is awaited, whether it is done.
     pub(super) async fn look_at_pipelines(&mut self) {
         let now = self.clock.now();
-        if self.schedule.scanned.is_none() {
-            self.schedule.scan_by(now);
-        }
         match self.fleet.pipelines().await {
             Ok(rows) => {
+                self.schedule.pipelines_read = true;
+                if self.schedule.scanned.is_none() {
+                    self.schedule.scan_by(now);
+                }
                 let paused = rows
                     .into_iter()
                     .filter(|row| row.paused)
@@ -173,6 +174,13 @@ impl Life {
                 .iter()
                 .filter(|l| self.settings.keys.pipeline_of(l) == Some(name))
                 .collect();
+            if own
+                .iter()
+                .any(|l| l.stream.is_none() && l.checkpoint != Checkpoint::ShardEnd)
+            {
+                // Of KCL's rows: a sync finds out of which stream they are.
+                self.order_sync(pipeline);
+            }
             let begun = |lease: &Lease| {
                 let owner = lease.owner.as_ref();
                 owner.is_some_and(|o| *o == self.fleet.me || self.fleet.observer.rows().contains_key(o))
@@ -299,10 +307,17 @@ impl Life {
             let (name, rounds) = (synced.pipeline.clone(), pipeline.rounds);
             self.vitals.say(|says| says.rounds.insert(name, rounds));
         }
-        if synced.changed || first {
+        let homes_changed = pipeline
+            .last
+            .as_ref()
+            .is_some_and(|last| last.homes != synced.homes);
+        if synced.changed || first || homes_changed {
             self.schedule.scan_by(now);
         }
-        pipeline.last = Some(synced);
+        // One that failed before it found anything knows less than what was there.
+        if synced.finished || !synced.streams.is_empty() || pipeline.last.is_none() {
+            pipeline.last = Some(synced);
+        }
     }
 
     /// Says, once, that this worker is not needed.

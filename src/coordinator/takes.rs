@@ -97,6 +97,8 @@ pub(super) struct Takes {
     queue: VecDeque<Wanted>,
     /// With the pipeline of each.
     keys: BTreeMap<LeaseKey, String>,
+    /// Leases not wanted any more, of which a take was not answered.
+    uncertain: BTreeSet<LeaseKey>,
     pub(super) tasks: JoinSet<Taken>,
 }
 
@@ -115,21 +117,36 @@ impl Takes {
 
     /// Drops what has not begun of a pipeline.
     pub(super) fn forget(&mut self, pipeline: &str) {
-        for wanted in self.queue.iter().filter(|wanted| wanted.pipeline == pipeline) {
-            self.keys.remove(&wanted.key);
-        }
-        self.queue.retain(|wanted| wanted.pipeline != pipeline);
+        let (dropped, kept) = self
+            .queue
+            .drain(..)
+            .partition(|wanted| wanted.pipeline == pipeline);
+        self.queue = kept;
+        self.drop_all(dropped);
     }
 
     /// Drops all that has not begun. Returns what somebody else should take instead.
     pub(super) fn forget_all(&mut self) -> Vec<Unclaimed> {
+        let dropped = std::mem::take(&mut self.queue);
+        self.drop_all(dropped)
+    }
+
+    fn drop_all(&mut self, dropped: VecDeque<Wanted>) -> Vec<Unclaimed> {
         let mut unclaimed = Vec::new();
-        for wanted in self.queue.drain(..) {
+        for wanted in dropped {
             self.keys.remove(&wanted.key);
             let (owner, counter) = match wanted.claim {
+                // Perhaps this worker's by the table: to be looked at, and given up.
+                _ if wanted.not_before.is_some() => {
+                    self.uncertain.insert(wanted.key);
+                    continue;
+                }
+                Claim::Mine => {
+                    self.uncertain.insert(wanted.key);
+                    continue;
+                }
                 Claim::Seen(lease) => (lease.owner, lease.counter),
                 Claim::Noted { owner, counter } => (owner, counter),
-                Claim::Mine => continue,
             };
             unclaimed.push(Unclaimed {
                 lease: wanted.key,
@@ -139,6 +156,11 @@ impl Takes {
             });
         }
         unclaimed
+    }
+
+    /// Whether a lease may be this worker's by the table that it does not want.
+    pub(super) fn leaves_uncertain(&self) -> bool {
+        !self.uncertain.is_empty()
     }
 }
 
@@ -212,6 +234,27 @@ impl Life {
         }
     }
 
+    /// Gives up what a take without an answer may have left to this worker, unwanted: nobody else takes a live
+    /// worker's lease.
+    pub(super) async fn disown_uncertain(&mut self) {
+        // One by one: whoever waits for this may give it up.
+        for key in self.takes.uncertain.clone() {
+            let wanted_again = self.running.contains_key(&key) || self.takes.has(&key);
+            let settled = wanted_again
+                || match self.leases.read(&key).await {
+                    Ok(Some(lease)) if lease.owner.as_ref() == Some(&self.fleet.me) => {
+                        info!(lease = %key, "releasing a lease without a task");
+                        self.leases.disown(lease).await
+                    }
+                    Ok(_) => true,
+                    Err(_) => false,
+                };
+            if settled {
+                self.takes.uncertain.remove(&key);
+            }
+        }
+    }
+
     /// Starts the consumer of a lease just taken.
     pub(super) fn taken(&mut self, taken: Result<Taken, JoinError>) -> Result<(), Died> {
         let Taken { mut wanted, outcome } = match taken {
@@ -260,7 +303,8 @@ impl Life {
             }
             Outcome::Gone => {
                 debug!(lease = %wanted.key, "the lease is not free any more");
-                if matches!(wanted.claim, Claim::Seen(_)) {
+                // A note was another's word; what this worker saw itself, or had, it looks at again.
+                if !matches!(wanted.claim, Claim::Noted { .. }) {
                     self.look_for_leftovers();
                 }
             }
@@ -304,6 +348,7 @@ impl Life {
             progress,
             pipeline: name,
             stop,
+            aborted: None,
             leaving: None,
         };
         self.running.insert(before.key.clone(), running);

@@ -43,12 +43,19 @@ impl Life {
             self.schedule.rows = self.clock.now() + self.times.request;
             return false;
         };
-        for suspect in suspects {
+        if !suspects.is_empty() {
             self.clock.sleep(EVICTION_JITTER.mul_f64(self.rng.f64())).await;
-            if self.fleet.evict(&suspect).await {
+        }
+        for suspect in suspects {
+            match self.fleet.evict(&suspect).await {
                 // Rule 6: whoever won the certificate makes the estate known.
-                self.estates.insert(suspect.id);
-                self.schedule.scan_by(self.clock.now());
+                Ok(true) => {
+                    self.estates.insert(suspect.id);
+                    self.schedule.scan_by(self.clock.now());
+                }
+                Ok(false) => {}
+                // A table in trouble: the rows are read again soon, and show who is still suspect.
+                Err(()) => break,
             }
         }
         if live(self) != before {
@@ -96,10 +103,13 @@ impl Life {
     /// its flag (rule 12), and what a note offered counts as taken, or not, once it was read.
     fn answer(&mut self) {
         let now = self.clock.now();
-        let others = self.fleet.observer.others();
-        let saw = self.board.saw(others, now);
+        let drainers: BTreeSet<WorkerId> = self.fleet.observer.drainers().map(|row| row.id.clone()).collect();
+        // A flag that is new is waited for, though an older row was read before.
+        let flags = drainers.difference(&self.flags_seen).next().is_some();
+        self.flags_seen = drainers;
+        let saw = self.board.saw(self.fleet.observer.others(), now);
         let news = self.vitals.say(|says| {
-            let news = saw.keys().any(|id| !says.saw.contains_key(id));
+            let news = saw.keys().any(|id| !says.saw.contains_key(id)) || flags;
             says.saw = saw;
             news
         });

@@ -32,6 +32,15 @@ pub struct Times {
     pub request: Duration,
 }
 
+/// The part of a worker's lease duration after which others may take over.
+const TAKEOVER: f64 = 0.85;
+
+/// How long a worker with this row is watched by one whose own take-over time is `own`: during a deploy that
+/// changes the lease duration, workers of both are there.
+pub fn takeover_of(row: &WorkerRow, own: Duration) -> Duration {
+    own.max(row.lease.mul_f64(TAKEOVER))
+}
+
 impl Times {
     /// 10 s give 3.3, 2.5, 8, 8.5 and 1 s.
     pub fn of(lease_duration: Duration) -> Self {
@@ -39,7 +48,7 @@ impl Times {
             heartbeat: lease_duration.mul_f64(0.33),
             watch: lease_duration.mul_f64(0.25),
             fence: lease_duration.mul_f64(0.8),
-            takeover: lease_duration.mul_f64(0.85),
+            takeover: lease_duration.mul_f64(TAKEOVER),
             request: lease_duration.mul_f64(0.2).min(Duration::from_secs(1)),
         }
     }

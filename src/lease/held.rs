@@ -161,16 +161,17 @@ impl Leases {
         }
     }
 
-    /// Gives up a lease that is this worker's by the table and has no task here. Tries once.
-    pub async fn disown(&mut self, lease: Lease) {
+    /// Gives up a lease that is this worker's by the table and has no task here. Tries once; `false`: no answer.
+    pub async fn disown(&mut self, lease: Lease) -> bool {
         let mut held = HeldLease {
             lease,
             uncertain: None,
         };
-        // Whoever finds this worker gone takes it all the same, only later.
-        let _ = self
+        let written = self
             .write(&mut held, LeaseChange::Release, Some(Duration::ZERO))
             .await;
+        // Lost: somebody else has it, which is as good.
+        matches!(written, Ok(()) | Err(LeaseError::Lost))
     }
 
     /// Creates a lease that nobody owns. One that exists is as good.
@@ -279,6 +280,7 @@ fn name(change: &LeaseChange) -> &'static str {
         LeaseChange::End(_) => "end",
         LeaseChange::Release => "release",
         LeaseChange::HandBack => "hand-back",
+        LeaseChange::Set(_) => "set",
     }
 }
 
@@ -301,6 +303,11 @@ pub fn apply(lease: &Lease, change: &LeaseChange) -> Lease {
             if !children.is_empty() {
                 after.children = children.clone();
             }
+        }
+        LeaseChange::Set(checkpoint) => {
+            after.checkpoint = checkpoint.clone();
+            after.owner_switches = 0;
+            after.owner = None;
         }
         LeaseChange::Release | LeaseChange::HandBack => after.owner = None,
     }

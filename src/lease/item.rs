@@ -6,6 +6,7 @@
 mod row;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::lease::{
@@ -69,6 +70,7 @@ pub mod fleet_attr {
     pub const ROUNDS: &str = "rounds";
     pub const SAW: &str = "saw";
     pub const NOTES: &str = "notes";
+    pub const LEASE: &str = "leaseMillis";
     pub const VERSION: &str = "version";
     pub const STARTED: &str = "started";
     pub const PIPELINE: &str = "pipeline";
@@ -215,6 +217,8 @@ pub fn from_worker(worker: &WorkerRow) -> Item {
     put(&mut item, attr::SAW, Attr::Counts(saw));
     let notes: Vec<String> = worker.notes.iter().map(note_text).collect();
     put_set(&mut item, attr::NOTES, notes.iter().map(String::as_str));
+    // 584 million years fit.
+    put(&mut item, attr::LEASE, number(worker.lease.as_millis() as u64));
     put(&mut item, attr::VERSION, text(&worker.version));
     put(&mut item, attr::STARTED, number(worker.started.millis()));
     item
@@ -245,6 +249,7 @@ pub fn to_worker(item: &Item) -> Result<WorkerRow, ItemError> {
                 note(text).ok_or_else(|| row.error(attr::NOTES, &format!("holds {text:?}, which is no note")))
             })
             .collect::<Result<_, _>>()?,
+        lease: Duration::from_millis(row.number(attr::LEASE)?.unwrap_or(0)),
         version: row.needed(attr::VERSION, Row::text)?.to_owned(),
         started: Timestamp::from_millis(row.needed(attr::STARTED, Row::number)?),
     })

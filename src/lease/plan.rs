@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use super::heartbeat::takeover_of;
 use super::share::Shares;
 use super::{Checkpoint, Lease, LeaseKey, Note, WorkerId, WorkerRow};
 use crate::clock::Monotonic;
@@ -107,7 +108,7 @@ impl Observer {
         {
             match self.beats.get(&row.id) {
                 Some((heartbeat, stamped)) if *heartbeat == row.heartbeat => {
-                    if when.started >= *stamped + self.takeover {
+                    if when.started >= *stamped + takeover_of(row, self.takeover) {
                         suspects.push(Suspect {
                             id: row.id.clone(),
                             heartbeat: row.heartbeat,
@@ -153,11 +154,10 @@ impl Observer {
 
     /// When the next scan of the worker rows could find a suspect, if any worker is being watched.
     pub fn next_suspicion(&self) -> Option<Monotonic> {
-        let watched = |id: &WorkerId| self.rows.get(id).is_some_and(|r| !r.evicted && !r.tombstone);
         self.beats
             .iter()
-            .filter(|(id, _)| watched(id))
-            .map(|(_, (_, at))| *at + self.takeover)
+            .filter_map(|(id, (_, at))| Some((self.rows.get(id).filter(|r| r.is_live())?, *at)))
+            .map(|(row, at)| at + takeover_of(row, self.takeover))
             .min()
     }
 
@@ -442,6 +442,19 @@ mod tests {
         assert!(suspected(&mut o, scan(10_700, 10_800), &[worker("w", 6)]).is_empty());
         assert!(suspected(&mut o, scan(19_299, 19_400), &[worker("w", 6)]).is_empty());
         assert_eq!(suspected(&mut o, scan(19_300, 19_400), &[worker("w", 6)]), ["w"]);
+    }
+
+    #[test]
+    fn a_worker_with_a_longer_lease_is_watched_for_longer() {
+        let mut o = observer();
+        let slow = WorkerRow {
+            lease: Duration::from_secs(60),
+            ..worker("slow", 1)
+        };
+        suspected(&mut o, scan(0, 1_000), std::slice::from_ref(&slow));
+        assert!(suspected(&mut o, scan(51_999, 52_000), std::slice::from_ref(&slow)).is_empty());
+        assert_eq!(o.next_suspicion(), Some(t(52_000)));
+        assert_eq!(suspected(&mut o, scan(52_000, 52_100), &[slow]), ["slow"]);
     }
 
     #[test]

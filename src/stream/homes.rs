@@ -11,7 +11,7 @@ use crate::lease::Lease;
 use crate::lease::keys::Keys;
 
 /// The streams of the shards of one pipeline.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Homes {
     by_shard: BTreeMap<ShardId, StreamArn>,
 }

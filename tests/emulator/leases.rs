@@ -82,6 +82,8 @@ async fn a_lease_lives_from_its_creation_to_its_deletion() {
             LeaseChange::Checkpoint(at.clone()),
             LeaseChange::Release,
             LeaseChange::Take(me.clone()),
+            LeaseChange::Set(later.clone()),
+            LeaseChange::Take(me.clone()),
             LeaseChange::End(children.clone()),
         ] {
             let before = expected(&lease);
@@ -102,8 +104,15 @@ async fn a_lease_lives_from_its_creation_to_its_deletion() {
                     lease.children.clone_from(children);
                 }
                 LeaseChange::Release | LeaseChange::HandBack => lease.owner = None,
+                LeaseChange::Set(checkpoint) => {
+                    lease.checkpoint = checkpoint.clone();
+                    lease.owner = None;
+                }
             }
-            if matches!(change, LeaseChange::Checkpoint(_) | LeaseChange::End(_)) {
+            if matches!(
+                change,
+                LeaseChange::Checkpoint(_) | LeaseChange::Set(_) | LeaseChange::End(_)
+            ) {
                 lease.owner_switches = 0;
             }
             assert_eq!(

@@ -96,7 +96,7 @@ impl State {
                     });
                 }
             }
-            LeaseChange::Release | LeaseChange::HandBack => fleet.last_move = now,
+            LeaseChange::Release | LeaseChange::HandBack | LeaseChange::Set(_) => fleet.last_move = now,
             LeaseChange::End(_) => fleet.last_event = now,
             LeaseChange::Checkpoint(_) => {}
         }

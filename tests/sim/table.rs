@@ -116,6 +116,11 @@ fn change(lease: &mut Lease, change: &LeaseChange) {
             lease.children.clone_from(children);
             lease.owner_switches = 0;
         }
+        LeaseChange::Set(to) => {
+            lease.checkpoint = to.clone();
+            lease.owner_switches = 0;
+            lease.owner = None;
+        }
         // The fake has no attributes beside the fields of a lease.
         LeaseChange::Release | LeaseChange::HandBack => lease.owner = None,
     }

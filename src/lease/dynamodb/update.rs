@@ -118,6 +118,10 @@ pub fn of_lease(expected: &Expected, change: &LeaseChange) -> Update {
             }
         }
         LeaseChange::Release => update.remove(lease_attr::OWNER),
+        LeaseChange::Set(checkpoint) => {
+            update.checkpoint(checkpoint);
+            update.remove(lease_attr::OWNER);
+        }
         LeaseChange::HandBack => {
             update.remove(lease_attr::OWNER);
             update.remove(lease_attr::START);
@@ -248,6 +252,14 @@ mod tests {
                 &mine,
                 LeaseChange::Release,
                 "SET leaseCounter = 8 REMOVE leaseOwner".to_owned(),
+            ),
+            (
+                &mine,
+                LeaseChange::Set(Checkpoint::TrimHorizon),
+                format!(
+                    "SET leaseCounter = 8, checkpoint = 'TRIM_HORIZON', checkpointSubSequenceNumber = 0, \
+                     ownerSwitchesSinceCheckpoint = 0 {pending}, leaseOwner"
+                ),
             ),
             (
                 &free,

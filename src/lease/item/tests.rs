@@ -213,6 +213,7 @@ prop_compose! {
             rounds: [("p".to_owned(), 3)].into(),
             saw: pipelines.iter().map(|p| (WorkerId::new(p.as_str()), 7)).collect(),
             notes,
+            lease: Duration::from_millis(numbers.0),
             version,
             started,
         }
