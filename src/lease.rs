@@ -146,6 +146,9 @@ pub struct WorkerRow {
     pub started: Timestamp,
 }
 
+/// The part of a worker's lease duration after which others may take over (protocol rule 1).
+pub const TAKEOVER: f64 = 0.85;
+
 impl WorkerRow {
     /// The row of a worker that has just joined and holds nothing.
     pub fn new(id: WorkerId) -> Self {
@@ -164,6 +167,12 @@ impl WorkerRow {
             version: String::new(),
             started: Timestamp::from_millis(0),
         }
+    }
+
+    /// How long this worker is watched by one whose own take-over time is `own`: during a deploy that changes
+    /// the lease duration, workers of both are there.
+    pub fn takeover(&self, own: Duration) -> Duration {
+        own.max(self.lease.mul_f64(TAKEOVER))
     }
 
     /// It neither left, nor fenced itself, nor was found dead.

@@ -12,7 +12,7 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::fence::{Fence, Fenced};
-use super::{Note, SharedTable, TableError, WorkerId, WorkerRow, Written};
+use super::{Note, SharedTable, TAKEOVER, TableError, WorkerId, WorkerRow, Written};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::metrics::Metrics;
@@ -30,15 +30,6 @@ pub struct Times {
     pub takeover: Duration,
     /// A request to the tables.
     pub request: Duration,
-}
-
-/// The part of a worker's lease duration after which others may take over.
-const TAKEOVER: f64 = 0.85;
-
-/// How long a worker with this row is watched by one whose own take-over time is `own`: during a deploy that
-/// changes the lease duration, workers of both are there.
-pub fn takeover_of(row: &WorkerRow, own: Duration) -> Duration {
-    own.max(row.lease.mul_f64(TAKEOVER))
 }
 
 impl Times {

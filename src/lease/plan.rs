@@ -7,7 +7,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::heartbeat::takeover_of;
 use super::share::Shares;
 use super::{Checkpoint, Lease, LeaseKey, Note, WorkerId, WorkerRow};
 use crate::clock::Monotonic;
@@ -108,7 +107,7 @@ impl Observer {
         {
             match self.beats.get(&row.id) {
                 Some((heartbeat, stamped)) if *heartbeat == row.heartbeat => {
-                    if when.started >= *stamped + takeover_of(row, self.takeover) {
+                    if when.started >= *stamped + row.takeover(self.takeover) {
                         suspects.push(Suspect {
                             id: row.id.clone(),
                             heartbeat: row.heartbeat,
@@ -157,7 +156,7 @@ impl Observer {
         self.beats
             .iter()
             .filter_map(|(id, (_, at))| Some((self.rows.get(id).filter(|r| r.is_live())?, *at)))
-            .map(|(row, at)| at + takeover_of(row, self.takeover))
+            .map(|(row, at)| at + row.takeover(self.takeover))
             .min()
     }
 

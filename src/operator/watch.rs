@@ -9,7 +9,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::clock::Monotonic;
-use crate::lease::heartbeat::takeover_of;
 use crate::lease::{Lease, LeaseKey, WorkerId, WorkerRow};
 
 /// What one look at the tables showed. The leases were asked for before the worker rows: an owner without a
@@ -95,7 +94,7 @@ impl Watch {
                 row.heartbeat
             ));
         }
-        match stamped + takeover_of(row, self.takeover) {
+        match stamped + row.takeover(self.takeover) {
             until if look.started >= until => Verdict::Gone(Gone::Silent(heartbeat)),
             until => Verdict::Open(until),
         }
