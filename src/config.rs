@@ -18,6 +18,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::clock::Timestamp;
+use crate::decode::{Decode, DecodeSettings};
 use crate::logs::template::{Field, Template, TemplateKind};
 use crate::stream::StreamArn;
 use problem::Problems;
@@ -219,6 +220,8 @@ pub struct PipelineConfig {
     /// Part of the lease keys: changing it starts over.
     pub name: String,
     pub source: SourceConfig,
+    /// How the records of a Kinesis stream become log events; those of a DynamoDB stream are changes.
+    pub decode: DecodeSettings,
     pub destination: DestinationConfig,
 }
 
@@ -232,15 +235,24 @@ pub struct SourceConfig {
     pub poll_idle: Duration,
     /// How often all shards are listed.
     pub sync_interval: Duration,
+    /// The consumer of enhanced fan-out that a Kinesis stream is read with; without one it is polled.
+    pub fan_out: Option<FanOut>,
     pub aws: AwsSettings,
+}
+
+/// Enhanced fan-out: the stream pushes its records to a registered consumer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FanOut {
+    /// The consumer's name, registered when it is missing; without one `<application>-<pipeline>`.
+    pub consumer: Option<String>,
 }
 
 impl SourceConfig {
     /// This stream, and the default of everything else. A stream given by its ARN is in the ARN's region.
     pub fn of(stream: StreamChoice) -> Self {
         let region = match &stream {
-            StreamChoice::Arn(arn) => arn.region().map(str::to_owned),
-            StreamChoice::Table(_) => None,
+            StreamChoice::Arn(arn) | StreamChoice::KinesisArn(arn) => arn.region().map(str::to_owned),
+            StreamChoice::Table(_) | StreamChoice::Kinesis(_) => None,
         };
         Self {
             stream,
@@ -248,6 +260,7 @@ impl SourceConfig {
             poll_busy: Duration::ZERO,
             poll_idle: Duration::from_secs(1),
             sync_interval: Duration::from_secs(30),
+            fan_out: None,
             aws: AwsSettings {
                 region,
                 ..AwsSettings::default()
@@ -261,16 +274,39 @@ impl SourceConfig {
 pub enum StreamChoice {
     /// A DynamoDB table's, whichever it has.
     Table(String),
-    /// This one.
+    /// This DynamoDB stream.
     Arn(StreamArn),
+    /// The Kinesis stream of this name.
+    Kinesis(String),
+    /// The Kinesis stream of this ARN, perhaps in another account. Of this name, rather: one that was deleted
+    /// and created again has the same.
+    KinesisArn(StreamArn),
 }
 
 impl StreamChoice {
+    /// What its records are read as, unless the settings say otherwise.
+    pub fn decode(&self) -> Decode {
+        match self {
+            Self::Table(_) | Self::Arn(_) => Decode::Lambda,
+            Self::Kinesis(_) | Self::KinesisArn(_) => Decode::Auto,
+        }
+    }
+
     /// The table whose stream it is.
     pub fn table(&self) -> Option<&str> {
         match self {
             Self::Table(table) => Some(table),
             Self::Arn(arn) => arn.table(),
+            Self::Kinesis(_) | Self::KinesisArn(_) => None,
+        }
+    }
+
+    /// The name of the Kinesis stream, if it is one.
+    pub fn kinesis_name(&self) -> Option<&str> {
+        match self {
+            Self::Kinesis(name) => Some(name),
+            Self::KinesisArn(arn) => arn.kinesis_name(),
+            Self::Table(_) | Self::Arn(_) => None,
         }
     }
 }

@@ -24,7 +24,7 @@ use self::reader::{Fetched, Reader};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Progress, Timestamp};
 use crate::config::{PipelineConfig, Start};
-use crate::decode::{self, DecodeError};
+use crate::decode::{DecodeError, change};
 use crate::lease::held::{HeldLease, LeaseError, Leases};
 use crate::lease::keys::Keys;
 use crate::lease::{Checkpoint, LeaseKey, SharedTable, plan};
@@ -36,7 +36,7 @@ use crate::logs::{LogDestination, LogEvent, dead_letter};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::shutdown::Stop;
-use crate::stream::{Record, ShardIterator, StartingPosition, StreamArn, StreamSource};
+use crate::stream::{Next, Record, ShardIterator, StartingPosition, StreamArn, StreamSource};
 
 /// The part of a drain's time that the coordinator may wait for a successor before it asks a consumer to stop.
 pub const SUCCESSOR_SHARE: f64 = 0.25;
@@ -294,7 +294,10 @@ impl Consumer {
                                 self.pipeline.readiness.solved(&self.part());
                             }
                             backoff.reset();
-                            let next = fetched.batch.next.clone();
+                            let next = match &fetched.batch.next {
+                                Next::At(iterator) => Some(iterator.clone()),
+                                Next::End | Next::PerhapsEnd => None,
+                            };
                             let step = self.receive(fetched);
                             if let Step::Read(wait) = step {
                                 read = self.read(next, wait);
@@ -372,7 +375,7 @@ impl Consumer {
                 self.accounts.before_start();
                 None
             } else {
-                let event = decode::change::log_event(record, &self.stream);
+                let event = change::log_event(record, &self.stream);
                 match &event {
                     Ok(event) if self.look_up.has(std::slice::from_ref(event)) => {
                         self.accounts.already_delivered();
@@ -420,10 +423,9 @@ impl Consumer {
             }
         };
         self.fit_reservations();
-        if batch.next.is_some() {
-            Step::Read(wait)
-        } else {
-            Step::Ended
+        match batch.next {
+            Next::At(_) => Step::Read(wait),
+            Next::End | Next::PerhapsEnd => Step::Ended,
         }
     }
 

@@ -10,6 +10,7 @@ pub mod lineage;
 use std::cmp::Ordering;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -64,9 +65,32 @@ impl StreamArn {
         rest.split('/').next().filter(|t| !t.is_empty())
     }
 
-    /// The label of a DynamoDB stream's ARN: the time it was enabled, which orders the streams of a table.
+    /// A Kinesis stream. One that is deleted and created again has the same ARN and other records, so what
+    /// names it here is the ARN, a `#` and the second of its creation, as the service tells it.
+    pub fn kinesis(arn: &str, created: Option<i64>) -> Self {
+        match created {
+            Some(created) => Self::new(format!("{arn}#{created}")),
+            None => Self::new(arn),
+        }
+    }
+
+    /// The ARN alone, as the service knows the stream.
+    pub fn service_arn(&self) -> &str {
+        self.as_str().split('#').next().unwrap_or_default()
+    }
+
+    /// The name of a Kinesis stream (`…:stream/<name>`).
+    pub fn kinesis_name(&self) -> Option<&str> {
+        let (before, name) = self.service_arn().split_once(":stream/")?;
+        (before.contains(":kinesis:") && !name.is_empty()).then_some(name)
+    }
+
+    /// What tells the streams of one table, or of one Kinesis stream's name, apart, and orders them: the
+    /// label of a DynamoDB stream's ARN, which is the time it was enabled; the second of a Kinesis stream's
+    /// creation.
     pub fn label(&self) -> Option<&str> {
-        self.as_str().split_once("/stream/").map(|(_, l)| l)
+        let label = self.as_str().split_once("/stream/").map(|(_, label)| label);
+        label.or_else(|| self.as_str().split_once('#').map(|(_, created)| created))
     }
 
     /// The region field of the ARN.
@@ -149,6 +173,9 @@ pub enum StartingPosition {
     /// The first record at or after this time. A source without this (see
     /// [`StreamSource::has_timestamps`]) is never asked for it.
     AtTimestamp(Timestamp),
+    /// This record once more, and those after it. Only a source whose records may be aggregates (see
+    /// [`StreamSource::has_aggregates`]) is asked for it: a checkpoint may lie inside one.
+    At(SequenceNumber),
     /// The record after this one.
     After(SequenceNumber),
 }
@@ -157,11 +184,41 @@ pub enum StartingPosition {
 #[derive(Clone, Debug)]
 pub struct Record {
     pub sequence_number: SequenceNumber,
-    /// When the change happened (DynamoDB: `ApproximateCreationDateTime`, exact to the millisecond).
-    /// `None` where the record holds no readable time; the decoder then says so.
+    /// Its place inside an aggregate of the Kinesis Producer Library, from 0; else 0.
+    pub sub_sequence_number: u64,
+    /// When the change happened (DynamoDB: `ApproximateCreationDateTime`, exact to the millisecond), or when
+    /// the record came into the stream (Kinesis: `ApproximateArrivalTimestamp`). `None` where the record
+    /// holds no readable time; the decoder then says so.
     pub time: Option<Timestamp>,
-    /// The record's JSON as it stood on the wire. Usually a slice of the whole answer, not a copy.
+    /// What decided the record's shard (Kinesis; it may be absent).
+    pub partition_key: Option<Arc<str>>,
+    /// A DynamoDB record's JSON as it stood on the wire, usually a slice of the whole answer, not a copy; a
+    /// Kinesis record's own bytes.
     pub data: Bytes,
+}
+
+impl Record {
+    /// A record that is whole, and whose shard no partition key decided.
+    pub fn new(sequence_number: SequenceNumber, time: Option<Timestamp>, data: Bytes) -> Self {
+        Self {
+            sequence_number,
+            sub_sequence_number: 0,
+            time,
+            partition_key: None,
+            data,
+        }
+    }
+}
+
+/// Where the records go on after an answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Next {
+    At(ShardIterator),
+    /// Every record of the shard has been read.
+    End,
+    /// There is no next iterator, and no child either: the shard has ended only if a listing says that it is
+    /// closed, or gone; else it is read on from the same place (rule 7 of the KCL's lessons).
+    PerhapsEnd,
 }
 
 /// One answer to a read.
@@ -169,8 +226,22 @@ pub struct Record {
 pub struct RecordBatch {
     /// In stream order.
     pub records: Vec<Record>,
-    /// Where to read on; `None` is the shard's end.
-    pub next: Option<ShardIterator>,
+    pub next: Next,
+    /// How far the last record read is behind the newest of the shard, where the service tells
+    /// (`MillisBehindLatest`); zero: there is nothing more now.
+    pub behind: Option<Duration>,
+    /// After which sequence number to resume, where the service tells (fan-out's `ContinuationSequenceNumber`);
+    /// else it is the last record's.
+    pub continuation: Option<SequenceNumber>,
+}
+
+/// The waits between two reads of a shard that the settings ask for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Poll {
+    /// After a read that gave records.
+    pub busy: Duration,
+    /// After one that gave none.
+    pub idle: Duration,
 }
 
 /// Why a source could not answer. One variant for each different action of the caller.
@@ -249,8 +320,25 @@ pub trait StreamSource: Send + Sync + 'static {
     async fn records(&self, stream: &StreamArn, iterator: &ShardIterator)
     -> Result<RecordBatch, SourceError>;
 
+    /// Waits, for a second at most, until [`Self::records`] has something to answer. Only a source that pushes
+    /// its records has anything to wait for: `false` if it did so in vain. Called before memory is reserved
+    /// for the answer; dropping it loses nothing.
+    async fn ready(&self, _stream: &StreamArn, _iterator: &ShardIterator) -> Result<bool, SourceError> {
+        Ok(true)
+    }
+
+    /// How long to wait after a read that gave `records` of together `bytes`, before the next of the shard.
+    fn wait_after(&self, poll: Poll, records: usize, _bytes: usize) -> Duration {
+        if records > 0 { poll.busy } else { poll.idle }
+    }
+
     /// Whether [`StartingPosition::AtTimestamp`] may be asked for. DynamoDB Streams has no such iterator.
     fn has_timestamps(&self) -> bool;
+
+    /// Whether a record may be an aggregate of the Kinesis Producer Library.
+    fn has_aggregates(&self) -> bool {
+        false
+    }
 
     /// The most bytes one answer of [`Self::records`] takes in memory, for the budget.
     fn largest_answer(&self) -> usize;
@@ -294,6 +382,13 @@ mod tests {
         assert_eq!(arn.label(), Some("2024-11-09T08:12:19.138"));
         assert_eq!(arn.region(), Some("eu-west-1"));
         assert_eq!(arn.account(), Some("111122223333"));
+        assert_eq!(arn.kinesis_name(), None);
         assert_eq!(StreamArn::new("nonsense").table(), None);
+        let plain = "arn:aws:kinesis:eu-west-1:111122223333:stream/audit";
+        let arn = StreamArn::kinesis(plain, Some(1_700_000_000));
+        assert_eq!(arn.kinesis_name(), Some("audit"));
+        assert_eq!((arn.service_arn(), arn.label()), (plain, Some("1700000000")));
+        assert_eq!((arn.table(), arn.account()), (None, Some("111122223333")));
+        assert_eq!(StreamArn::kinesis(plain, None).as_str(), plain);
     }
 }

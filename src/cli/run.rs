@@ -8,6 +8,7 @@ use super::flags::{Flags, Given, WrongUse};
 use crate::config::check::{self, StateNames};
 use crate::config::problem::Problem;
 use crate::config::{Config, DestinationConfig, Overrides, PipelineConfig, SourceConfig, StreamChoice, Vars};
+use crate::decode::DecodeSettings;
 
 /// Read streams until told to stop
 ///
@@ -169,6 +170,7 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
         log_format: overrides.log_format.unwrap_or(defaults.log_format),
         ..Config::of(vec![PipelineConfig {
             name,
+            decode: DecodeSettings::of(source.stream.decode()),
             source,
             destination,
         }])
@@ -243,6 +245,7 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
         let destination = DestinationConfig::of(check::group("/cdc/orders").unwrap());
         let pipeline = PipelineConfig {
             name: "orders".into(),
+            decode: DecodeSettings::of(source.stream.decode()),
             source,
             destination,
         };

@@ -14,6 +14,7 @@ use super::{
     AwsSettings, Config, ConfigError, DestinationConfig, FLEET_SUFFIX, LeaseKeys, Missing, NewTables,
     Overrides, PipelineConfig, SourceConfig, StateConfig, StreamChoice, Vars, check, units,
 };
+use crate::decode::DecodeSettings;
 use crate::logs::dead_letter;
 use crate::logs::template::Field;
 
@@ -196,9 +197,11 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
         }
         Some(destination)
     });
+    let source = source?;
     Some(PipelineConfig {
         name: name.to_owned(),
-        source: source?,
+        decode: DecodeSettings::of(source.stream.decode()),
+        source,
         destination: destination?,
     })
 }
@@ -245,7 +248,8 @@ fn source(source: &mut Section<'_>, state: StateNames<'_>) -> Option<SourceConfi
             ),
         );
     }
-    if let (StreamChoice::Arn(arn), Some(region)) = (&with_defaults.stream, &aws.region)
+    if let (StreamChoice::Arn(arn) | StreamChoice::KinesisArn(arn), Some(region)) =
+        (&with_defaults.stream, &aws.region)
         && arn.region() != Some(region)
     {
         source.problem_with(
@@ -260,6 +264,7 @@ fn source(source: &mut Section<'_>, state: StateNames<'_>) -> Option<SourceConfi
         poll_busy,
         poll_idle,
         sync_interval: sync_interval.unwrap_or(with_defaults.sync_interval),
+        fan_out: None,
         aws: AwsSettings { region, ..aws },
         stream: with_defaults.stream,
     })
@@ -426,6 +431,7 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::config::problem::Problem;
     use crate::config::{LogFormat, Start};
+    use crate::decode::Decode;
     use crate::logs::template::{Template, TemplateKind};
     use crate::stream::StreamArn;
 
@@ -580,8 +586,10 @@ mod tests {
                     poll_busy: Duration::ZERO,
                     poll_idle: Duration::from_secs(1),
                     sync_interval: Duration::from_secs(30),
+                    fan_out: None,
                     aws: AwsSettings::default(),
                 },
+                decode: DecodeSettings::of(Decode::Lambda),
                 destination: DestinationConfig {
                     group: Template::parse("/cdc/orders", TemplateKind::Group).unwrap(),
                     stream: Template::parse("{shard_id}", TemplateKind::Stream).unwrap(),
@@ -691,8 +699,10 @@ pipelines:
                     poll_busy: Duration::from_millis(200),
                     poll_idle: Duration::from_secs(3),
                     sync_interval: Duration::from_secs(120),
+                    fan_out: None,
                     aws: aws("eu-west-1", "b"),
                 },
+                decode: DecodeSettings::of(Decode::Lambda),
                 destination: DestinationConfig {
                     group: Template::parse("/cdc/{table}", TemplateKind::Group).unwrap(),
                     stream: Template::parse("{pipeline}", TemplateKind::Stream).unwrap(),

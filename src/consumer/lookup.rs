@@ -256,10 +256,12 @@ mod tests {
     fn the_earliest_record_that_counts_says_how_far_back_to_read() {
         let records: Vec<Record> = [Some(50), None, Some(20), Some(30)]
             .into_iter()
-            .map(|time| Record {
-                sequence_number: SequenceNumber::parse("1").unwrap(),
-                time: time.map(at),
-                data: bytes::Bytes::new(),
+            .map(|time| {
+                Record::new(
+                    SequenceNumber::parse("1").unwrap(),
+                    time.map(at),
+                    bytes::Bytes::new(),
+                )
             })
             .collect();
         assert_eq!(earliest(&records, None), Some(at(20)));

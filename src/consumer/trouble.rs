@@ -93,7 +93,9 @@ impl Consumer {
     /// Writes a gap down before reading on behind it: a gap that only the log knew would be silent.
     pub(super) async fn record_gap(&mut self, reason: &str) -> Result<(), LeaseError> {
         let after = match &self.position {
-            StartingPosition::After(sequence_number) => sequence_number.to_string(),
+            StartingPosition::At(sequence_number) | StartingPosition::After(sequence_number) => {
+                sequence_number.to_string()
+            }
             StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => "TRIM_HORIZON".to_owned(),
         };
         tracing::error!(lease = %self.key, shard_id = %self.reader.shard, position = %after, "{reason}: a gap");

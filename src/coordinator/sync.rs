@@ -445,6 +445,10 @@ impl Syncer {
             StreamChoice::Table(table) => {
                 arn.table() == Some(table) && current.is_none_or(|current| place(current) == place(arn))
             }
+            StreamChoice::Kinesis(name) => {
+                arn.kinesis_name() == Some(name) && current.is_none_or(|current| place(current) == place(arn))
+            }
+            StreamChoice::KinesisArn(configured) => configured.service_arn() == arn.service_arn(),
         }
     }
 

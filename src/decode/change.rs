@@ -172,11 +172,11 @@ mod tests {
     const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-01-02T03:04:05.678";
 
     fn record(data: &str) -> Record {
-        Record {
-            sequence_number: SequenceNumber::parse("100").unwrap(),
-            time: Some(Timestamp::from_millis(1_731_150_824_000)),
-            data: Bytes::copy_from_slice(data.as_bytes()),
-        }
+        Record::new(
+            SequenceNumber::parse("100").unwrap(),
+            Some(Timestamp::from_millis(1_731_150_824_000)),
+            Bytes::copy_from_slice(data.as_bytes()),
+        )
     }
 
     fn message(data: &str) -> String {

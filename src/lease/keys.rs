@@ -249,6 +249,7 @@ impl Reader {
                         .as_deref()
                         .is_none_or(|region| arn.region() == Some(region))
             }
+            StreamChoice::Kinesis(_) | StreamChoice::KinesisArn(_) => false,
         }
     }
 }

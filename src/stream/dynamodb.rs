@@ -172,8 +172,8 @@ impl DynamoDbStreams {
 impl StreamSource for DynamoDbStreams {
     async fn current(&self) -> Result<StreamArn, SourceError> {
         let name = match &self.choice {
-            StreamChoice::Arn(arn) => return Ok(arn.clone()),
-            StreamChoice::Table(name) => name,
+            StreamChoice::Arn(arn) | StreamChoice::KinesisArn(arn) => return Ok(arn.clone()),
+            StreamChoice::Table(name) | StreamChoice::Kinesis(name) => name,
         };
         let answer = self
             .tables
@@ -203,8 +203,8 @@ impl StreamSource for DynamoDbStreams {
 
     async fn streams(&self) -> Result<Vec<StreamArn>, SourceError> {
         let name = match &self.choice {
-            StreamChoice::Arn(arn) => return Ok(vec![arn.clone()]),
-            StreamChoice::Table(name) => name,
+            StreamChoice::Arn(arn) | StreamChoice::KinesisArn(arn) => return Ok(vec![arn.clone()]),
+            StreamChoice::Table(name) | StreamChoice::Kinesis(name) => name,
         };
         let mut streams: Vec<StreamArn> = Vec::new();
         let mut start: Option<String> = None;
@@ -284,6 +284,7 @@ impl StreamSource for DynamoDbStreams {
                 ShardIteratorType::AfterSequenceNumber,
                 Some(after.as_str().to_owned()),
             ),
+            StartingPosition::At(at) => (ShardIteratorType::AtSequenceNumber, Some(at.as_str().to_owned())),
             StartingPosition::AtTimestamp(_) => {
                 return Err(SourceError::Unavailable(
                     "DynamoDB Streams has no iterator at a timestamp; start at TRIM_HORIZON".to_owned(),

@@ -6,7 +6,7 @@ use std::time::Duration;
 use weir::clock::{Clock, Timestamp, timeout};
 use weir::lease::{LeaseTable, WorkerId, WorkerRow, Written};
 use weir::logs::{LogDestination, LogEvent, LogSink, SinkError};
-use weir::stream::{SourceError, StartingPosition, StreamSource};
+use weir::stream::{Next, SourceError, StartingPosition, StreamSource};
 
 use crate::clock::SimClock;
 use crate::faults::Rates;
@@ -198,8 +198,8 @@ fn children_are_listed_late_and_a_closed_shard_ends() {
             let batch = source.records(&arn, &it).await.unwrap();
             read += batch.records.len();
             match batch.next {
-                Some(next) => it = next,
-                None => break,
+                Next::At(next) => it = next,
+                Next::End | Next::PerhapsEnd => break,
             }
         }
         assert_eq!(read, 1);

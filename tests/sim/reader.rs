@@ -12,7 +12,7 @@ use weir::lease::{
     WorkerRow, Written,
 };
 use weir::logs::{LogDestination, LogEvent, LogSink, SinkError};
-use weir::stream::{Record, Shard, StartingPosition, StreamArn, StreamSource};
+use weir::stream::{Next, Record, Shard, StartingPosition, StreamArn, StreamSource};
 
 use crate::clock::SimClock;
 use crate::logs::SimLogs;
@@ -224,7 +224,7 @@ impl Reader {
                 lease = self.change(&lease, to).await?;
             }
         }
-        if batch.next.is_none() {
+        if batch.next == Next::End {
             let children = self.source.child_shards(arn, &lease.shard).await.map_err(say)?;
             if self.sin != Sin::EndsWithoutChildren {
                 for child in &children {

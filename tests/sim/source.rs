@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use weir::clock::Timestamp;
 use weir::stream::{
-    Record, RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition,
+    Next, Record, RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition,
     StreamArn, StreamSource,
 };
 
@@ -111,6 +111,11 @@ fn position(s: &mut State, at: ShardNo, position: &StartingPosition) -> Result<u
             );
             Ok(trimmed)
         }
+        StartingPosition::At(seq) => {
+            let seqs = shard.changes.iter().map(|&g| &s.streams.changes[g].seq);
+            // A Kinesis stream says nothing of what it trimmed: the reader sees that the record is not there.
+            Ok(trimmed.max(seqs.take_while(|have| *have < seq).count()))
+        }
         StartingPosition::After(seq) => {
             let seqs = shard.changes.iter().map(|&g| &s.streams.changes[g].seq);
             let next = seqs.take_while(|have| *have <= seq).count();
@@ -161,11 +166,7 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
             break;
         }
         let time = (c.kind != Kind::Undecodable).then_some(c.time);
-        records.push(Record {
-            sequence_number: c.seq.clone(),
-            time,
-            data: c.data.clone(),
-        });
+        records.push(Record::new(c.seq.clone(), time, c.data.clone()));
     }
     let after = next + records.len();
     // The last answer of a closed shard has no next iterator, or one more empty answer follows.
@@ -173,7 +174,10 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
         && after == of.changes.len()
         && (records.is_empty() || s.rng.bool())
         && left <= n.max(left.min(n));
-    let next = (!end).then(|| iterator(at, after, s.now));
+    let next = match end {
+        true => Next::End,
+        false => Next::At(iterator(at, after, s.now)),
+    };
     if end || !records.is_empty() {
         s.note(format!(
             "p{pid} records {stream}/{shard}: {} of {left}{}",
@@ -181,7 +185,12 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
             if end { ", end" } else { "" }
         ));
     }
-    Ok(RecordBatch { records, next })
+    Ok(RecordBatch {
+        records,
+        next,
+        behind: None,
+        continuation: None,
+    })
 }
 
 #[async_trait]

@@ -8,6 +8,7 @@ use fastrand::Rng;
 use tokio::sync::watch;
 use weir::config::{AwsSettings, DestinationConfig, PipelineConfig, SourceConfig, Start, StreamChoice};
 use weir::coordinator::{self, Pipeline, Worker};
+use weir::decode::{Decode, DecodeSettings};
 use weir::logs::batch::Refusal;
 use weir::logs::template::{Template, TemplateKind};
 use weir::metrics::Metrics;
@@ -247,8 +248,10 @@ fn config(settings: &Settings, table: usize) -> PipelineConfig {
             poll_busy: Duration::ZERO,
             poll_idle: settings.poll_idle,
             sync_interval: settings.sync_interval,
+            fan_out: None,
             aws: AwsSettings::default(),
         },
+        decode: DecodeSettings::of(Decode::Lambda),
         destination: DestinationConfig {
             group: Template::parse("/cdc/{table}", TemplateKind::Group).unwrap(),
             stream: Template::parse(stream, TemplateKind::Stream).unwrap(),

@@ -1,7 +1,7 @@
 use super::*;
 use crate::aws::canned::{self, Canned};
 use crate::clock::SystemClock;
-use crate::stream::SequenceNumber;
+use crate::stream::{Next, SequenceNumber};
 
 const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138";
 
@@ -125,7 +125,7 @@ async fn a_record_crosses_as_the_text_it_was_on_the_wire() {
         .await
         .unwrap();
     assert_eq!(&*batch.records[0].data, record.as_bytes());
-    assert_eq!(batch.next, Some(ShardIterator::new("i2")));
+    assert_eq!(batch.next, Next::At(ShardIterator::new("i2")));
     assert!(canned.asked()[0].contains(r#""ShardIterator":"i1""#));
 }
 

@@ -11,7 +11,7 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
-use crate::stream::{Record, RecordBatch, SequenceNumber, ShardIterator, SourceError};
+use crate::stream::{Next, Record, RecordBatch, SequenceNumber, ShardIterator, SourceError};
 
 /// Reads the body of a GetRecords answer. The records' `data` are slices of `body`.
 ///
@@ -35,7 +35,9 @@ pub fn batch(body: &Bytes) -> Result<RecordBatch, SourceError> {
             .enumerate()
             .map(|(index, raw)| record(body, index, raw.get()))
             .collect::<Result<_, _>>()?,
-        next: next.map(ShardIterator::new),
+        next: next.map_or(Next::End, |next| Next::At(ShardIterator::new(next))),
+        behind: None,
+        continuation: None,
     })
 }
 
@@ -49,14 +51,16 @@ fn record(body: &Bytes, index: usize, text: &str) -> Result<Record, SourceError>
     let [sequence_number, time] =
         fields(change.get(), ["SequenceNumber", "ApproximateCreationDateTime"]).map_err(|e| in_record(&e))?;
     let sequence_number = sequence_number.ok_or_else(|| in_record(&"it has no `SequenceNumber`"))?;
-    Ok(Record {
-        sequence_number: serde_json::from_str::<Cow<'_, str>>(sequence_number.get())
-            .ok()
-            .and_then(|digits| SequenceNumber::parse(&digits))
-            .ok_or_else(|| in_record(&format_args!("its SequenceNumber is {sequence_number}")))?,
-        time: time.and_then(|raw| millis(raw.get())).map(Timestamp::from_millis),
-        data: body.slice_ref(text.as_bytes()),
-    })
+    let sequence_number = serde_json::from_str::<Cow<'_, str>>(sequence_number.get())
+        .ok()
+        .and_then(|digits| SequenceNumber::parse(&digits))
+        .ok_or_else(|| in_record(&format_args!("its SequenceNumber is {sequence_number}")))?;
+    let time = time.and_then(|raw| millis(raw.get())).map(Timestamp::from_millis);
+    Ok(Record::new(
+        sequence_number,
+        time,
+        body.slice_ref(text.as_bytes()),
+    ))
 }
 
 fn unreadable(why: impl fmt::Display) -> SourceError {

@@ -59,7 +59,7 @@ fn an_answer_is_read_in_any_order_and_spacing() {
                 {\"dynamodb\":{\"SequenceNumber\":\"1\"},\"\\u0064ynamodb\":\
                 {\"ApproximateCreationDateTime\":1.5,\"SequenceNumber\":\"13\"}}]}";
     let batch = read(body).unwrap();
-    assert_eq!(batch.next, Some(ShardIterator::new("a/b")));
+    assert_eq!(batch.next, Next::At(ShardIterator::new("a/b")));
     let seen: Vec<_> = batch
         .records
         .iter()
@@ -78,7 +78,7 @@ fn an_absent_or_null_iterator_is_the_end_of_the_shard() {
         r#"{"Records":null,"NextShardIterator":null}"#,
     ] {
         let batch = read(body).unwrap();
-        assert!(batch.next.is_none() && batch.records.is_empty(), "{body}");
+        assert!(batch.next == Next::End && batch.records.is_empty(), "{body}");
     }
 }
 

@@ -1,0 +1,1 @@
+//! Aggregates of the Kinesis Producer Library, taken apart. Pure.

@@ -1,0 +1,1 @@
+//! Audit lines of MySQL and MariaDB. Pure.

@@ -1,0 +1,1 @@
+//! gzip, undone within bounds. Pure.

@@ -1,0 +1,1 @@
+//! Envelopes of CloudWatch Logs subscriptions. Pure.
