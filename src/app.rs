@@ -22,6 +22,7 @@ use crate::lease::heartbeat::Times;
 use crate::lease::keys::{Keys, KeysError, Reader};
 use crate::lease::{LeaseTable, PrepareError, SharedTable};
 use crate::logs::cloudwatch::CloudWatchLogs;
+use crate::logs::guard::Guard;
 use crate::metrics::Metrics;
 use crate::operator::Desk;
 use crate::readiness::{Latch, Readiness};
@@ -186,6 +187,7 @@ async fn work(config: Config) -> Result<(), Failure> {
                     clock.clone(),
                 )),
                 sink: Arc::new(CloudWatchLogs::new(to.logs)),
+                guard: Guard::default(),
                 config: pipeline.clone(),
             });
         }

@@ -348,7 +348,12 @@ impl DestinationConfig {
     /// Whether a take-over from a dead worker looks up what was delivered: where it is wished, and all
     /// events of a shard are in one log stream. Of many streams each would have to be asked.
     pub fn looks_up(&self) -> bool {
+        self.look_up && !self.depends_on_the_envelope()
+    }
+
+    /// Whether the events of one shard may go to several log streams.
+    pub fn depends_on_the_envelope(&self) -> bool {
         let mut fields = self.group.fields().chain(self.stream.fields());
-        self.look_up && fields.all(Field::is_constant_per_shard)
+        !fields.all(Field::is_constant_per_shard)
     }
 }

@@ -6,6 +6,7 @@
 
 mod accounts;
 pub mod budget;
+mod destinations;
 mod ending;
 mod lookup;
 mod reader;
@@ -19,24 +20,25 @@ use tracing::{debug, info, warn};
 
 use self::accounts::Accounts;
 use self::budget::{Budget, Reservation};
+use self::destinations::{Destinations, Outgoing};
 use self::lookup::{Look, LookUp};
-use self::reader::{Fetched, Reader};
+use self::reader::{After, Outcome, Portion, Reader, Then};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Progress, Timestamp};
 use crate::config::{PipelineConfig, Start};
-use crate::decode::{DecodeError, change};
+use crate::decode::Skip;
 use crate::lease::held::{HeldLease, LeaseError, Leases};
 use crate::lease::keys::Keys;
 use crate::lease::{Checkpoint, LeaseKey, SharedTable, plan};
 use crate::ledger::{Acknowledged, Ledger};
-use crate::logs::batch::Refusal;
+use crate::logs::guard::Guard;
 use crate::logs::sink::{Delivered, Lane, Parcel, Sink};
-use crate::logs::template::{Fields, RenderError};
-use crate::logs::{LogDestination, LogEvent, dead_letter};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::shutdown::Stop;
-use crate::stream::{Next, Record, ShardIterator, StartingPosition, StreamArn, StreamSource};
+use crate::stream::{
+    Next, Place, Poll, SequenceNumber, ShardIterator, StartingPosition, StreamArn, StreamSource,
+};
 
 /// The part of a drain's time that the coordinator may wait for a successor before it asks a consumer to stop.
 pub const SUCCESSOR_SHARE: f64 = 0.25;
@@ -50,6 +52,8 @@ const AHEAD_RECORDS: usize = 10_000;
 /// The first checkpoint comes this soon, the next after twice that, and so up to the configured interval:
 /// a process that crashes again and again after a few seconds still gets ahead.
 const FIRST_CHECKPOINT: Duration = Duration::from_secs(1);
+/// Why a gap is written down where a record is missing that Kinesis says nothing of.
+const TRIMMED_AT_CHECKPOINT: &str = "the record at the checkpoint is in the stream no more, so it was trimmed, and perhaps records after it that were not read";
 /// A checkpoint that the table did not answer is tried again so soon.
 const CHECKPOINT_RETRY: Duration = Duration::from_secs(1);
 
@@ -76,6 +80,7 @@ pub struct Pipeline {
     pub config: PipelineConfig,
     pub source: Arc<dyn StreamSource>,
     pub sink: Sink,
+    pub guard: Guard,
     pub budget: Budget,
     pub table: SharedTable,
     pub clock: Arc<dyn Clock>,
@@ -116,7 +121,16 @@ pub async fn run(
         Start::At(time) => Some(time),
         Start::TrimHorizon | Start::Latest => None,
     };
-    let (position, lease_start) = start(&lease.checkpoint, configured, pipeline.source.has_timestamps());
+    let From {
+        position,
+        done,
+        not_before: lease_start,
+    } = start(
+        &lease.checkpoint,
+        configured,
+        pipeline.source.has_timestamps(),
+        pipeline.source.has_aggregates(),
+    );
     if let Checkpoint::Latest | Checkpoint::AtUnknownTimestamp = lease.checkpoint
         && lease_start.is_none()
     {
@@ -129,22 +143,20 @@ pub async fn run(
         );
     }
     let not_before = lease_start.or(stream_start);
-    let fields = Fields {
-        application: &pipeline.application,
-        pipeline: &pipeline.config.name,
-        table: stream.table(),
-        shard_id: &shard,
-        region: stream.region(),
-        account: stream.account(),
-    };
-    let destination = destination(&pipeline.config, &fields);
+    let destinations = Destinations::of(&pipeline, &stream, &lease.shard);
     let wished = pipeline.config.destination.looks_up();
-    let look_up = LookUp::at_take(from, wished, destination.as_ref().ok());
+    let look_up = LookUp::at_take(from, wished, destinations.one());
     let reader = Reader {
         pipeline: pipeline.clone(),
         fence: leases.fence().clone(),
         stream: stream.clone(),
         shard: lease.shard.clone(),
+        not_before,
+        done,
+    };
+    let checkpointed = match &position {
+        StartingPosition::At(sequence_number) => Some(sequence_number.clone()),
+        _ => None,
     };
     info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, "reading the shard");
     let interval = FIRST_CHECKPOINT.min(pipeline.checkpoint_interval);
@@ -154,9 +166,9 @@ pub async fn run(
         reader,
         lane,
         accounts,
-        destination,
+        destinations,
         position,
-        not_before,
+        checkpointed,
         leases,
         progress,
         rng,
@@ -172,40 +184,62 @@ pub async fn run(
     consumer.run(held, deliveries, stop).await
 }
 
-/// Where to read from, and the time before which records are dropped. `configured`: the pipeline's own start,
-/// if it is a time.
+/// Where a shard is read from.
+#[derive(Debug, PartialEq, Eq)]
+struct From {
+    position: StartingPosition,
+    /// What is done, also where it comes once more.
+    done: Option<Place>,
+    /// Records before this time are dropped.
+    not_before: Option<Timestamp>,
+}
+
+/// `configured`: the pipeline's own start, if it is a time.
 fn start(
     checkpoint: &Checkpoint,
     configured: Option<Timestamp>,
     has_timestamps: bool,
-) -> (StartingPosition, Option<Timestamp>) {
-    let from = |time: Timestamp| match has_timestamps {
-        true => (StartingPosition::AtTimestamp(time), Some(time)),
-        false => (StartingPosition::TrimHorizon, Some(time)),
+    has_aggregates: bool,
+) -> From {
+    let horizon = From {
+        position: StartingPosition::TrimHorizon,
+        done: None,
+        not_before: None,
+    };
+    let from = |time: Timestamp| From {
+        position: match has_timestamps {
+            true => StartingPosition::AtTimestamp(time),
+            false => StartingPosition::TrimHorizon,
+        },
+        done: None,
+        not_before: Some(time),
     };
     match checkpoint {
-        // The sub-sequence number counts inside an aggregate of the Kinesis Producer Library, which a
-        // DynamoDB stream has not: all of the record is done. A source that has aggregates must read AT the
-        // sequence number, also where the sub-sequence number is 0, and drop the sub-records up to it: the
-        // row doesn't tell whether that was the last one.
-        Checkpoint::At(sequence_number, _) => (StartingPosition::After(sequence_number.clone()), None),
+        // The sub-sequence number counts inside an aggregate of the Kinesis Producer Library. The row doesn't
+        // tell whether that was the last one, so the aggregate is read once more, and what is done of it
+        // dropped (rule 14). A DynamoDB stream has none: all of the record is done.
+        Checkpoint::At(sequence_number, sub_sequence_number) if has_aggregates => From {
+            position: StartingPosition::At(sequence_number.clone()),
+            done: Some(Place {
+                sequence_number: sequence_number.clone(),
+                sub_sequence_number: *sub_sequence_number,
+            }),
+            not_before: None,
+        },
+        Checkpoint::At(sequence_number, _) => From {
+            position: StartingPosition::After(sequence_number.clone()),
+            ..horizon
+        },
         Checkpoint::AtTimestamp(time) => from(*time),
         // These two stand only on rows of a KCL application that never checkpointed the shard. Evaluating
         // LATEST here, perhaps long after it was written, would skip records, and the other's time is not
         // known: the horizon repeats some instead, where the settings don't tell a time.
         Checkpoint::Latest | Checkpoint::AtUnknownTimestamp => match configured {
             Some(time) => from(time),
-            None => (StartingPosition::TrimHorizon, None),
+            None => horizon,
         },
-        Checkpoint::TrimHorizon | Checkpoint::ShardEnd => (StartingPosition::TrimHorizon, None),
+        Checkpoint::TrimHorizon | Checkpoint::ShardEnd => horizon,
     }
-}
-
-fn destination(config: &PipelineConfig, fields: &Fields<'_>) -> Result<LogDestination, RenderError> {
-    Ok(LogDestination {
-        group: config.destination.group.render(fields)?,
-        stream: config.destination.stream.render(fields)?,
-    })
 }
 
 struct Consumer {
@@ -216,11 +250,11 @@ struct Consumer {
     reader: Reader,
     lane: Lane,
     accounts: Accounts,
-    /// The same for every record of a shard: today's fields are all known per shard.
-    destination: Result<LogDestination, RenderError>,
+    destinations: Destinations,
     position: StartingPosition,
-    /// Earlier records are dropped and counted.
-    not_before: Option<Timestamp>,
+    /// The record of the checkpoint, which the first read must give once more: if it doesn't, the stream has
+    /// trimmed it, and perhaps others that were not read. Kinesis itself says nothing of that.
+    checkpointed: Option<SequenceNumber>,
     progress: Progress,
     rng: fastrand::Rng,
     look_up: LookUp,
@@ -238,12 +272,18 @@ struct Consumer {
 
 /// What to do about a read.
 enum Step {
-    /// Read again after this wait.
-    Read(Duration),
+    /// Read again after this wait, from here, or with a new iterator at the position.
+    Read(Option<ShardIterator>, Duration),
+    /// Decode the next records of the same answer.
+    GoOn(Box<reader::Rest>),
     /// Every record of the shard has been read.
     Ended,
+    /// That, or a service that lost its thread: a listing tells.
+    PerhapsEnded,
     /// The shard, or its stream, is gone; what was not read is lost.
     Gone,
+    /// Nothing more may be read until a person has acted.
+    Stopped(String),
 }
 
 impl Consumer {
@@ -256,6 +296,7 @@ impl Consumer {
         let clock = self.pipeline.clock.clone();
         let mut read = self.read(None, Duration::ZERO);
         let mut reading = true;
+        let mut ended = false;
         let mut backoff = Backoff::default();
         loop {
             self.progress.mark(clock.now());
@@ -288,38 +329,42 @@ impl Consumer {
                     if self.leases.fence().check().is_err() {
                         return End::Fenced;
                     }
-                    let step = match fetched {
-                        Ok(fetched) => {
+                    let mut step = match fetched {
+                        Ok(portion) => {
                             if backoff.failures() > 0 {
                                 self.pipeline.readiness.solved(&self.part());
                             }
                             backoff.reset();
-                            let next = match &fetched.batch.next {
-                                Next::At(iterator) => Some(iterator.clone()),
-                                Next::End | Next::PerhapsEnd => None,
-                            };
-                            let step = self.receive(fetched);
-                            if let Step::Read(wait) = step {
-                                read = self.read(next, wait);
+                            if self.misses_its_checkpoint(&portion)
+                                && self.record_gap(TRIMMED_AT_CHECKPOINT).await.is_err()
+                            {
+                                return End::Fenced;
                             }
-                            step
+                            self.receive(portion)
                         }
-                        Err(error) => {
-                            let step = self.failed(&error, &mut backoff).await;
-                            if let Step::Read(wait) = step {
-                                read = self.read(None, wait);
-                            }
-                            step
-                        }
+                        Err(error) => self.failed(&error, &mut backoff).await,
                     };
-                    reading = matches!(step, Step::Read(_));
-                    if let Step::Gone = step {
-                        return self.end_gone(held, deliveries, stop).await;
+                    if let Step::PerhapsEnded = step {
+                        step = match self.has_ended().await {
+                            true => Step::Ended,
+                            false => Step::Read(None, backoff.next(&mut self.rng)),
+                        };
+                    }
+                    match step {
+                        Step::Read(iterator, wait) => read = self.read(iterator, wait),
+                        Step::GoOn(rest) => read = self.reader.go_on(rest),
+                        Step::Ended | Step::PerhapsEnded => (reading, ended) = (false, true),
+                        Step::Stopped(why) => {
+                            reading = false;
+                            tracing::error!(lease = %self.key, shard_id = %self.reader.shard, "{why}");
+                            self.pipeline.readiness.problem(&self.part(), why);
+                        }
+                        Step::Gone => return self.end_gone(held, deliveries, stop).await,
                     }
                 }
                 () = clock.sleep(TICK) => {}
             }
-            if !reading && self.ledger.drained().is_some() {
+            if ended && self.ledger.drained().is_some() {
                 return self.finish(held, stop).await;
             }
         }
@@ -333,7 +378,6 @@ impl Consumer {
                 fence: self.leases.fence().clone(),
                 destination: destination.clone(),
                 shard: self.reader.shard.to_string(),
-                not_before: self.not_before,
                 rng: self.rng.fork(),
             }),
             LookUp::Off | LookUp::On(_) => None,
@@ -355,88 +399,147 @@ impl Consumer {
         }
     }
 
-    /// Takes in one answer: decode, submit, enter into the books.
-    fn receive(&mut self, fetched: Fetched) -> Step {
-        let Fetched {
-            batch,
-            reservation,
+    /// Takes in some records: submit their events, enter them into the books.
+    fn receive(&mut self, portion: Portion) -> Step {
+        let Portion {
+            records,
+            memory,
             found,
-        } = fetched;
-        self.accounts.read();
+            damaged_aggregates,
+            begins,
+            then,
+        } = portion;
+        let now = self.pipeline.clock.now();
+        if begins.is_some() {
+            self.accounts.read();
+        }
+        if damaged_aggregates > 0 {
+            self.accounts.damaged_aggregates(damaged_aggregates);
+        }
         if let Some((found, memory)) = found {
-            self.look_up.use_now(found, memory, self.pipeline.clock.now());
+            self.look_up.use_now(found, memory, now);
         }
         let mut already_delivered = 0;
-        let now = self.pipeline.clock.wall();
+        let mut earliest: Option<Timestamp> = None;
         let mut parcel = Parcel::new(&self.lane);
-        for record in &batch.records {
+        let mut came_back = None;
+        let some = !records.is_empty();
+        for (record, outcome) in records {
+            let held = outcome.held(&record);
+            if let Outcome::Decoded(decoded) = &outcome
+                && let Some(group) = self.destinations.comes_back(decoded)
+                && !self.pipeline.guard.is_leftover(record.time)
+            {
+                came_back = Some(group.to_owned());
+                break;
+            }
             self.accounts.received(record.data.len());
-            let event = if self.is_before_start(record) {
-                self.accounts.before_start();
-                None
-            } else {
-                let event = change::log_event(record, &self.stream);
-                match &event {
-                    Ok(event) if self.look_up.has(std::slice::from_ref(event)) => {
+            let outgoing = match outcome {
+                Outcome::BeforeStart => {
+                    self.accounts.before_start();
+                    Outgoing::Nothing
+                }
+                Outcome::Undecodable(error) => self.destinations.letter(&error),
+                Outcome::Decoded(decoded) => {
+                    let times = decoded.events.iter().map(|e| e.event.timestamp);
+                    earliest = earliest.into_iter().chain(times).min();
+                    self.accounts.unparsed_lines(decoded.unparsed_lines);
+                    if decoded.events.is_empty() {
+                        self.accounts.filtered(decoded.skipped.unwrap_or(Skip::Nothing));
+                        Outgoing::Nothing
+                    } else if self.look_up.has(decoded.events.iter().map(|e| &e.event)) {
                         self.accounts.already_delivered();
                         already_delivered += 1;
-                        None
+                        Outgoing::Nothing
+                    } else {
+                        self.destinations.address(decoded)
                     }
-                    _ => Some(event),
                 }
             };
-            let index = self.ledger.receive(
-                record.sequence_number.clone(),
-                u32::from(event.is_some()),
-                record.data.len(),
-                record.time,
-            );
-            if let Some(event) = event {
-                address(
-                    &mut parcel,
-                    &self.destination,
-                    &self.pipeline.config,
-                    index,
-                    record,
-                    event,
-                );
-            }
+            let size = record.data.len().max(held);
+            let index = self
+                .ledger
+                .receive(record.place(), outgoing.pieces(), held, size, record.time);
+            outgoing.pack(&mut parcel, index, &record);
         }
         self.pipeline.sink.submit(parcel);
-        let earliest = lookup::earliest(&batch.records, self.not_before);
-        self.look_up.after_read(already_delivered, earliest);
+        if some {
+            self.look_up.after_read(already_delivered, earliest);
+        }
         if already_delivered > 0 {
             // At once, or crash after crash would leave more to look up, until it is more than is looked up.
-            self.checkpoint_due = self.pipeline.clock.now();
+            self.checkpoint_due = now;
             self.interval = FIRST_CHECKPOINT.min(self.pipeline.checkpoint_interval);
         }
-        let wait = match batch.records.last() {
-            Some(last) => {
-                self.position = StartingPosition::After(last.sequence_number.clone());
-                self.behind = Some(last.time.map_or(Duration::ZERO, |t| now.since(t)));
-                self.reservations.push(reservation);
-                self.pipeline.config.source.poll_busy
-            }
-            None => {
-                self.behind = Some(Duration::ZERO);
-                self.pipeline.config.source.poll_idle
-            }
-        };
+        self.reservations.extend(memory);
         self.fit_reservations();
-        match batch.next {
-            Next::At(_) => Step::Read(wait),
-            Next::End | Next::PerhapsEnd => Step::Ended,
+        match (came_back, then) {
+            (Some(group), _) => Step::Stopped(self.tell_circle(&group)),
+            (None, Then::Rest(rest)) => Step::GoOn(rest),
+            (None, Then::Next(after)) => self.go_on(after),
         }
     }
 
-    fn is_before_start(&self, record: &Record) -> bool {
-        // A record without a time can't be shown to lie before the start; it goes on to the dead letters.
-        match (self.not_before, record.time) {
-            (Some(start), Some(time)) => time < start,
+    /// The answer was taken in to its end.
+    fn go_on(&mut self, after: After) -> Step {
+        if after.quiet {
+            return match after.next {
+                Next::At(iterator) => Step::Read(Some(iterator), Duration::ZERO),
+                Next::End | Next::PerhapsEnd => Step::PerhapsEnded,
+            };
+        }
+        let now = self.pipeline.clock.wall();
+        let age = match &after.last {
+            Some((_, time)) => time.map_or(Duration::ZERO, |t| now.since(t)),
+            None => Duration::ZERO,
+        };
+        self.behind = Some(after.behind.unwrap_or(age));
+        let last = after.last.map(|(sequence_number, _)| sequence_number);
+        if let Some(position) = after.continuation.or(last) {
+            self.position = StartingPosition::After(position);
+        }
+        let source = &self.pipeline.config.source;
+        let poll = Poll {
+            busy: source.poll_busy,
+            idle: source.poll_idle,
+        };
+        let wait = self.pipeline.source.wait_after(poll, after.records, after.bytes);
+        match after.next {
+            Next::At(iterator) => Step::Read(Some(iterator), wait),
+            Next::End => Step::Ended,
+            Next::PerhapsEnd => Step::PerhapsEnded,
+        }
+    }
+
+    /// Whether the checkpointed record, which was asked for once more, is not there any more. A shard that
+    /// holds nothing at all says nothing of what it held.
+    fn misses_its_checkpoint(&mut self, portion: &Portion) -> bool {
+        let Some(first) = &portion.begins else {
+            return false;
+        };
+        let is_at_tip = matches!(&portion.then, Then::Next(after) if after.behind == Some(Duration::ZERO));
+        match (&self.checkpointed, first) {
+            (Some(checkpointed), Some(first)) => {
+                let missed = first > checkpointed;
+                self.checkpointed = None;
+                missed
+            }
+            (Some(_), None) if is_at_tip => {
+                self.checkpointed = None;
+                false
+            }
             _ => false,
         }
     }
 
+    /// Says that what this pipeline wrote came back to it. It reads nothing more: each round would multiply
+    /// the events, and the bill.
+    fn tell_circle(&self, group: &str) -> String {
+        let (name, stream) = (&self.pipeline.config.name, self.stream.service_arn());
+        format!(
+            "pipeline {name} writes to the log group {group}, and events of {group} come back through {stream}: it stops,              since each round would multiply them. Remove the subscription filter that delivers {group} to that              stream, or let the pipeline write to another group; then restart"
+        )
+    }
     fn settle(&mut self, delivered: &Delivered) {
         for (index, refusal) in delivered.pieces() {
             if self.ledger.accepted(*index) {
@@ -480,47 +583,6 @@ impl Consumer {
     }
 }
 
-/// Puts one record into the parcel: as its event, or as a dead letter.
-fn address(
-    parcel: &mut Parcel<'_>,
-    destination: &Result<LogDestination, RenderError>,
-    config: &PipelineConfig,
-    index: u64,
-    record: &Record,
-    event: Result<LogEvent, DecodeError>,
-) {
-    let sequence_number = record.sequence_number.clone();
-    match destination {
-        Ok(to) => match event {
-            Ok(event) => parcel.event(to, index, sequence_number, event),
-            Err(error) => {
-                let reason = Refusal::Undecodable;
-                parcel.dead_letter(
-                    to,
-                    index,
-                    &sequence_number,
-                    reason,
-                    &error.to_string(),
-                    &record.data,
-                );
-            }
-        },
-        Err(error) => {
-            // The group's own template may be what failed: the letters then go to a group of the pipeline's name.
-            let to = dead_letter::destination(&format!("/weir/{}", config.name));
-            let reason = Refusal::NoDestination;
-            parcel.dead_letter(
-                &to,
-                index,
-                &sequence_number,
-                reason,
-                &error.to_string(),
-                &record.data,
-            );
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -531,49 +593,53 @@ mod tests {
         let t = Timestamp::from_millis(5);
         let set = Timestamp::from_millis(9);
         let seven = SequenceNumber::parse("7").unwrap();
-        let horizon = (StartingPosition::TrimHorizon, None);
+        let at = |position: StartingPosition, not_before| From {
+            position,
+            done: None,
+            not_before,
+        };
+        let horizon = || at(StartingPosition::TrimHorizon, None);
         for unknown in [Checkpoint::Latest, Checkpoint::AtUnknownTimestamp] {
-            assert_eq!(start(&unknown, None, true), horizon);
+            assert_eq!(start(&unknown, None, true, true), horizon());
             assert_eq!(
-                start(&unknown, Some(set), false),
-                (StartingPosition::TrimHorizon, Some(set))
+                start(&unknown, Some(set), false, false),
+                at(StartingPosition::TrimHorizon, Some(set))
             );
             assert_eq!(
-                start(&unknown, Some(set), true),
-                (StartingPosition::AtTimestamp(set), Some(set))
+                start(&unknown, Some(set), true, true),
+                at(StartingPosition::AtTimestamp(set), Some(set))
             );
         }
-        for (checkpoint, has_timestamps, expected) in [
-            (
-                Checkpoint::TrimHorizon,
-                false,
-                (StartingPosition::TrimHorizon, None),
-            ),
+        let inside = |sub_sequence_number| From {
+            position: StartingPosition::At(seven.clone()),
+            done: Some(Place {
+                sequence_number: seven.clone(),
+                sub_sequence_number,
+            }),
+            not_before: None,
+        };
+        let after = || at(StartingPosition::After(seven.clone()), None);
+        for (checkpoint, is_kinesis, expected) in [
+            (Checkpoint::TrimHorizon, false, horizon()),
             (
                 Checkpoint::AtTimestamp(t),
                 true,
-                (StartingPosition::AtTimestamp(t), Some(t)),
+                at(StartingPosition::AtTimestamp(t), Some(t)),
             ),
             (
                 Checkpoint::AtTimestamp(t),
                 false,
-                (StartingPosition::TrimHorizon, Some(t)),
+                at(StartingPosition::TrimHorizon, Some(t)),
             ),
-            (
-                Checkpoint::At(seven.clone(), 0),
-                false,
-                (StartingPosition::After(seven.clone()), None),
-            ),
-            (
-                Checkpoint::At(seven.clone(), 3),
-                false,
-                (StartingPosition::After(seven), None),
-            ),
+            (Checkpoint::At(seven.clone(), 0), false, after()),
+            (Checkpoint::At(seven.clone(), 3), false, after()),
+            (Checkpoint::At(seven.clone(), 0), true, inside(0)),
+            (Checkpoint::At(seven.clone(), 3), true, inside(3)),
         ] {
             // A start in the settings is none of a lease's that has one of its own.
             for configured in [None, Some(set)] {
                 assert_eq!(
-                    start(&checkpoint, configured, has_timestamps),
+                    start(&checkpoint, configured, is_kinesis, is_kinesis),
                     expected,
                     "{checkpoint}"
                 );

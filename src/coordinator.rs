@@ -42,6 +42,7 @@ use crate::lease::keys::Keys;
 use crate::lease::notes::Board;
 use crate::lease::{Lease, LeaseKey, SharedTable, StreamRow, WorkerId};
 use crate::logs::LogSink;
+use crate::logs::guard::Guard;
 use crate::logs::sink::WriterDied;
 use crate::metrics::Metrics;
 use crate::readiness::{Latch, Readiness};
@@ -112,6 +113,7 @@ pub struct Pipeline {
     pub name: String,
     pub source: Arc<dyn StreamSource>,
     pub sink: Arc<dyn LogSink>,
+    pub guard: Guard,
     pub config: PipelineConfig,
 }
 

@@ -101,7 +101,7 @@ pub struct Event {
 }
 
 /// What an envelope tells of its events.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Envelope {
     /// The account of the log group.
     pub owner: String,
@@ -156,4 +156,9 @@ pub fn decode(
         }],
         ..Decoded::default()
     })
+}
+
+/// A rough upper figure of the bytes that a record's events will take.
+pub fn estimate(record: &Record, _settings: &DecodeSettings) -> usize {
+    record.data.len() + 256
 }

@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 
 use crate::clock::Timestamp;
 use crate::lease::Checkpoint;
-use crate::stream::SequenceNumber;
+use crate::stream::Place;
 
 /// A position up to which every record is finished. Only [`Ledger::acknowledged`] makes one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ pub struct Drained(());
 
 #[derive(Debug)]
 struct Entry {
-    sequence_number: SequenceNumber,
+    place: Place,
     /// Events of this record still to be accepted.
     open: u32,
     /// What an unfinished record holds of the memory budget; zero once it is finished.
@@ -49,21 +49,21 @@ pub struct Ledger {
 
 impl Ledger {
     /// Enters a record of `events` log events; returns its index. With no events it is finished at once
-    /// (filtered, or before the start).
+    /// (filtered, or before the start). Of its `size`, an unfinished record holds `bytes` of the memory budget.
     pub fn receive(
         &mut self,
-        sequence_number: SequenceNumber,
+        place: Place,
         events: u32,
         bytes: usize,
+        size: usize,
         time: Option<Timestamp>,
     ) -> u64 {
         let index = self.base + self.entries.len() as u64;
-        let size = bytes;
-        let bytes = if events == 0 { 0 } else { size };
+        let bytes = if events == 0 { 0 } else { bytes };
         self.bytes += bytes;
         self.span += size;
         self.entries.push_back(Entry {
-            sequence_number,
+            place,
             open: events,
             bytes,
             size,
@@ -100,7 +100,11 @@ impl Ledger {
             if let Some(done) = self.entries.pop_front() {
                 self.base += 1;
                 self.span -= done.size;
-                self.acknowledged = Some(Acknowledged(Checkpoint::At(done.sequence_number, 0)));
+                let Place {
+                    sequence_number,
+                    sub_sequence_number,
+                } = done.place;
+                self.acknowledged = Some(Acknowledged(Checkpoint::At(sequence_number, sub_sequence_number)));
             }
         }
     }
@@ -142,9 +146,13 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::stream::SequenceNumber;
 
-    fn seq(n: u64) -> SequenceNumber {
-        SequenceNumber::parse(&n.to_string()).unwrap()
+    fn place(n: u64) -> Place {
+        Place {
+            sequence_number: SequenceNumber::parse(&n.to_string()).unwrap(),
+            sub_sequence_number: 0,
+        }
     }
 
     fn position(ledger: &Ledger) -> Option<u64> {
@@ -157,7 +165,9 @@ mod tests {
     #[test]
     fn a_checkpoint_moves_only_over_the_contiguous_prefix() {
         let mut ledger = Ledger::default();
-        let i: Vec<u64> = (1..=4).map(|n| ledger.receive(seq(n), 1, 10, None)).collect();
+        let i: Vec<u64> = (1..=4)
+            .map(|n| ledger.receive(place(n), 1, 10, 10, None))
+            .collect();
         ledger.accepted(i[1]);
         ledger.accepted(i[3]);
         assert_eq!(position(&ledger), None);
@@ -174,9 +184,9 @@ mod tests {
     fn finished_records_behind_a_stuck_one_still_count_as_ahead_of_the_checkpoint() {
         let mut ledger = Ledger::default();
         let then = Timestamp::from_millis(77);
-        let stuck = ledger.receive(seq(1), 1, 10, Some(then));
+        let stuck = ledger.receive(place(1), 1, 10, 10, Some(then));
         for n in 2..=5 {
-            let index = ledger.receive(seq(n), 1, 10, None);
+            let index = ledger.receive(place(n), 1, 10, 10, None);
             ledger.accepted(index);
         }
         assert_eq!((ledger.bytes(), ledger.span()), (10, (5, 50)));
@@ -188,8 +198,8 @@ mod tests {
     #[test]
     fn a_record_without_events_is_finished_but_waits_for_those_before_it() {
         let mut ledger = Ledger::default();
-        let first = ledger.receive(seq(1), 2, 10, None);
-        ledger.receive(seq(2), 0, 10, None);
+        let first = ledger.receive(place(1), 2, 10, 10, None);
+        ledger.receive(place(2), 0, 10, 10, None);
         assert!(!ledger.accepted(first));
         assert_eq!(position(&ledger), None);
         assert!(ledger.accepted(first));
@@ -205,7 +215,7 @@ mod tests {
             let mut ledger = Ledger::default();
             let mut open = events.clone();
             let indices: Vec<u64> =
-                events.iter().enumerate().map(|(n, e)| ledger.receive(seq(n as u64), *e, 1, None)).collect();
+                events.iter().enumerate().map(|(n, e)| ledger.receive(place(n as u64), *e, 1, 1, None)).collect();
             for pick in order {
                 let at = pick as usize % open.len();
                 let expect = open[at] == 1;

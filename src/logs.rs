@@ -6,6 +6,7 @@
 pub mod batch;
 pub mod cloudwatch;
 pub mod dead_letter;
+pub mod guard;
 pub mod lookup;
 pub mod sink;
 pub mod template;

@@ -29,12 +29,14 @@ macro_rules! metrics {
 }
 
 metrics! {
-    /// Records read from the stream. Equals delivered + before_start + already_delivered + dead_lettered + given_back + in_flight.
+    /// Records read from the stream. Equals delivered + filtered + before_start + already_delivered + dead_lettered + given_back + in_flight.
     records_received: IntCounterVec = "weir_records_received_total" ["pipeline"];
     /// Records whose every log event CloudWatch Logs accepted.
     records_delivered: IntCounterVec = "weir_records_delivered_total" ["pipeline"];
     /// Records older than the configured start, dropped as asked.
     records_before_start: IntCounterVec = "weir_records_before_start_total" ["pipeline"];
+    /// Records that have no log events, by why: `control_message`s of CloudWatch Logs, envelopes of `nothing`, a `message_type` that the settings skip.
+    records_filtered: IntCounterVec = "weir_records_filtered_total" ["pipeline", "reason"];
     /// Records left out because a dead worker had delivered them already: after a take-over their every event was found in the log.
     records_already_delivered: IntCounterVec = "weir_records_already_delivered_total" ["pipeline"];
     /// Records written to the dead-letter stream instead of their destination, by reason. Look there.
@@ -45,6 +47,10 @@ metrics! {
     records_in_flight: IntGaugeVec = "weir_records_in_flight" ["pipeline"];
     /// Bytes of records read from the stream.
     bytes_received: IntCounterVec = "weir_received_bytes_total" ["pipeline"];
+    /// Aggregates of the Kinesis Producer Library that are damaged. Each is delivered as the plain record that it then is.
+    aggregates_damaged: IntCounterVec = "weir_aggregates_damaged_total" ["pipeline"];
+    /// Lines that were to be audit lines and could not be parsed. Each is delivered, with the reason, under `message` and `error`.
+    audit_lines_unparsed: IntCounterVec = "weir_audit_lines_unparsed_total" ["pipeline"];
     /// Bytes of the memory budget in use by records in flight.
     buffer_bytes: IntGaugeVec = "weir_buffer_bytes" ["pipeline"];
     /// The memory budget for records in flight.
@@ -125,6 +131,8 @@ impl Metrics {
             &self.records_already_delivered,
             &self.records_given_back,
             &self.bytes_received,
+            &self.aggregates_damaged,
+            &self.audit_lines_unparsed,
             &self.gaps,
             &self.reads,
             &self.events_accepted,
@@ -142,6 +150,10 @@ impl Metrics {
         }
         for reason in crate::logs::batch::Refusal::ALL {
             self.records_dead_lettered
+                .with_label_values(&[pipeline, reason.as_str()]);
+        }
+        for reason in crate::decode::Skip::ALL {
+            self.records_filtered
                 .with_label_values(&[pipeline, reason.as_str()]);
         }
         for outcome in ["complete", "partial", "failed"] {

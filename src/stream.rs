@@ -147,6 +147,14 @@ impl fmt::Debug for SequenceNumber {
     }
 }
 
+/// A record's place in its shard, to the record inside an aggregate.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place {
+    pub sequence_number: SequenceNumber,
+    /// 0 for what is no aggregate.
+    pub sub_sequence_number: u64,
+}
+
 /// One shard as a listing shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Shard {
@@ -206,6 +214,13 @@ impl Record {
             time,
             partition_key: None,
             data,
+        }
+    }
+
+    pub fn place(&self) -> Place {
+        Place {
+            sequence_number: self.sequence_number.clone(),
+            sub_sequence_number: self.sub_sequence_number,
         }
     }
 }

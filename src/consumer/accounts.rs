@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::decode::Skip;
 use crate::logs::batch::Refusal;
 use crate::metrics::Metrics;
 use crate::stream::SourceError;
@@ -50,6 +51,29 @@ impl Accounts {
             .records_before_start
             .with_label_values(&[&self.pipeline])
             .inc();
+    }
+
+    /// The record has no events, and is to have none.
+    pub(super) fn filtered(&mut self, why: Skip) {
+        self.landed();
+        let labels = [self.pipeline.as_str(), why.as_str()];
+        self.metrics.records_filtered.with_label_values(&labels).inc();
+    }
+
+    pub(super) fn damaged_aggregates(&self, count: u64) {
+        let p = &[self.pipeline.as_str()];
+        self.metrics.aggregates_damaged.with_label_values(p).inc_by(count);
+    }
+
+    pub(super) fn unparsed_lines(&self, count: u64) {
+        if count == 0 {
+            return;
+        }
+        let p = &[self.pipeline.as_str()];
+        self.metrics
+            .audit_lines_unparsed
+            .with_label_values(p)
+            .inc_by(count);
     }
 
     /// The log holds the record's every event: a dead worker put them.

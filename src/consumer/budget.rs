@@ -1,8 +1,10 @@
 //! The memory that records in flight may take.
 //!
-//! Owns one pipeline's share of the process's budget. A read reserves the largest answer before it asks,
-//! and then gives back what the answer did not need. The stream itself is the buffer: without budget,
-//! nothing is read.
+//! Owns one pipeline's share of the process's budget, in two parts. A read reserves the largest answer
+//! from the one before it asks, then gives back what the answer did not need, and holds the rest until the
+//! last record is decoded. Meanwhile events are reserved from the other, and held until they are delivered.
+//! Nobody who holds events waits for memory, so that those who wait for it get it in the end. The stream
+//! itself is the buffer: without budget, nothing is read.
 
 use std::sync::Arc;
 
@@ -20,35 +22,63 @@ pub const COPIES: usize = 3;
 /// A pipeline's share.
 #[derive(Clone, Debug)]
 pub struct Budget {
-    permits: Arc<Semaphore>,
-    all: usize,
-    pipeline: String,
-    metrics: Metrics,
+    answers: Pool,
+    events: Pool,
+    gauge: prometheus::IntGauge,
 }
 
+#[derive(Clone, Debug)]
+struct Pool {
+    permits: Arc<Semaphore>,
+    all: usize,
+}
+
+/// The events of the largest portion of an answer always fit, and one event of CloudWatch Logs' limit.
+const LEAST_EVENTS: usize = 4 << 20;
+
 impl Budget {
-    /// A budget of `bytes`, but at least one answer of `largest`: with less, nothing could ever be read.
+    /// A budget of `bytes`, half of them for answers, but at least one answer of `largest`, and its events:
+    /// with less, nothing could ever be read.
     pub fn new(bytes: usize, largest: usize, pipeline: &str, metrics: Metrics) -> Self {
-        let bytes = bytes.max(largest);
+        let answers = largest.max(bytes / 2);
+        let events = LEAST_EVENTS.max(bytes.saturating_sub(answers));
         metrics
             .buffer_limit_bytes
             .with_label_values(&[pipeline])
-            .set(bytes as i64);
+            .set((answers + events) as i64);
+        Self {
+            answers: Pool::new(answers),
+            events: Pool::new(events),
+            gauge: metrics.buffer_bytes.with_label_values(&[pipeline]),
+        }
+    }
+
+    /// Waits, in turn, until `bytes` for an answer are free, or, where that is less, all there are for
+    /// answers. Cancel-safe.
+    pub async fn reserve_answer(&self, bytes: usize) -> Reservation {
+        self.answers.reserve(bytes, &self.gauge).await
+    }
+
+    /// The same for events.
+    pub async fn reserve_events(&self, bytes: usize) -> Reservation {
+        self.events.reserve(bytes, &self.gauge).await
+    }
+}
+
+impl Pool {
+    fn new(bytes: usize) -> Self {
         let all = units(bytes).min(Semaphore::MAX_PERMITS);
         Self {
             permits: Arc::new(Semaphore::new(all)),
             all,
-            pipeline: pipeline.to_owned(),
-            metrics,
         }
     }
 
-    /// Waits, in turn, until `bytes` are free, or, where that is less, the whole budget. Cancel-safe.
-    pub async fn reserve(&self, bytes: usize) -> Reservation {
+    async fn reserve(&self, bytes: usize, gauge: &prometheus::IntGauge) -> Reservation {
         let wanted = u32::try_from(units(bytes).min(self.all)).unwrap_or(u32::MAX);
         // The semaphore is never closed; were it, a reservation of nothing would only weaken the bound.
         let permit = self.permits.clone().acquire_many_owned(wanted).await.ok();
-        let gauge = self.metrics.buffer_bytes.with_label_values(&[&self.pipeline]);
+        let gauge = gauge.clone();
         let reservation = Reservation { permit, gauge };
         reservation.gauge.add(reservation.bytes() as i64);
         reservation
@@ -123,13 +153,17 @@ pub fn fit(reservations: &mut Vec<Reservation>, bytes: usize) {
 mod tests {
     use super::*;
 
+    fn gauge() -> prometheus::IntGauge {
+        Metrics::new().buffer_bytes.with_label_values(&["p"])
+    }
+
     #[tokio::test]
     async fn what_is_reserved_never_passes_the_budget_and_comes_back() {
-        let budget = Budget::new(10 * UNIT, 4 * UNIT, "p", Metrics::new());
-        let mut first = budget.reserve(4 * UNIT).await;
-        let second = budget.reserve(4 * UNIT).await;
-        assert_eq!(budget.permits.available_permits(), 2);
-        let third = budget.reserve(4 * UNIT);
+        let (pool, gauge) = (Pool::new(10 * UNIT), gauge());
+        let mut first = pool.reserve(4 * UNIT, &gauge).await;
+        let second = pool.reserve(4 * UNIT, &gauge).await;
+        assert_eq!(pool.permits.available_permits(), 2);
+        let third = pool.reserve(4 * UNIT, &gauge);
         tokio::pin!(third);
         assert!(
             tokio::time::timeout(std::time::Duration::ZERO, &mut third)
@@ -139,36 +173,53 @@ mod tests {
         );
         first.shrink(2 * UNIT);
         let third = third.await;
-        assert_eq!(budget.permits.available_permits(), 0);
+        assert_eq!(
+            (pool.permits.available_permits(), gauge.get()),
+            (0, 10 * UNIT as i64)
+        );
         drop((first, second, third));
-        assert_eq!(budget.permits.available_permits(), 10);
+        assert_eq!((pool.permits.available_permits(), gauge.get()), (10, 0));
     }
 
     #[tokio::test]
     async fn a_reservation_can_be_split_and_is_never_larger_than_the_budget() {
-        let budget = Budget::new(10 * UNIT, UNIT, "p", Metrics::new());
-        let mut whole = budget.reserve(12 * UNIT).await;
+        let (pool, gauge) = (Pool::new(10 * UNIT), gauge());
+        let mut whole = pool.reserve(12 * UNIT, &gauge).await;
         assert_eq!(whole.bytes(), 10 * UNIT);
         let part = whole.split(2 * UNIT + 1);
         assert_eq!((whole.bytes(), part.bytes()), (7 * UNIT, 3 * UNIT));
         let rest = whole.split(20 * UNIT);
         assert_eq!((whole.bytes(), rest.bytes()), (0, 7 * UNIT));
         drop((whole, part));
-        assert_eq!(budget.permits.available_permits(), 3);
+        assert_eq!(pool.permits.available_permits(), 3);
         drop(rest);
-        assert_eq!(budget.permits.available_permits(), 10);
+        assert_eq!(pool.permits.available_permits(), 10);
     }
 
     #[tokio::test]
     async fn memory_comes_back_oldest_first_as_records_are_finished() {
-        let budget = Budget::new(100 * UNIT, UNIT, "p", Metrics::new());
-        let mut held = vec![budget.reserve(4 * UNIT).await, budget.reserve(4 * UNIT).await];
+        let (pool, gauge) = (Pool::new(100 * UNIT), gauge());
+        let mut held = vec![
+            pool.reserve(4 * UNIT, &gauge).await,
+            pool.reserve(4 * UNIT, &gauge).await,
+        ];
         fit(&mut held, 7 * UNIT);
         assert_eq!(held.iter().map(|r| r.bytes() / UNIT).collect::<Vec<_>>(), [3, 4]);
         fit(&mut held, 4 * UNIT - 1);
         assert_eq!(held.iter().map(|r| r.bytes() / UNIT).collect::<Vec<_>>(), [4]);
         fit(&mut held, 0);
         assert!(held.is_empty());
-        assert_eq!(budget.permits.available_permits(), 100);
+        assert_eq!(pool.permits.available_permits(), 100);
+    }
+
+    #[tokio::test]
+    async fn answers_that_hold_all_their_memory_leave_that_of_events_alone() {
+        let budget = Budget::new(16 << 20, 1 << 20, "p", Metrics::new());
+        let answers = budget.reserve_answer(usize::MAX).await;
+        let events = budget.reserve_events(usize::MAX).await;
+        assert_eq!((answers.bytes(), events.bytes()), (8 << 20, 8 << 20));
+        let poor = Budget::new(0, 1 << 20, "p", Metrics::new());
+        assert_eq!(poor.reserve_answer(usize::MAX).await.bytes(), 1 << 20);
+        assert_eq!(poor.reserve_events(usize::MAX).await.bytes(), LEAST_EVENTS);
     }
 }

@@ -19,7 +19,6 @@ use crate::lease::fence::Fence;
 use crate::lease::plan;
 use crate::logs::lookup::{Found, Gathered};
 use crate::logs::{LogDestination, LogEvent, SinkError};
-use crate::stream::Record;
 
 /// A look-up takes no longer: a shard that waits is worse than a few repeats.
 const LIMIT: Duration = Duration::from_secs(3);
@@ -74,7 +73,7 @@ impl LookUp {
     }
 
     /// Whether a record with these events is in the log already. Each event found is used once.
-    pub(super) fn has(&mut self, events: &[LogEvent]) -> bool {
+    pub(super) fn has<'e>(&mut self, events: impl IntoIterator<Item = &'e LogEvent>) -> bool {
         match self {
             Self::On(known) => known.found.take(events),
             Self::Off | Self::Due(_) => false,
@@ -100,34 +99,24 @@ impl LookUp {
     }
 }
 
-/// When the earliest of these records happened, of those that count: what lies before the start is
-/// delivered by nobody, and what has no time goes to the dead letters.
-pub(super) fn earliest(records: &[Record], not_before: Option<Timestamp>) -> Option<Timestamp> {
-    let times = records.iter().filter_map(|record| record.time);
-    times
-        .filter(|time| not_before.is_none_or(|start| *time >= start))
-        .min()
-}
-
 /// One look-up, ready to go.
 pub(super) struct Look {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) fence: Fence,
     pub(super) destination: LogDestination,
     pub(super) shard: String,
-    pub(super) not_before: Option<Timestamp>,
     pub(super) rng: Rng,
 }
 
 impl Look {
-    /// Reads the destination back to where the first of `records` could be. `None`: none of them counts.
-    pub(super) async fn up(&mut self, records: &[Record]) -> Option<Found> {
-        let since = earliest(records, self.not_before)?.minus(SLACK);
+    /// Reads the destination back to where the first event to come, which is the `earliest`, could be.
+    pub(super) async fn up(&mut self, earliest: Timestamp) -> Found {
+        let since = earliest.minus(SLACK);
         let mut gathered = Gathered::new([self.rng.u64(..), self.rng.u64(..)]);
         let ended = self.read_back(since, &mut gathered).await;
         let found = gathered.found();
         self.tell(&ended, found.len());
-        Some(found)
+        found
     }
 
     /// `Ok`: whether all was read. What was gathered before an error is as good as any.
@@ -203,7 +192,6 @@ impl Look {
 mod tests {
     use super::*;
     use crate::metrics::Metrics;
-    use crate::stream::SequenceNumber;
 
     fn at(millis: i64) -> Timestamp {
         Timestamp::from_millis(millis)
@@ -222,7 +210,7 @@ mod tests {
         let mut gathered = Gathered::new([1, 2]);
         gathered.add(events);
         let memory = budget::Budget::new(1 << 20, 1 << 20, "p", Metrics::new())
-            .reserve(0)
+            .reserve_events(0)
             .await;
         let mut look_up = LookUp::Off;
         look_up.use_now(gathered.found(), memory, BEGIN);
@@ -250,24 +238,6 @@ mod tests {
             let look_up = LookUp::at_take(from, wished, to);
             assert_eq!(matches!(look_up, LookUp::Due(_)), due, "{from:?} {wished}");
         }
-    }
-
-    #[test]
-    fn the_earliest_record_that_counts_says_how_far_back_to_read() {
-        let records: Vec<Record> = [Some(50), None, Some(20), Some(30)]
-            .into_iter()
-            .map(|time| {
-                Record::new(
-                    SequenceNumber::parse("1").unwrap(),
-                    time.map(at),
-                    bytes::Bytes::new(),
-                )
-            })
-            .collect();
-        assert_eq!(earliest(&records, None), Some(at(20)));
-        assert_eq!(earliest(&records, Some(at(30))), Some(at(30)));
-        assert_eq!(earliest(&records, Some(at(51))), None);
-        assert_eq!(earliest(&records[1..2], None), None);
     }
 
     #[tokio::test]

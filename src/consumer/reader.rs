@@ -1,5 +1,10 @@
-//! One read of a shard, as a future that can be waited for beside other things.
+//! One step of reading a shard, as a future that can be waited for beside other things: a request to the
+//! stream, or the decoding of what the last one gave.
+//!
+//! Owns the memory of an answer until its last record is decoded. An answer is decoded in portions, because
+//! what was compressed may need many times the memory that it came in.
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -8,34 +13,113 @@ use std::time::Duration;
 use super::Pipeline;
 use super::budget::{self, Reservation};
 use super::lookup::{self, Look};
-use crate::clock::timeout;
+use crate::clock::{Timestamp, timeout};
+use crate::decode::{self, Decode, DecodeError, Decoded, Origin, aggregate};
 use crate::lease::fence::Fence;
 use crate::logs::lookup::Found;
-use crate::stream::{RecordBatch, ShardId, ShardIterator, SourceError, StartingPosition, StreamArn};
+use crate::stream::{
+    Next, Place, Record, RecordBatch, SequenceNumber, ShardId, ShardIterator, SourceError, StartingPosition,
+    StreamArn,
+};
 
 /// A request to the stream. An answer of a megabyte takes well below a second in the region.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// An answer, and the memory it holds.
-pub(super) struct Fetched {
-    pub(super) batch: RecordBatch,
-    pub(super) reservation: Reservation,
-    /// What was looked up, and the memory that it holds.
-    pub(super) found: Option<(Found, Reservation)>,
+/// The events of a portion are estimated to take no more than this in memory, unless one record alone does.
+const PORTION: usize = 4 << 20;
+
+/// What became of a record.
+pub(super) enum Outcome {
+    BeforeStart,
+    Decoded(Decoded),
+    Undecodable(DecodeError),
 }
 
-pub(super) type Reading = Pin<Box<dyn Future<Output = Result<Fetched, SourceError>> + Send>>;
+/// Some records of an answer, decoded.
+#[derive(Default)]
+pub(super) struct Portion {
+    pub(super) records: Vec<(Record, Outcome)>,
+    /// The memory that their events hold.
+    pub(super) memory: Option<Reservation>,
+    /// What was looked up, and the memory that it holds.
+    pub(super) found: Option<(Found, Reservation)>,
+    pub(super) damaged_aggregates: u64,
+    /// This is the first portion of an answer, and its first record is here: `None` inside says that the
+    /// answer had no records.
+    pub(super) begins: Option<Option<SequenceNumber>>,
+    pub(super) then: Then,
+}
+
+/// How it goes on after a portion.
+pub(super) enum Then {
+    /// The answer has more records.
+    Rest(Box<Rest>),
+    /// The answer is decoded to its end.
+    Next(After),
+}
+
+impl Default for Then {
+    fn default() -> Self {
+        Self::Next(After::default())
+    }
+}
+
+/// What an answer says of what comes after it.
+pub(super) struct After {
+    pub(super) next: Next,
+    /// How many records the stream gave, aggregates counted once, and their bytes.
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+    /// The last of them.
+    pub(super) last: Option<(SequenceNumber, Option<Timestamp>)>,
+    pub(super) behind: Option<Duration>,
+    pub(super) continuation: Option<SequenceNumber>,
+    /// Nothing was asked for yet: the stream has pushed nothing.
+    pub(super) quiet: bool,
+}
+
+impl Default for After {
+    fn default() -> Self {
+        Self {
+            next: Next::PerhapsEnd,
+            records: 0,
+            bytes: 0,
+            last: None,
+            behind: None,
+            continuation: None,
+            quiet: false,
+        }
+    }
+}
+
+/// The records of an answer that are not decoded yet.
+pub(super) struct Rest {
+    records: VecDeque<Record>,
+    after: After,
+    damaged_aggregates: u64,
+    found: Option<(Found, Reservation)>,
+    begins: Option<Option<SequenceNumber>>,
+    /// For the records as they came.
+    _memory: Reservation,
+}
+
+pub(super) type Reading = Pin<Box<dyn Future<Output = Result<Portion, SourceError>> + Send>>;
 
 /// What a read needs to know.
+#[derive(Clone)]
 pub(super) struct Reader {
     pub(super) pipeline: Arc<Pipeline>,
     pub(super) fence: Fence,
     pub(super) stream: StreamArn,
     pub(super) shard: ShardId,
+    /// Earlier records are dropped and counted.
+    pub(super) not_before: Option<Timestamp>,
+    /// The checkpoint that this began at: it and the sub-records before it are done, and come once more.
+    pub(super) done: Option<Place>,
 }
 
 impl Reader {
-    /// After `wait`, and as soon as there is memory: the records at `iterator`, or, without one, at
+    /// After `wait`, and as soon as there is memory: the first records at `iterator`, or, without one, at
     /// `position`. With records comes what a due look-up finds of them. Dropping the future loses nothing:
     /// the position has not moved.
     pub(super) fn read(
@@ -45,46 +129,209 @@ impl Reader {
         wait: Duration,
         look: Option<Look>,
     ) -> Reading {
-        let (pipeline, fence) = (self.pipeline.clone(), self.fence.clone());
-        let (stream, shard) = (self.stream.clone(), self.shard.clone());
+        let reader = self.clone();
         Box::pin(async move {
-            let clock = &*pipeline.clock;
             if !wait.is_zero() {
-                clock.sleep(wait).await;
+                reader.pipeline.clock.sleep(wait).await;
             }
-            // At once, for all that is to come: one that held memory and waited for more could wait for ever.
-            let largest = pipeline.source.largest_answer();
-            let for_look = look.as_ref().map_or(0, |_| lookup::MEMORY);
-            let mut reservation = pipeline.budget.reserve(largest + for_look).await;
-            let fenced = |_| SourceError::Unavailable("this worker is fenced".to_owned());
-            let limit = READ_TIMEOUT.min(fence.remaining().map_err(fenced)?);
-            let slow = |_| SourceError::Unavailable(format!("no answer within {limit:?}"));
-            let iterator = match iterator {
-                Some(iterator) => iterator,
-                None => {
-                    let asked = pipeline.source.iterator(&stream, &shard, &position);
-                    timeout(clock, limit, asked).await.map_err(slow)??
-                }
-            };
-            // Once more: the process may have been suspended while it waited for the iterator.
-            let limit = READ_TIMEOUT.min(fence.remaining().map_err(fenced)?);
-            let asked = pipeline.source.records(&stream, &iterator);
-            let batch = timeout(clock, limit, asked).await.map_err(slow)??;
-            let bytes: usize = batch.records.iter().map(|r| r.data.len()).sum();
-            let found = match look {
-                Some(mut look) => look.up(&batch.records).await,
-                None => None,
-            };
-            let found = found.map(|found| {
-                let memory = reservation.split(found.bytes());
-                (found, memory)
-            });
-            reservation.shrink(bytes * budget::COPIES);
-            Ok(Fetched {
-                batch,
-                reservation,
-                found,
-            })
+            reader.fetch(iterator, position, look).await
         })
     }
+
+    /// The next records of an answer.
+    pub(super) fn go_on(&self, rest: Box<Rest>) -> Reading {
+        let reader = self.clone();
+        Box::pin(async move { Ok(reader.portion(rest).await) })
+    }
+
+    async fn fetch(
+        &self,
+        iterator: Option<ShardIterator>,
+        position: StartingPosition,
+        look: Option<Look>,
+    ) -> Result<Portion, SourceError> {
+        let (clock, source) = (&*self.pipeline.clock, &*self.pipeline.source);
+        let iterator = match iterator {
+            Some(iterator) => iterator,
+            None => {
+                let limit = self.limit()?;
+                let asked = source.iterator(&self.stream, &self.shard, &position);
+                timeout(clock, limit, asked).await.map_err(|_| slow(limit))??
+            }
+        };
+        let limit = self.limit()?;
+        let ready = source.ready(&self.stream, &iterator);
+        if !timeout(clock, limit, ready).await.map_err(|_| slow(limit))?? {
+            return Ok(Portion {
+                then: Then::Next(After {
+                    next: Next::At(iterator),
+                    quiet: true,
+                    ..After::default()
+                }),
+                ..Portion::default()
+            });
+        }
+        // At once, for all that is to come: one that held memory and waited for more could wait for ever.
+        let for_look = look.as_ref().map_or(0, |_| lookup::MEMORY);
+        let mut memory = self
+            .pipeline
+            .budget
+            .reserve_answer(source.largest_answer() + for_look)
+            .await;
+        // Once more: the process may have been suspended while it waited.
+        let limit = self.limit()?;
+        let asked = source.records(&self.stream, &iterator);
+        let batch = timeout(clock, limit, asked).await.map_err(|_| slow(limit))??;
+        let (records, damaged_aggregates, after) = self.take_apart(batch);
+        let found = match look {
+            Some(mut look) => match self.earliest(&records) {
+                Some(earliest) => Some(look.up(earliest).await),
+                None => None,
+            },
+            None => None,
+        };
+        let found = found.map(|found| {
+            let memory = memory.split(found.bytes());
+            (found, memory)
+        });
+        memory.shrink(after.bytes);
+        let begins = Some(records.front().map(|r| r.sequence_number.clone()));
+        let rest = Rest {
+            records,
+            after,
+            damaged_aggregates,
+            found,
+            begins,
+            _memory: memory,
+        };
+        Ok(self.portion(Box::new(rest)).await)
+    }
+
+    fn limit(&self) -> Result<Duration, SourceError> {
+        let fenced = |_| SourceError::Unavailable("this worker is fenced".to_owned());
+        Ok(READ_TIMEOUT.min(self.fence.remaining().map_err(fenced)?))
+    }
+
+    /// The records one by one, aggregates taken apart, without those that are done.
+    fn take_apart(&self, batch: RecordBatch) -> (VecDeque<Record>, u64, After) {
+        let after = After {
+            next: batch.next,
+            records: batch.records.len(),
+            bytes: batch.records.iter().map(|r| r.data.len()).sum(),
+            last: batch.records.last().map(|r| (r.sequence_number.clone(), r.time)),
+            behind: batch.behind,
+            continuation: batch.continuation,
+            quiet: false,
+        };
+        if !self.pipeline.source.has_aggregates() {
+            return (batch.records.into(), 0, after);
+        }
+        let mut damaged_aggregates = 0;
+        let mut records = VecDeque::with_capacity(batch.records.len());
+        for record in batch.records {
+            let (parts, damaged) = aggregate::user_records(&record);
+            damaged_aggregates += u64::from(damaged);
+            // An aggregate of nothing still has a place in the shard.
+            let empty = parts.is_empty().then(|| Record {
+                data: bytes::Bytes::new(),
+                ..record
+            });
+            let done = |r: &Record| self.done.as_ref().is_some_and(|done| r.place() <= *done);
+            records.extend(parts.into_iter().chain(empty).filter(|r| !done(r)));
+        }
+        (records, damaged_aggregates, after)
+    }
+
+    fn is_before_start(&self, record: &Record) -> bool {
+        // A record without a time can't be shown to lie before the start; it goes on to the dead letters.
+        match (self.not_before, record.time) {
+            (Some(start), Some(time)) => time < start,
+            _ => false,
+        }
+    }
+
+    /// The time of the earliest event to come, of those that count: what lies before the start is delivered
+    /// by nobody, and what has no time goes to the dead letters. Events that come in an envelope are older
+    /// than their record.
+    fn earliest(&self, records: &VecDeque<Record>) -> Option<Timestamp> {
+        let count = records.iter().filter(|record| !self.is_before_start(record));
+        match self.pipeline.config.decode.how {
+            Decode::Lambda => count.filter_map(|record| record.time).min(),
+            _ => count
+                .filter_map(|record| self.decode(record).ok())
+                .filter_map(|decoded| decoded.events.iter().map(|e| e.event.timestamp).min())
+                .min(),
+        }
+    }
+
+    fn decode(&self, record: &Record) -> Result<Decoded, DecodeError> {
+        let origin = Origin {
+            stream: &self.stream,
+            shard: &self.shard,
+        };
+        decode::decode(record, origin, &self.pipeline.config.decode)
+    }
+
+    /// Decodes as many records as fit into a portion, as soon as there is memory for their events.
+    async fn portion(&self, mut rest: Box<Rest>) -> Portion {
+        let settings = &self.pipeline.config.decode;
+        let (mut count, mut estimate) = (0, 0);
+        for record in &rest.records {
+            let more = decode::estimate(record, settings) * budget::COPIES;
+            if count > 0 && estimate + more > PORTION {
+                break;
+            }
+            count += 1;
+            estimate += more;
+        }
+        let mut memory = match count {
+            0 => None,
+            _ => Some(self.pipeline.budget.reserve_events(estimate).await),
+        };
+        let mut bytes = 0;
+        let records = rest
+            .records
+            .drain(..count)
+            .map(|record| {
+                let outcome = match self.is_before_start(&record) {
+                    true => Outcome::BeforeStart,
+                    false => match self.decode(&record) {
+                        Ok(decoded) => Outcome::Decoded(decoded),
+                        Err(error) => Outcome::Undecodable(error),
+                    },
+                };
+                bytes += outcome.held(&record);
+                (record, outcome)
+            })
+            .collect();
+        if let Some(memory) = &mut memory {
+            memory.shrink(bytes * budget::COPIES);
+        }
+        Portion {
+            records,
+            memory,
+            found: rest.found.take(),
+            damaged_aggregates: std::mem::take(&mut rest.damaged_aggregates),
+            begins: rest.begins.take(),
+            then: match rest.records.is_empty() {
+                true => Then::Next(rest.after),
+                false => Then::Rest(rest),
+            },
+        }
+    }
+}
+
+impl Outcome {
+    /// What a record's events, or its dead letter, hold in memory while they are in flight.
+    pub(super) fn held(&self, record: &Record) -> usize {
+        match self {
+            Self::BeforeStart => 0,
+            Self::Decoded(decoded) => decoded.events.iter().map(|e| e.event.message.len()).sum(),
+            Self::Undecodable(_) => record.data.len(),
+        }
+    }
+}
+
+fn slow(limit: Duration) -> SourceError {
+    SourceError::Unavailable(format!("no answer within {limit:?}"))
 }

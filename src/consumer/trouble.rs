@@ -24,22 +24,22 @@ impl Consumer {
                 debug!(lease = %self.key, shard_id = %self.reader.shard, "the iterator expired");
                 let first = backoff.failures() == 0;
                 let wait = backoff.next(&mut self.rng);
-                Step::Read(if first { Duration::ZERO } else { wait })
+                Step::Read(None, if first { Duration::ZERO } else { wait })
             }
             SourceError::DataTrimmed => {
                 let reason = "the stream trimmed records before they were read (TrimmedDataAccess)";
                 if self.record_gap(reason).await.is_err() {
                     // Fenced: the next round of the loop ends this consumer.
-                    return Step::Read(Duration::ZERO);
+                    return Step::Read(None, Duration::ZERO);
                 }
                 self.position = StartingPosition::TrimHorizon;
-                Step::Read(backoff.next(&mut self.rng))
+                Step::Read(None, backoff.next(&mut self.rng))
             }
             SourceError::NotFound(_) => {
                 let wait = backoff.next(&mut self.rng);
                 match self.is_gone().await {
                     Some(true) => Step::Gone,
-                    _ => Step::Read(wait),
+                    _ => Step::Read(None, wait),
                 }
             }
             SourceError::Throttled(_)
@@ -53,7 +53,7 @@ impl Consumer {
                     let failures = backoff.failures() + 1;
                     warn!(lease = %self.key, shard_id = %self.reader.shard, failures, %error, "the shard could not be read; repeating");
                 }
-                Step::Read(backoff.next(&mut self.rng))
+                Step::Read(None, backoff.next(&mut self.rng))
             }
         }
     }
@@ -78,6 +78,18 @@ impl Consumer {
             }
         }
         None
+    }
+
+    /// Whether a complete listing confirms that the shard takes no more records, so that what was read is all.
+    pub(super) async fn has_ended(&self) -> bool {
+        let listing = self.pipeline.source.list_shards(&self.stream);
+        match self.attend(LISTING_TIMEOUT, listing).await {
+            Some(Ok(listing)) => {
+                let shard = listing.shards.iter().find(|s| s.id == self.reader.shard);
+                shard.is_none_or(|shard| shard.closed)
+            }
+            Some(Err(_)) | None => false,
+        }
     }
 
     /// Whether a complete listing confirms that the shard exists no more. `None`: it could not be asked.

@@ -164,6 +164,7 @@ impl Life {
                 config: pipeline.config.clone(),
                 source: pipeline.source.clone(),
                 sink,
+                guard: pipeline.guard,
                 budget,
                 table: worker.table.clone(),
                 clock: clock.clone(),

@@ -9,6 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::batch::{MAX_MESSAGE_BYTES, Refusal};
 use super::{LogDestination, LogEvent};
 use crate::clock::Timestamp;
+use crate::stream::Place;
 
 /// The stream of the dead letters, in the group the event was meant for.
 pub const STREAM: &str = "dead-letter";
@@ -19,7 +20,7 @@ pub struct Origin {
     pub pipeline: String,
     pub stream: String,
     pub shard: String,
-    pub sequence_number: String,
+    pub place: Place,
 }
 
 /// What could not be delivered.
@@ -73,11 +74,12 @@ pub fn events(
             let mut letter = serde_json::json!({
                 "deadLetter": refusal.as_str(),
                 "detail": detail.chars().take(256).collect::<String>(),
-                "id": format!("{}:{}:{}", origin.stream, origin.shard, origin.sequence_number),
+                "id": id(origin),
                 "pipeline": origin.pipeline,
                 "stream": origin.stream,
                 "shardId": origin.shard,
-                "sequenceNumber": origin.sequence_number,
+                "sequenceNumber": origin.place.sequence_number.as_str(),
+                "subSequenceNumber": origin.place.sub_sequence_number,
                 "destination": meant_for.to_string(),
                 "part": i + 1,
                 "parts": parts,
@@ -92,6 +94,16 @@ pub fn events(
             }
         })
         .collect()
+}
+
+/// The record's position: `stream:shard:sequence:sub`.
+fn id(origin: &Origin) -> String {
+    let Place {
+        sequence_number,
+        sub_sequence_number,
+    } = &origin.place;
+    let (stream, shard) = (&origin.stream, &origin.shard);
+    format!("{stream}:{shard}:{sequence_number}:{sub_sequence_number}")
 }
 
 /// Cuts between characters; one empty chunk for an empty text.
@@ -112,13 +124,17 @@ fn text_chunks(text: &str) -> impl Iterator<Item = &str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream::SequenceNumber;
 
     fn origin() -> Origin {
         Origin {
             pipeline: "orders".into(),
             stream: "arn:aws:dynamodb:eu-west-1:1:table/orders/stream/x".into(),
             shard: "shardId-1".into(),
-            sequence_number: "42".into(),
+            place: Place {
+                sequence_number: SequenceNumber::parse("42").unwrap(),
+                sub_sequence_number: 7,
+            },
         }
     }
 

@@ -132,24 +132,23 @@ pub struct Found {
 
 impl Found {
     /// Whether the log holds every one of a record's `events`. If so, they are used up; if not, none is.
-    pub fn take(&mut self, events: &[LogEvent]) -> bool {
-        if events.is_empty() || events.len() > self.open {
-            return false;
-        }
+    pub fn take<'e>(&mut self, events: impl IntoIterator<Item = &'e LogEvent>) -> bool {
         let mut wanted: BTreeMap<usize, u32> = BTreeMap::new();
+        let mut count_all = 0;
         for event in events {
+            count_all += 1;
             match self.keys.binary_search(&self.keying.key(event)) {
                 Ok(at) => *wanted.entry(at).or_default() += 1,
                 Err(_) => return false,
             }
         }
-        if wanted.iter().any(|(&at, &count)| self.counts[at] < count) {
+        if count_all == 0 || wanted.iter().any(|(&at, &count)| self.counts[at] < count) {
             return false;
         }
         for (at, count) in wanted {
             self.counts[at] -= count;
         }
-        self.open -= events.len();
+        self.open -= count_all;
         true
     }
 

@@ -22,7 +22,7 @@ use crate::clock::{Clock, Timestamp};
 use crate::lease::fence::Fence;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
-use crate::stream::SequenceNumber;
+use crate::stream::Place;
 
 /// A PutLogEvents request. Generous: a full batch takes well below a second in the region.
 const PUT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -82,7 +82,7 @@ struct Item {
 struct Tag {
     lane: Arc<Shared>,
     index: u64,
-    sequence_number: SequenceNumber,
+    place: Place,
     kind: Kind,
     /// Arrival number within the writer, to restore the order after a sort.
     arrival: u64,
@@ -135,20 +135,14 @@ impl<'a> Parcel<'a> {
     }
 
     /// One event of the record at `index`.
-    pub fn event(
-        &mut self,
-        to: &LogDestination,
-        index: u64,
-        sequence_number: SequenceNumber,
-        event: LogEvent,
-    ) {
+    pub fn event(&mut self, to: &LogDestination, index: u64, place: Place, event: LogEvent) {
         let lane = self.lane.shared.clone();
         let item = Item {
             event,
             tag: Tag {
                 lane,
                 index,
-                sequence_number,
+                place,
                 kind: Kind::Event,
                 arrival: 0,
             },
@@ -166,21 +160,13 @@ impl<'a> Parcel<'a> {
         &mut self,
         meant_for: &LogDestination,
         index: u64,
-        sequence_number: &SequenceNumber,
+        place: &Place,
         reason: Refusal,
         detail: &str,
         data: &[u8],
     ) {
         let body = Body::Record(data.to_vec());
-        let letter = letter(
-            &self.lane.shared,
-            index,
-            sequence_number,
-            meant_for,
-            reason,
-            detail,
-            &body,
-        );
+        let letter = letter(&self.lane.shared, index, place, meant_for, reason, detail, &body);
         self.by_destination
             .entry(dead_letter::destination(&meant_for.group))
             .or_default()
@@ -191,7 +177,7 @@ impl<'a> Parcel<'a> {
 fn letter(
     lane: &Arc<Shared>,
     index: u64,
-    sequence_number: &SequenceNumber,
+    place: &Place,
     meant_for: &LogDestination,
     reason: Refusal,
     detail: &str,
@@ -201,7 +187,7 @@ fn letter(
         pipeline: lane.pipeline.clone(),
         stream: lane.stream.clone(),
         shard: lane.shard.clone(),
-        sequence_number: sequence_number.to_string(),
+        place: place.clone(),
     };
     // The writer stamps a letter when it puts it: a letter that waited out an outage must not be too old.
     let never = Timestamp::from_millis(0);
@@ -210,7 +196,7 @@ fn letter(
     let tag = || Tag {
         lane: lane.clone(),
         index,
-        sequence_number: sequence_number.clone(),
+        place: place.clone(),
         kind: Kind::Letter {
             reason,
             open: open.clone(),

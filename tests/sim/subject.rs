@@ -217,6 +217,7 @@ fn worker(seat: &Seat) -> Worker {
                     table,
                 }),
                 sink: Arc::new(SimLogs { seat: seat.clone() }),
+                guard: weir::logs::guard::Guard::default(),
                 config: config(&settings, table),
             })
             .collect(),

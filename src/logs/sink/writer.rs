@@ -306,21 +306,13 @@ impl Writer {
         warn!(
             destination = %self.to,
             shard_id = %tag.lane.shard,
-            sequence_number = %tag.sequence_number,
+            sequence_number = %tag.place.sequence_number,
             reason = refusal.as_str(),
             detail,
             "an event was refused; it goes to the dead letters"
         );
         let body = Body::Event(event);
-        let parts = letter(
-            &tag.lane,
-            tag.index,
-            &tag.sequence_number,
-            &self.to,
-            refusal,
-            detail,
-            &body,
-        );
+        let parts = letter(&tag.lane, tag.index, &tag.place, &self.to, refusal, detail, &body);
         if let Some(letters) = self.context.letters.upgrade() {
             // Closed only while the worker is torn down.
             let _ = letters.send((dead_letter::destination(&self.to.group), parts));

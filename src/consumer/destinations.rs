@@ -1,0 +1,195 @@
+//! Where the events of a shard's records go.
+//!
+//! Owns the rendering of the destination's names: once a shard where they are the same for all its records,
+//! else once an envelope. Knows the groups that were written to: an event that comes from one of them has
+//! gone in a circle.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use super::Pipeline;
+use crate::decode::{DecodeError, Decoded, Envelope};
+use crate::logs::batch::Refusal;
+use crate::logs::sink::Parcel;
+use crate::logs::template::{Fields, RenderError};
+use crate::logs::{LogDestination, dead_letter};
+use crate::stream::{Record, ShardId, StreamArn};
+
+/// Envelopes whose names are remembered. A Kinesis shard carries a handful of log streams as a rule.
+const REMEMBERED: usize = 256;
+
+/// Groups that are known as written to. One that is not among them is still noticed if it feeds itself.
+const KNOWN_GROUPS: usize = 4096;
+
+type Rendered = Result<LogDestination, RenderError>;
+
+/// What is to be sent for a record.
+pub(super) enum Outgoing {
+    Nothing,
+    Events {
+        decoded: Decoded,
+        to: Vec<LogDestination>,
+    },
+    Letter(Letter),
+}
+
+/// The dead letter of a whole record.
+pub(super) struct Letter {
+    meant_for: LogDestination,
+    reason: Refusal,
+    detail: String,
+}
+
+impl Outgoing {
+    /// How many deliveries finish the record.
+    pub(super) fn pieces(&self) -> u32 {
+        match self {
+            Self::Nothing => 0,
+            // An aggregate's part or an envelope holds far fewer: a record has 10 MiB at most.
+            Self::Events { decoded, .. } => u32::try_from(decoded.events.len()).unwrap_or(u32::MAX),
+            Self::Letter(_) => 1,
+        }
+    }
+
+    /// Puts it into the parcel, as that of the record at `index` of the ledger.
+    pub(super) fn pack(self, parcel: &mut Parcel<'_>, index: u64, record: &Record) {
+        match self {
+            Self::Nothing => {}
+            Self::Events { decoded, to } => {
+                for event in decoded.events {
+                    // The last one is that of events without an envelope.
+                    let at = event.envelope.unwrap_or(to.len() - 1);
+                    parcel.event(&to[at], index, record.place(), event.event);
+                }
+            }
+            Self::Letter(letter) => {
+                let (to, place) = (&letter.meant_for, record.place());
+                parcel.dead_letter(to, index, &place, letter.reason, &letter.detail, &record.data);
+            }
+        }
+    }
+}
+
+pub(super) struct Destinations {
+    pipeline: Arc<Pipeline>,
+    stream: StreamArn,
+    shard: ShardId,
+    /// Of events without an envelope, and of all where the names don't depend on one.
+    plain: Rendered,
+    by_envelope: bool,
+    remembered: BTreeMap<Envelope, Rendered>,
+    /// The groups that were written to.
+    groups: BTreeSet<String>,
+}
+
+impl Destinations {
+    pub(super) fn of(pipeline: &Arc<Pipeline>, stream: &StreamArn, shard: &ShardId) -> Self {
+        let mut destinations = Self {
+            pipeline: pipeline.clone(),
+            stream: stream.clone(),
+            shard: shard.clone(),
+            plain: Err(RenderError::Reserved(String::new())),
+            by_envelope: pipeline.config.destination.depends_on_the_envelope(),
+            remembered: BTreeMap::new(),
+            groups: BTreeSet::new(),
+        };
+        destinations.plain = destinations.render(None);
+        if let Ok(to) = &destinations.plain {
+            destinations.groups.insert(to.group.clone());
+        }
+        destinations
+    }
+
+    /// The one destination of all the shard's records, if it has one.
+    pub(super) fn one(&self) -> Option<&LogDestination> {
+        self.plain.as_ref().ok().filter(|_| !self.by_envelope)
+    }
+
+    /// The dead letter of a record that could not be decoded.
+    pub(super) fn letter(&self, error: &DecodeError) -> Outgoing {
+        Outgoing::Letter(Letter {
+            meant_for: self.plain.clone().unwrap_or_else(|_| self.fallback()),
+            reason: Refusal::Undecodable,
+            detail: error.to_string(),
+        })
+    }
+
+    /// Where a record's events go. If one of them has no destination, the record is one dead letter: half of
+    /// it in the log would look like all of it.
+    pub(super) fn address(&mut self, decoded: Decoded) -> Outgoing {
+        let mut to = Vec::with_capacity(decoded.envelopes.len() + 1);
+        for envelope in &decoded.envelopes {
+            match self.of_envelope(envelope) {
+                Ok(destination) => to.push(destination),
+                Err(error) => return self.unaddressed(&error),
+            }
+        }
+        if decoded.events.iter().any(|event| event.envelope.is_none()) {
+            match &self.plain {
+                Ok(destination) => to.push(destination.clone()),
+                Err(error) => return self.unaddressed(error),
+            }
+        }
+        Outgoing::Events { decoded, to }
+    }
+
+    /// The group of an envelope that this pipeline writes to itself, if there is one: what it wrote came back.
+    pub(super) fn comes_back<'e>(&mut self, decoded: &'e Decoded) -> Option<&'e str> {
+        decoded.envelopes.iter().find_map(|envelope| {
+            let into_itself = self
+                .of_envelope(envelope)
+                .is_ok_and(|to| to.group == envelope.log_group);
+            (into_itself || self.groups.contains(&envelope.log_group)).then_some(envelope.log_group.as_str())
+        })
+    }
+
+    fn of_envelope(&mut self, envelope: &Envelope) -> Rendered {
+        if !self.by_envelope {
+            return self.plain.clone();
+        }
+        if let Some(known) = self.remembered.get(envelope) {
+            return known.clone();
+        }
+        let rendered = self.render(Some(envelope));
+        if self.remembered.len() >= REMEMBERED {
+            self.remembered.clear();
+        }
+        if let Ok(to) = &rendered
+            && self.groups.len() < KNOWN_GROUPS
+        {
+            self.groups.insert(to.group.clone());
+        }
+        self.remembered.insert(envelope.clone(), rendered.clone());
+        rendered
+    }
+
+    fn unaddressed(&self, error: &RenderError) -> Outgoing {
+        Outgoing::Letter(Letter {
+            meant_for: self.fallback(),
+            reason: Refusal::NoDestination,
+            detail: error.to_string(),
+        })
+    }
+
+    /// The group's own template may be what failed: the letters then go to a group of the pipeline's name.
+    fn fallback(&self) -> LogDestination {
+        dead_letter::destination(&format!("/weir/{}", self.pipeline.config.name))
+    }
+
+    fn render(&self, _envelope: Option<&Envelope>) -> Rendered {
+        let stream = &self.stream;
+        let fields = Fields {
+            application: &self.pipeline.application,
+            pipeline: &self.pipeline.config.name,
+            table: stream.table(),
+            shard_id: self.shard.as_str(),
+            region: stream.region(),
+            account: stream.account(),
+        };
+        let destination = &self.pipeline.config.destination;
+        Ok(LogDestination {
+            group: destination.group.render(&fields)?,
+            stream: destination.stream.render(&fields)?,
+        })
+    }
+}
