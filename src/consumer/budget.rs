@@ -33,8 +33,8 @@ struct Pool {
     all: usize,
 }
 
-/// The events of the largest portion of an answer always fit, and one event of CloudWatch Logs' limit.
-const LEAST_EVENTS: usize = 4 << 20;
+/// One event of CloudWatch Logs' limit. What needs more than there is takes all, one after the other.
+const LEAST_EVENTS: usize = 1 << 20;
 
 impl Budget {
     /// A budget of `bytes`, half of them for answers, but at least one answer of `largest`, and its events:
