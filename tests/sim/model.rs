@@ -10,7 +10,7 @@ use std::time::Duration;
 use weir::clock::Timestamp;
 use weir::lease::Checkpoint;
 use weir::logs::{Accepted, LogDestination, LogEvent};
-use weir::stream::{Record, SequenceNumber};
+use weir::stream::{Place, Record, SequenceNumber};
 
 use crate::balance::FleetModel;
 use crate::ownership::Ownership;
@@ -61,6 +61,14 @@ struct InFlight {
     peak: usize,
     /// Read back from the log: such a change may be left out, and then nobody puts it again.
     shown: BTreeSet<Gid>,
+}
+
+/// Where a checkpoint lies.
+pub fn at_place(sequence_number: &SequenceNumber, sub_sequence_number: u64) -> Place {
+    Place {
+        sequence_number: sequence_number.clone(),
+        sub_sequence_number,
+    }
 }
 
 impl Model {
@@ -176,16 +184,19 @@ impl State {
     /// `records` reached a process: **bounded**.
     pub fn handed_out(&mut self, pid: Pid, records: &[Record]) {
         for r in records {
-            let Some(gid) = self.streams.in_message(r.sequence_number.as_str()) else {
+            let Some(first) = self.streams.in_message(r.sequence_number.as_str()) else {
                 continue;
             };
-            if self.before_start(gid) {
-                continue;
-            }
-            let flight = &mut self.model.in_flight[pid];
-            if !flight.shown.contains(&gid) && flight.changes.insert(gid) {
-                flight.bytes += r.data.len();
-                flight.peak = flight.peak.max(flight.bytes);
+            let changes: Vec<Gid> = self.streams.in_record(first).collect();
+            for gid in changes {
+                if self.before_start(gid) {
+                    continue;
+                }
+                let flight = &mut self.model.in_flight[pid];
+                if !flight.shown.contains(&gid) && flight.changes.insert(gid) {
+                    flight.bytes += self.streams.changes[gid].data.len();
+                    flight.peak = flight.peak.max(flight.bytes);
+                }
             }
         }
         let bytes = self.model.in_flight[pid].bytes;
@@ -232,7 +243,7 @@ impl State {
             let c = &self.streams.changes[gid];
             let why = if by == me {
                 "it was told before that the log has it"
-            } else if self.taken_beyond(c.at, &c.seq) {
+            } else if self.taken_beyond(c.at, &c.place()) {
                 "the checkpoint it took over covers it"
             } else {
                 continue;
@@ -343,13 +354,13 @@ impl State {
     /// A new reader of the shard starts behind `from`. What was accepted beyond it may come again, also from a
     /// process that knew of it: a drain that hit its limit left it so.
     pub fn begins_anew(&mut self, at: ShardNo, from: &Checkpoint) {
-        let beyond = |seq: &SequenceNumber| match from {
-            Checkpoint::At(to, _) => seq > to,
+        let beyond = |place: &Place| match from {
+            Checkpoint::At(to, sub) => *place > at_place(to, *sub),
             Checkpoint::ShardEnd => false,
             _ => true,
         };
         for &gid in self.streams.shard(at).changes.iter().rev() {
-            if !beyond(&self.streams.changes[gid].seq) {
+            if !beyond(&self.streams.changes[gid].place()) {
                 break;
             }
             if let Some(fate) = self.model.fates.get_mut(&gid) {
@@ -358,17 +369,16 @@ impl State {
         }
     }
 
-    /// **checkpoint_covers_only_accepted**: everything in the shard up to `seq` (to the end, if none).
-    pub fn covers_only_accepted(&mut self, pid: Pid, at: ShardNo, seq: Option<&SequenceNumber>) {
+    /// **checkpoint_covers_only_accepted**: everything in the shard up to `to` (to the end, if none).
+    pub fn covers_only_accepted(&mut self, pid: Pid, at: ShardNo, to: Option<&Place>) {
         let n = self.settled_prefix(at);
         let Some(&gid) = self.streams.shard(at).changes.get(n) else {
             return;
         };
-        let first_open = &self.streams.changes[gid].seq;
-        if seq.is_none_or(|seq| first_open <= seq) {
+        let first_open = self.streams.changes[gid].place();
+        if to.is_none_or(|to| first_open <= *to) {
             let line = format!(
-                "checkpoint_covers_only_accepted: p{pid} checkpoints {at:?} at {}, though {first_open} is in no log",
-                seq.map_or("SHARD_END", SequenceNumber::as_str),
+                "checkpoint_covers_only_accepted: p{pid} checkpoints {at:?} at {to:?}, though {first_open:?} is in no log",
             );
             self.model.broken(self.now, line);
         }

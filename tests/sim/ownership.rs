@@ -6,9 +6,9 @@ use std::time::Duration;
 use weir::config::Start;
 use weir::lease::keys::Keys;
 use weir::lease::{Checkpoint, Lease, LeaseChange, LeaseKey, ResolvedStart, StreamRow, WorkerId};
-use weir::stream::SequenceNumber;
+use weir::stream::{Place, SequenceNumber};
 
-use crate::model::Life;
+use crate::model::{Life, at_place};
 use crate::streams::ShardNo;
 use crate::world::{Pid, State};
 
@@ -163,13 +163,13 @@ impl State {
         Ok(())
     }
 
-    /// Whether the checkpoint that the present owner took over covers `seq`.
-    pub fn taken_beyond(&self, at: ShardNo, seq: &SequenceNumber) -> bool {
+    /// Whether the checkpoint that the present owner took over covers `place`.
+    pub fn taken_beyond(&self, at: ShardNo, place: &Place) -> bool {
         let Some(lease) = self.lease_of(at) else {
             return false;
         };
         match self.model.owners.taken_at.get(&lease.key) {
-            Some(Checkpoint::At(taken, _)) => seq <= taken,
+            Some(Checkpoint::At(taken, sub)) => *place <= at_place(taken, *sub),
             Some(Checkpoint::ShardEnd) => true,
             _ => false,
         }
@@ -244,8 +244,8 @@ impl State {
                     .taken_at
                     .insert(before.key.clone(), before.checkpoint.clone());
             }
-            (LeaseChange::Checkpoint(Checkpoint::At(seq, _)), Some(at)) => {
-                self.covers_only_accepted(pid, at, Some(seq));
+            (LeaseChange::Checkpoint(Checkpoint::At(seq, sub)), Some(at)) => {
+                self.covers_only_accepted(pid, at, Some(&at_place(seq, *sub)));
             }
             (LeaseChange::End(_) | LeaseChange::Checkpoint(Checkpoint::ShardEnd), Some(at)) => {
                 self.covers_only_accepted(pid, at, None);
@@ -331,8 +331,8 @@ impl State {
     fn planned_changes_repeat_nothing(&mut self, pid: Pid, before: &Lease, at: ShardNo) {
         let settled = self.settled_prefix(at);
         let life = self.model.owners.life(pid);
-        let covered = |seq: &SequenceNumber| match &before.checkpoint {
-            Checkpoint::At(to, _) => seq <= to,
+        let covered = |place: &Place| match &before.checkpoint {
+            Checkpoint::At(to, sub) => *place <= at_place(to, *sub),
             Checkpoint::ShardEnd => true,
             _ => false,
         };
@@ -341,12 +341,12 @@ impl State {
             .iter()
             .rev()
             .find(|&&g| self.model.acknowledged_by(g) == Some(life));
-        let Some(seq) = left.map(|&g| self.streams.changes[g].seq.clone()) else {
+        let Some(last) = left.map(|&g| self.streams.changes[g].place()) else {
             return;
         };
-        if !covered(&seq) {
+        if !covered(&last) {
             let line = format!(
-                "planned_changes_repeat_nothing: p{pid} releases {} at {} with {seq} accepted",
+                "planned_changes_repeat_nothing: p{pid} releases {} at {} with {last:?} accepted",
                 before.key, before.checkpoint
             );
             self.model.broken(self.now, line);
@@ -384,12 +384,12 @@ impl State {
             // A finished shard's lease may be gone; an open one needs it.
             return (!shard.closed).then(|| format!("the open shard {} has no lease", shard.id));
         };
-        let last = shard.changes.last().map(|&g| &self.streams.changes[g].seq);
+        let last = shard.changes.last().map(|&g| self.streams.changes[g].place());
         let there = match &lease.checkpoint {
             Checkpoint::ShardEnd => true,
             _ if shard.closed => false,
-            Checkpoint::At(seq, _) => last.is_none_or(|last| last <= seq),
-            _ => last.is_none_or(|last| self.before_start(self.streams.in_message(last.as_str()).unwrap())),
+            Checkpoint::At(seq, sub) => last.is_none_or(|last| last <= at_place(seq, *sub)),
+            _ => shard.changes.last().is_none_or(|&last| self.before_start(last)),
         };
         (!there).then(|| format!("the lease {} stays at {}", lease.key, lease.checkpoint))
     }

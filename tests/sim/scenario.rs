@@ -7,7 +7,7 @@ use fastrand::Rng;
 
 use crate::faults::Faults;
 use crate::process::{Program, Slot};
-use crate::streams::Kind;
+use crate::streams::{Kind, Kinesis};
 use crate::world::{State, World};
 
 /// How long a quiet world may take to deliver what is left: several rounds of finding children by the
@@ -30,6 +30,11 @@ impl State {
     pub fn write(&mut self, keys: u32, kind: Kind, size: usize) {
         let now = self.wall();
         let key = format!("k{}", self.rng.u32(0..keys));
+        let aggregates = self.streams.kinesis.is_some_and(|k| k.aggregates);
+        if aggregates && kind == Kind::Plain && size == 0 && self.rng.u8(0..3) == 0 {
+            let more = self.rng.u64(1..6);
+            return self.streams.write_aggregate(&key, more, now, &mut self.rng);
+        }
         self.streams.write(&key, kind, size, now, &mut self.rng);
     }
 
@@ -130,6 +135,19 @@ async fn write_on(world: Arc<World>, habits: Habits) {
         });
         world.pass_time(pause).await;
     }
+}
+
+/// The same of a Kinesis stream.
+pub async fn any_of_kinesis(world: Arc<World>, program: Program) {
+    world.with(|s| {
+        let kinesis = Kinesis {
+            aggregates: s.rng.u8(0..4) > 0,
+            fan_out: s.rng.bool(),
+        };
+        s.streams.kinesis = Some(kinesis);
+        s.note(format!("{kinesis:?}"));
+    });
+    any(world, program).await;
 }
 
 /// One seed's story: a few minutes of changes and trouble, then quiet.

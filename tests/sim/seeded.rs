@@ -1,13 +1,20 @@
-//! 200 drawn stories, in four tests that run side by side.
+//! 200 drawn stories of DynamoDB streams and 100 of Kinesis streams, in tests that run side by side.
 
-use crate::scenario::any;
+use crate::scenario::{any, any_of_kinesis};
 use crate::seeds::{chosen, demand_kept, run};
 use crate::subject::program;
 
 fn tell(test: &str, usual: std::ops::Range<u64>) {
+    tell_of(test, usual, false);
+}
+
+fn tell_of(test: &str, usual: std::ops::Range<u64>, kinesis: bool) {
     let mut broken = Vec::new();
     for seed in chosen(usual) {
-        let run = run(seed, |world| any(world, program()));
+        let run = match kinesis {
+            true => run(seed, |world| any_of_kinesis(world, program())),
+            false => run(seed, |world| any(world, program())),
+        };
         if !run.violations.is_empty() {
             broken.push((seed, run));
         }
@@ -37,6 +44,16 @@ fn every_story_keeps_the_promises_3() {
 #[test]
 fn every_story_keeps_the_promises_4() {
     tell("every_story_keeps_the_promises_4", 150..200);
+}
+
+#[test]
+fn every_story_of_kinesis_keeps_the_promises_1() {
+    tell_of("every_story_of_kinesis_keeps_the_promises_1", 0..50, true);
+}
+
+#[test]
+fn every_story_of_kinesis_keeps_the_promises_2() {
+    tell_of("every_story_of_kinesis_keeps_the_promises_2", 50..100, true);
 }
 
 #[test]

@@ -5,18 +5,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 use weir::clock::Timestamp;
 use weir::stream::{
-    Next, Record, RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition,
-    StreamArn, StreamSource,
+    Next, Poll, Record, RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError,
+    StartingPosition, StreamArn, StreamSource,
 };
 
 use crate::faults::Service;
-use crate::streams::{Kind, ShardNo, Streams};
+use crate::streams::{Kind, ShardNo, Streams, aggregate};
 use crate::world::{Failure, Seat, State};
 
 /// The adapter's own request time-out: the trait promises that no call waits longer.
 const REQUEST: Duration = Duration::from_secs(10);
 /// How long an iterator lives (AWS: 15 minutes).
 const ITERATOR: Duration = Duration::from_secs(900);
+/// One of Kinesis, and a subscription of its fan-out.
+const KINESIS_ITERATOR: Duration = Duration::from_secs(300);
 
 pub struct SimSource {
     pub seat: Seat,
@@ -105,11 +107,15 @@ fn position(s: &mut State, at: ShardNo, position: &StartingPosition) -> Result<u
     match position {
         StartingPosition::TrimHorizon => Ok(trimmed),
         StartingPosition::AtTimestamp(t) => {
-            s.model.broken(
-                s.now,
-                format!("asked for AT_TIMESTAMP {t}, which the source has not"),
-            );
-            Ok(trimmed)
+            if s.streams.kinesis.is_none() {
+                s.model.broken(
+                    s.now,
+                    format!("asked for AT_TIMESTAMP {t}, which the source has not"),
+                );
+            }
+            let shard = s.streams.shard(at);
+            let changes = shard.changes.iter().map(|&g| &s.streams.changes[g]);
+            Ok(trimmed.max(changes.take_while(|c| c.written < *t).count()))
         }
         StartingPosition::At(seq) => {
             let seqs = shard.changes.iter().map(|&g| &s.streams.changes[g].seq);
@@ -120,6 +126,9 @@ fn position(s: &mut State, at: ShardNo, position: &StartingPosition) -> Result<u
             let seqs = shard.changes.iter().map(|&g| &s.streams.changes[g].seq);
             let next = seqs.take_while(|have| *have <= seq).count();
             // The service says so here, or at the read that follows.
+            if s.streams.kinesis.is_some() {
+                return Ok(next.max(trimmed));
+            }
             if next <= trimmed && trimmed > 0 && s.rng.bool() {
                 return Err(SourceError::DataTrimmed);
             }
@@ -138,13 +147,22 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
     if of.gone || s.streams.streams[stream].gone {
         return Err(SourceError::NotFound(format!("shard {}", of.id)));
     }
-    let expired = s.now >= Duration::from_millis(issued as u64) + ITERATOR;
+    let lives = if s.streams.kinesis.is_some() {
+        KINESIS_ITERATOR
+    } else {
+        ITERATOR
+    };
+    let expired = s.now >= Duration::from_millis(issued as u64) + lives;
     if expired || s.faults.chance(s.faults.expired_iterator, &mut s.rng) {
         s.note(format!("p{pid} records {stream}/{shard}: the iterator expired"));
         return Err(SourceError::IteratorExpired);
     }
+    let mut next = next;
     if next < of.trimmed {
-        return Err(SourceError::DataTrimmed);
+        if s.streams.kinesis.is_none() {
+            return Err(SourceError::DataTrimmed);
+        }
+        next = of.trimmed;
     }
     s.is_read(at, pid);
     let of = s.streams.shard(at);
@@ -159,24 +177,58 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
     let of = s.streams.shard(at);
     let mut records = Vec::new();
     let mut bytes = 0;
-    for &gid in &of.changes[next..next + n] {
-        let c = &s.streams.changes[gid];
+    let mut after = next;
+    while after < next + n {
+        let first = of.changes[after];
+        let c = &s.streams.changes[first];
         bytes += c.data.len();
         if bytes > 1 << 20 && !records.is_empty() {
             break;
         }
-        let time = (c.kind != Kind::Undecodable).then_some(c.time);
-        records.push(Record::new(c.seq.clone(), time, c.data.clone()));
+        let time = (c.kind != Kind::Undecodable || s.streams.kinesis.is_some()).then_some(c.time);
+        let changes: Vec<_> = s.streams.in_record(first).collect();
+        let data = match changes.as_slice() {
+            [_] => c.data.clone(),
+            several => {
+                let parts: Vec<_> = several
+                    .iter()
+                    .map(|&g| s.streams.changes[g].data.clone())
+                    .collect();
+                aggregate(&c.key, &parts)
+            }
+        };
+        records.push(Record::new(c.seq.clone(), time, data));
+        after += changes.len();
     }
-    let after = next + records.len();
+    let behind = s.streams.kinesis.map(|_| match of.changes.get(after) {
+        Some(&g) => s
+            .wall()
+            .since(s.streams.changes[g].written)
+            .max(Duration::from_millis(1)),
+        None => Duration::ZERO,
+    });
+    // What fan-out tells to resume after, also where it gave nothing.
+    let continuation = after
+        .checked_sub(1)
+        .filter(|_| s.streams.kinesis.is_some_and(|k| k.fan_out))
+        .map(|last| s.streams.changes[of.changes[last]].seq.clone());
     // The last answer of a closed shard has no next iterator, or one more empty answer follows.
     let end = of.closed
         && after == of.changes.len()
         && (records.is_empty() || s.rng.bool())
         && left <= n.max(left.min(n));
+    let lost_thread = s.streams.kinesis.is_some() && s.faults.chance(s.faults.expired_iterator, &mut s.rng);
+    // A subscription lives for five minutes, whatever it gave meanwhile.
+    let pushed = s.streams.kinesis.is_some_and(|k| k.fan_out);
+    let since = if pushed {
+        Duration::from_millis(issued as u64)
+    } else {
+        s.now
+    };
     let next = match end {
+        _ if lost_thread => Next::PerhapsEnd,
         true => Next::End,
-        false => Next::At(iterator(at, after, s.now)),
+        false => Next::At(iterator(at, after, since)),
     };
     if end || !records.is_empty() {
         s.note(format!(
@@ -188,8 +240,8 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
     Ok(RecordBatch {
         records,
         next,
-        behind: None,
-        continuation: None,
+        behind,
+        continuation,
     })
 }
 
@@ -299,8 +351,38 @@ impl StreamSource for SimSource {
         Ok(batch)
     }
 
+    async fn ready(&self, _: &StreamArn, it: &ShardIterator) -> Result<bool, SourceError> {
+        let world = &self.seat.world;
+        if !world.with(|s| s.streams.kinesis.is_some_and(|k| k.fan_out)) {
+            return Ok(true);
+        }
+        let (at, it) = (shard_in(it), it.clone());
+        let next: usize = it.as_str().split('|').nth(2).unwrap().parse().unwrap();
+        let has_more = |s: &mut State| {
+            let shard = s.streams.shard(at);
+            shard.closed || shard.gone || next < shard.changes.len() || s.rng.u8(0..5) == 0
+        };
+        if !world.with(has_more) {
+            world.pass_time(Duration::from_secs(1)).await;
+        }
+        Ok(world.with(has_more))
+    }
+
+    fn wait_after(&self, poll: Poll, records: usize, _: usize) -> Duration {
+        match self.seat.world.with(|s| s.streams.kinesis) {
+            Some(kinesis) if kinesis.fan_out => Duration::ZERO,
+            Some(_) => poll.idle.min(Duration::from_millis(200)),
+            None if records > 0 => poll.busy,
+            None => poll.idle,
+        }
+    }
+
     fn has_timestamps(&self) -> bool {
-        false
+        self.seat.world.with(|s| s.streams.kinesis.is_some())
+    }
+
+    fn has_aggregates(&self) -> bool {
+        self.seat.world.with(|s| s.streams.kinesis.is_some())
     }
 
     fn largest_answer(&self) -> usize {

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use fastrand::Rng;
+use md5::Digest as _;
 use weir::clock::Timestamp;
-use weir::stream::{SequenceNumber, ShardId, StreamArn};
+use weir::stream::{Place, SequenceNumber, ShardId, StreamArn};
 
 /// A change's number, over all streams, in the order of writing.
 pub type Gid = usize;
@@ -32,6 +33,8 @@ pub struct Change {
     /// In its shard.
     pub index: usize,
     pub seq: SequenceNumber,
+    /// Inside an aggregate, which several changes in a row share their sequence number in.
+    pub sub: u64,
     pub key: String,
     pub version: u64,
     /// As the record tells it, and as it was.
@@ -39,6 +42,24 @@ pub struct Change {
     pub written: Timestamp,
     pub data: Bytes,
     pub kind: Kind,
+}
+
+impl Change {
+    pub fn place(&self) -> Place {
+        Place {
+            sequence_number: self.seq.clone(),
+            sub_sequence_number: self.sub,
+        }
+    }
+}
+
+/// What a stream of Kinesis does that one of DynamoDB doesn't.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kinesis {
+    /// Some records are aggregates.
+    pub aggregates: bool,
+    /// Records are pushed.
+    pub fan_out: bool,
 }
 
 pub struct SimShard {
@@ -80,6 +101,10 @@ pub struct Streams {
     pub whole_seconds: bool,
     /// No two streams share a shard's id.
     pub ids_apart: bool,
+    /// All are of Kinesis.
+    pub kinesis: Option<Kinesis>,
+    /// The place of the next change in the aggregate of the one before, if it is in it.
+    inside: u64,
 }
 
 const RANGE: u32 = 1 << 16;
@@ -116,6 +141,8 @@ impl Streams {
             jitter: Duration::ZERO,
             whole_seconds: rng.bool(),
             ids_apart: false,
+            kinesis: None,
+            inside: 0,
         }
     }
 
@@ -132,10 +159,16 @@ impl Streams {
             now.as_secs() % 60
         );
         let n = self.streams.len();
-        let arn = format!(
-            "arn:aws:dynamodb:eu-west-1:111122223333:table/{}/stream/{label}-{n}",
-            table_name(table)
-        );
+        let table_name = table_name(table);
+        let arn = match self.kinesis {
+            Some(_) => {
+                let created = 1_767_225_600 + now.as_secs() * 10 + n as u64;
+                format!("arn:aws:kinesis:eu-west-1:111122223333:stream/{table_name}#{created}")
+            }
+            None => {
+                format!("arn:aws:dynamodb:eu-west-1:111122223333:table/{table_name}/stream/{label}-{n}")
+            }
+        };
         self.streams.push(SimStream {
             arn: StreamArn::new(arn),
             table,
@@ -290,10 +323,36 @@ impl Streams {
         true
     }
 
-    /// The `n` oldest changes of a shard are no more.
+    /// The `n` oldest changes of a shard are no more, and the rest of the aggregate that the last is in.
     pub fn trim(&mut self, at: ShardNo, n: usize) {
-        let shard = self.shard_mut(at);
-        shard.trimmed = (shard.trimmed + n).min(shard.changes.len());
+        let shard = self.shard(at);
+        let mut trimmed = (shard.trimmed + n).min(shard.changes.len());
+        let inside = |&g: &Gid| self.changes[g].sub > 0;
+        while shard.changes.get(trimmed).is_some_and(inside) {
+            trimmed += 1;
+        }
+        self.shard_mut(at).trimmed = trimmed;
+    }
+
+    /// Writes a change, and `more` of the same key into the same aggregate.
+    pub fn write_aggregate(&mut self, key: &str, more: u64, now: Timestamp, rng: &mut Rng) {
+        let Some(first) = self.write(key, Kind::Plain, 0, now, rng) else {
+            return;
+        };
+        let at = self.changes[first].at;
+        for sub in 1..=more {
+            self.inside = sub;
+            self.write_at(at, key, Kind::Plain, 0, now, rng);
+        }
+        self.inside = 0;
+    }
+
+    /// The changes that one record holds: those of the aggregate that `gid` is the first of.
+    pub fn in_record(&self, gid: Gid) -> impl Iterator<Item = Gid> + '_ {
+        let same = move |g: &Gid| {
+            *g == gid || (self.changes[*g].sub > 0 && self.changes[*g].seq == self.changes[gid].seq)
+        };
+        (gid..self.changes.len()).take_while(same)
     }
 
     pub fn write(
@@ -337,7 +396,9 @@ impl Streams {
         rng: &mut Rng,
     ) -> Gid {
         let gid = self.changes.len();
-        self.sequence += u128::from(rng.u32(1..40));
+        if self.inside == 0 {
+            self.sequence += u128::from(rng.u32(1..40));
+        }
         let seq = self.sequence.to_string();
         let version = self.versions.entry((stream, key.to_owned())).or_insert(0);
         *version += 1;
@@ -356,13 +417,14 @@ impl Streams {
         } else {
             wire(gid, key, version, &seq, time, size)
         };
-        self.by_sequence.insert(seq.clone(), gid);
+        self.by_sequence.entry(seq.clone()).or_insert(gid);
         let index = self.streams[stream].shards[shard].changes.len();
         self.streams[stream].shards[shard].changes.push(gid);
         self.changes.push(Change {
             at: (stream, shard),
             index,
             seq: SequenceNumber::parse(&seq).unwrap(),
+            sub: self.inside,
             key: key.to_owned(),
             version,
             time,
@@ -382,10 +444,15 @@ impl Streams {
         {
             return Some(gid);
         }
-        message
+        let first = message
             .split(|c: char| !c.is_ascii_digit())
             .filter(|digits| digits.len() >= 20)
-            .find_map(|digits| self.by_sequence.get(digits).copied())
+            .find_map(|digits| self.by_sequence.get(digits).copied())?;
+        let sub = message
+            .split_once("\"subSequenceNumber\":")
+            .map_or("0", |(_, after)| after);
+        let sub: String = sub.chars().take_while(char::is_ascii_digit).collect();
+        Some(first + sub.parse::<usize>().unwrap_or(0))
     }
 }
 
@@ -415,4 +482,29 @@ fn wire(gid: Gid, key: &str, version: u64, seq: &str, time: Timestamp, size: usi
         id = event_id(gid),
         bytes = 26 + size,
     )
+}
+
+/// An aggregate as the Kinesis Producer Library makes it: magic, protobuf, MD5.
+pub fn aggregate(key: &str, parts: &[Bytes]) -> Bytes {
+    fn field(number: u8, bytes: &[u8], into: &mut Vec<u8>) {
+        into.push(number << 3 | 2);
+        let mut length = bytes.len();
+        while length >= 0x80 {
+            into.push(length as u8 | 0x80);
+            length >>= 7;
+        }
+        into.push(length as u8);
+        into.extend(bytes);
+    }
+    let mut body = Vec::new();
+    field(1, key.as_bytes(), &mut body);
+    for part in parts {
+        let mut record = vec![1 << 3, 0];
+        field(3, part, &mut record);
+        field(3, &record, &mut body);
+    }
+    let digest = md5::Md5::digest(&body);
+    [&[0xf3, 0x89, 0x9a, 0xc2], body.as_slice(), digest.as_slice()]
+        .concat()
+        .into()
 }

@@ -38,6 +38,8 @@ pub struct Settings {
     pub memory: usize,
     pub look_up: bool,
     pub keep_removed: Duration,
+    /// The streams are of Kinesis, with changes as JSON in them.
+    pub kinesis: bool,
 }
 
 impl Default for Settings {
@@ -50,6 +52,7 @@ impl Default for Settings {
             memory: 16 << 20,
             look_up: true,
             keep_removed: Duration::from_secs(7 * 24 * 3600),
+            kinesis: false,
         }
     }
 }
@@ -97,6 +100,7 @@ impl State {
 
     pub fn draw_settings(&mut self) {
         self.settings = Settings::draw(&mut self.rng);
+        self.settings.kinesis = self.streams.kinesis.is_some();
         let settings = self.settings;
         self.note(format!("{settings:?} {:?}", self.faults));
     }
@@ -244,7 +248,10 @@ fn config(settings: &Settings, table: usize) -> PipelineConfig {
     PipelineConfig {
         name: table_name(table),
         source: SourceConfig {
-            stream: StreamChoice::Table(table_name(table)),
+            stream: match settings.kinesis {
+                true => StreamChoice::Kinesis(table_name(table)),
+                false => StreamChoice::Table(table_name(table)),
+            },
             start: settings.start,
             poll_busy: Duration::ZERO,
             poll_idle: settings.poll_idle,
@@ -252,9 +259,12 @@ fn config(settings: &Settings, table: usize) -> PipelineConfig {
             fan_out: None,
             aws: AwsSettings::default(),
         },
-        decode: DecodeSettings::of(Decode::Lambda),
+        decode: DecodeSettings::of(match settings.kinesis {
+            true => Decode::Json,
+            false => Decode::Lambda,
+        }),
         destination: DestinationConfig {
-            group: Template::parse("/cdc/{table}", TemplateKind::Group).unwrap(),
+            group: Template::parse("/cdc/{table:-kinesis}", TemplateKind::Group).unwrap(),
             stream: Template::parse(stream, TemplateKind::Stream).unwrap(),
             create: true,
             retention_days: Some(30),
