@@ -52,6 +52,11 @@ const AHEAD_RECORDS: usize = 10_000;
 /// The first checkpoint comes this soon, the next after twice that, and so up to the configured interval:
 /// a process that crashes again and again after a few seconds still gets ahead.
 const FIRST_CHECKPOINT: Duration = Duration::from_secs(1);
+/// A listing alone tells that a shard is closed, not that it is read to its end. So many fresh reads in a row
+/// must give no record, no next iterator and no children before its word counts (rule 7)…
+const DOUBTS: u32 = 3;
+/// …so far apart.
+const DOUBT_WAIT: Duration = Duration::from_millis(500);
 /// Why a gap is written down where a record is missing that Kinesis says nothing of.
 const TRIMMED_AT_CHECKPOINT: &str = "the record at the checkpoint is in the stream no more, so it was trimmed, and perhaps records after it that were not read";
 /// A checkpoint that the table did not answer is tried again so soon.
@@ -174,6 +179,7 @@ pub async fn run(
         rng,
         look_up,
         ledger: Ledger::default(),
+        doubtful_ends: 0,
         behind: None,
         reservations: Vec::new(),
         checkpoint_due: pipeline.clock.now() + interval,
@@ -259,6 +265,8 @@ struct Consumer {
     rng: fastrand::Rng,
     look_up: LookUp,
     ledger: Ledger,
+    /// How many answers in a row had no record, no next iterator and no children.
+    doubtful_ends: u32,
     /// How old the newest record of the last read was; zero after one that gave none.
     behind: Option<Duration>,
     /// The memory of what is in flight, oldest first: given back as the ledger shrinks.
@@ -347,7 +355,10 @@ impl Consumer {
                     if let Step::PerhapsEnded = step {
                         step = match self.has_ended().await {
                             true => Step::Ended,
-                            false => Step::Read(None, backoff.next(&mut self.rng)),
+                            false => {
+                                self.doubtful_ends = 0;
+                                Step::Read(None, backoff.next(&mut self.rng))
+                            }
                         };
                     }
                     match step {
@@ -485,9 +496,11 @@ impl Consumer {
         if after.quiet {
             return match after.next {
                 Next::At(iterator) => Step::Read(Some(iterator), Duration::ZERO),
-                Next::End | Next::PerhapsEnd => Step::PerhapsEnded,
+                Next::End | Next::PerhapsEnd => Step::Read(None, Duration::ZERO),
             };
         }
+        let is_doubtful = after.next == Next::PerhapsEnd && after.records == 0;
+        self.doubtful_ends = if is_doubtful { self.doubtful_ends + 1 } else { 0 };
         let now = self.pipeline.clock.wall();
         let age = match &after.last {
             Some((_, time)) => time.map_or(Duration::ZERO, |t| now.since(t)),
@@ -507,7 +520,8 @@ impl Consumer {
         match after.next {
             Next::At(iterator) => Step::Read(Some(iterator), wait),
             Next::End => Step::Ended,
-            Next::PerhapsEnd => Step::PerhapsEnded,
+            Next::PerhapsEnd if self.doubtful_ends >= DOUBTS => Step::PerhapsEnded,
+            Next::PerhapsEnd => Step::Read(None, wait.max(DOUBT_WAIT)),
         }
     }
 
