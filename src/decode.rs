@@ -7,11 +7,20 @@
 pub mod aggregate;
 pub mod audit;
 pub mod change;
+mod envelope;
 pub mod gzip;
+mod json;
+mod kinesis_change;
+mod plain;
 pub mod subscription;
 
+use std::borrow::Cow;
+
+use crate::clock::Timestamp;
 use crate::logs::LogEvent;
 use crate::stream::{Record, ShardId, StreamArn};
+
+pub use envelope::Envelope;
 
 /// How the records of a pipeline become log events.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,15 +109,6 @@ pub struct Event {
     pub envelope: Option<usize>,
 }
 
-/// What an envelope tells of its events.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Envelope {
-    /// The account of the log group.
-    pub owner: String,
-    pub log_group: String,
-    pub log_stream: String,
-}
-
 /// Why a record has no events. It is counted as filtered, by this reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Skip {
@@ -138,27 +138,249 @@ impl Skip {
 pub enum DecodeError {
     #[error("not a DynamoDB stream record: {0}")]
     Malformed(String),
-    #[error("the record has no readable ApproximateCreationDateTime")]
-    NoTime,
+    /// The name of the field that should tell it.
+    #[error("the record has no readable {0}")]
+    NoTime(&'static str),
+    #[error(transparent)]
+    Gzip(#[from] gzip::GzipError),
+    #[error("not gzip, and the pipeline's records always are")]
+    NotGzip,
+    #[error("not UTF-8 from byte {at} on")]
+    NotUtf8 { at: usize },
+    #[error("not JSON: {0}")]
+    Json(String),
+    #[error("not an envelope of a CloudWatch Logs subscription: {0}")]
+    Envelope(String),
+    #[error("an envelope of the unknown message type `{0}`")]
+    MessageType(String),
+    /// Events are counted from 0.
+    #[error("event {index} of an envelope can't be told exactly: {reason}")]
+    Event { index: usize, reason: &'static str },
+    #[error("not a DynamoDB change that came through Kinesis: {0}")]
+    Change(String),
 }
 
-/// The log events of one record, which is no aggregate (any more).
+/// The field that tells when a DynamoDB Streams record's change happened.
+const CREATION: &str = "ApproximateCreationDateTime";
+/// The field that tells when a Kinesis record came into its stream.
+const ARRIVAL: &str = "ApproximateArrivalTimestamp";
+
+/// The log events of one record, which is no aggregate (any more). An error is for the record as a whole:
+/// none of its events is delivered then.
 pub fn decode(
     record: &Record,
     origin: Origin<'_>,
-    _settings: &DecodeSettings,
+    settings: &DecodeSettings,
 ) -> Result<Decoded, DecodeError> {
-    let event = change::log_event(record, origin.stream)?;
+    let position = Position { record, origin };
+    let data = || inflated(record, settings);
+    match settings.how {
+        Decode::Auto => auto(data()?, position, settings),
+        Decode::Lambda => change::log_event(record, origin.stream).map(Decoded::from),
+        Decode::Subscription => subscription(&data()?, settings),
+        Decode::Audit => audit(&data()?, position, settings),
+        Decode::Change => {
+            let text = plain::text(data()?)?;
+            let time = kinesis_change::time(&text).map_err(DecodeError::Change)?;
+            position.event_at(time, text)
+        }
+        Decode::Json => position.event(plain::json(data()?)?),
+        Decode::Text => position.event(plain::text(data()?)?),
+        Decode::Base64 => base64(&data()?, position),
+    }
+}
+
+/// Roughly the most bytes that the record's events will take, for the memory budget. What lies in gzip in
+/// gzip, or in more than one member, is not seen from outside and may be more, up to the settings' limit.
+pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {
+    /// What stands around the data: the ARN twice, ids, names of fields.
+    const AROUND: usize = 1024;
+    let len = record.data.len();
+    let zipped =
+        settings.how != Decode::Lambda && settings.gzip != Gzip::Never && gzip::is_gzip(&record.data);
+    let all = if zipped {
+        // The inflated bytes and the events made of them.
+        let content = gzip::size_hint(&record.data, settings.inflate_limit);
+        content.saturating_mul(2).saturating_add(len)
+    } else {
+        len
+    };
+    let events = match settings.how {
+        // Each line is told again, field by field.
+        Decode::Audit => all.saturating_mul(3),
+        // Base64 is four thirds.
+        _ => all.saturating_add(all / 2),
+    };
+    events.saturating_add(AROUND)
+}
+
+/// The record's bytes, without gzip if the settings say so.
+fn inflated<'r>(record: &'r Record, settings: &DecodeSettings) -> Result<Cow<'r, [u8]>, DecodeError> {
+    let zipped = gzip::is_gzip(&record.data);
+    match settings.gzip {
+        Gzip::Always if !zipped => Err(DecodeError::NotGzip),
+        Gzip::Auto | Gzip::Always if zipped => {
+            let content = gzip::inflate(&record.data, settings.inflate_limit)?;
+            Ok(Cow::Owned(content))
+        }
+        _ => Ok(Cow::Borrowed(&record.data)),
+    }
+}
+
+/// By its looks. An envelope that is damaged is still one, and an error: as a text it would hide that events
+/// are in it. A change that is damaged is a text, which holds all of it.
+fn auto(
+    data: Cow<'_, [u8]>,
+    position: Position<'_>,
+    settings: &DecodeSettings,
+) -> Result<Decoded, DecodeError> {
+    let looks = subscription::Looks::of(&data);
+    if looks.is_envelope() {
+        return subscription(&data, settings);
+    }
+    match plain::text(data) {
+        Ok(text) => {
+            let time = looks.dynamodb.then(|| kinesis_change::time(&text).ok());
+            position.event_at(time.flatten().flatten(), text)
+        }
+        // The bytes as they were in the stream, gzip and all.
+        Err(_) => base64(&position.record.data, position),
+    }
+}
+
+fn subscription(data: &[u8], settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
+    enveloped(data, settings, |told, _| told.message)
+}
+
+/// The events of the envelopes that `data` is, each with the message that `message` makes of it.
+fn enveloped(
+    data: &[u8],
+    settings: &DecodeSettings,
+    mut message: impl FnMut(subscription::Told<'_>, &Envelope) -> String,
+) -> Result<Decoded, DecodeError> {
+    let opened = subscription::open(plain::utf8(data)?, settings.unknown_messages)?;
+    let event = |told: subscription::Told<'_>| Event {
+        envelope: Some(told.envelope),
+        event: LogEvent {
+            timestamp: told.time,
+            message: {
+                let envelope = &opened.envelopes[told.envelope];
+                message(told, envelope)
+            },
+        },
+    };
     Ok(Decoded {
-        events: vec![Event {
-            event,
-            envelope: None,
-        }],
-        ..Decoded::default()
+        events: opened.events.into_iter().map(event).collect(),
+        envelopes: opened.envelopes,
+        skipped: opened.skipped,
+        unparsed_lines: 0,
     })
 }
 
-/// A rough upper figure of the bytes that a record's events will take.
-pub fn estimate(record: &Record, _settings: &DecodeSettings) -> usize {
-    record.data.len() + 256
+fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
+    if !subscription::Looks::of(data).is_envelope() {
+        return audit_lines(data, position);
+    }
+    fn told(text: &str) -> Option<&str> {
+        (!text.is_empty()).then_some(text)
+    }
+    let mut unparsed_lines = 0;
+    let mut decoded = enveloped(data, settings, |event, envelope| {
+        let context = audit::Context {
+            log_group: told(&envelope.log_group),
+            log_stream: told(&envelope.log_stream),
+            owner: told(&envelope.owner),
+            id: told(&event.id),
+        };
+        let (message, parsed) = audit::message(&event.message, &context);
+        unparsed_lines += u64::from(!parsed);
+        message
+    })?;
+    decoded.unparsed_lines = unparsed_lines;
+    Ok(decoded)
 }
+
+/// Lines without an envelope. The server may cut a statement inside a character: such bytes alone are
+/// replaced.
+fn audit_lines(data: &[u8], position: Position<'_>) -> Result<Decoded, DecodeError> {
+    let mut decoded = Decoded::default();
+    for line in audit::lines(&String::from_utf8_lossy(data)) {
+        let id = position.id(decoded.events.len());
+        let context = audit::Context {
+            log_group: None,
+            log_stream: None,
+            owner: None,
+            id: Some(&id),
+        };
+        let (message, parsed) = audit::message(line, &context);
+        decoded.unparsed_lines += u64::from(!parsed);
+        decoded.events.push(Event {
+            event: LogEvent {
+                timestamp: position.time()?,
+                message,
+            },
+            envelope: None,
+        });
+    }
+    if decoded.events.is_empty() {
+        decoded.skipped = Some(Skip::Nothing);
+    }
+    Ok(decoded)
+}
+
+fn base64(data: &[u8], position: Position<'_>) -> Result<Decoded, DecodeError> {
+    position.event(plain::base64(data, position, position.time()?)?)
+}
+
+/// A record and where it is from.
+#[derive(Clone, Copy)]
+struct Position<'a> {
+    record: &'a Record,
+    origin: Origin<'a>,
+}
+
+impl Position<'_> {
+    /// Names the record's event `index` for good, whoever reads the record.
+    fn id(self, index: usize) -> String {
+        let Self { record, origin } = self;
+        format!(
+            "{}:{}:{}:{}:{index}",
+            origin.stream.service_arn(),
+            origin.shard,
+            record.sequence_number,
+            record.sub_sequence_number
+        )
+    }
+
+    /// When the record came into its stream.
+    fn time(self) -> Result<Timestamp, DecodeError> {
+        self.record.time.ok_or(DecodeError::NoTime(ARRIVAL))
+    }
+
+    /// The record as one event.
+    fn event(self, message: String) -> Result<Decoded, DecodeError> {
+        self.event_at(None, message)
+    }
+
+    /// At its own time, if it has one that can be read.
+    fn event_at(self, time: Option<Timestamp>, message: String) -> Result<Decoded, DecodeError> {
+        let timestamp = time.map_or_else(|| self.time(), Ok)?;
+        Ok(LogEvent { timestamp, message }.into())
+    }
+}
+
+/// One event, which came in no envelope.
+impl From<LogEvent> for Decoded {
+    fn from(event: LogEvent) -> Self {
+        Self {
+            events: vec![Event {
+                event,
+                envelope: None,
+            }],
+            ..Self::default()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::DecodeError;
+use super::{CREATION, DecodeError};
 use crate::logs::LogEvent;
 use crate::stream::{Record, StreamArn};
 
@@ -67,7 +67,7 @@ pub fn log_event(record: &Record, stream: &StreamArn) -> Result<LogEvent, Decode
     let change = wire
         .dynamodb
         .ok_or_else(|| DecodeError::Malformed("the field `dynamodb` is missing".to_owned()))?;
-    let timestamp = record.time.ok_or(DecodeError::NoTime)?;
+    let timestamp = record.time.ok_or(DecodeError::NoTime(CREATION))?;
 
     // The wire text, the ARN and the fixed words: never needs to grow.
     let mut out = Object::with_capacity(record.data.len() + stream.as_str().len() + 128);
@@ -260,7 +260,7 @@ mod tests {
         };
         assert_eq!(
             log_event(&timeless, &StreamArn::new(ARN)),
-            Err(DecodeError::NoTime)
+            Err(DecodeError::NoTime(CREATION))
         );
     }
 }

@@ -1,1 +1,232 @@
-//! Envelopes of CloudWatch Logs subscriptions. Pure.
+//! Envelopes of CloudWatch Logs subscriptions.
+//!
+//! Pure. Owns what is an envelope (CloudWatch Logs user guide, "Real-time processing of log data with
+//! subscriptions") and what of it is an event. Messages come out as they went in; one that can't be told
+//! exactly makes the whole record an error.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Deserialize;
+use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+use super::json::{Object, short};
+use super::{DecodeError, Envelope, Skip, UnknownMessages};
+use crate::clock::Timestamp;
+
+/// The envelopes of one record, opened.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Opened<'a> {
+    /// Those that events came in.
+    pub envelopes: Vec<Envelope>,
+    pub events: Vec<Told<'a>>,
+    /// Why there are no events, where there are none.
+    pub skipped: Option<Skip>,
+}
+
+/// An event, as its envelope tells it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Told<'a> {
+    /// Its place in [`Opened::envelopes`].
+    pub envelope: usize,
+    /// Empty if it has none.
+    pub id: Cow<'a, str>,
+    pub time: Timestamp,
+    pub message: String,
+}
+
+/// A field that is null is one that is absent; the order is any, and other fields don't matter.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire<'a> {
+    #[serde(borrow)]
+    message_type: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    owner: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    log_group: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    log_stream: Option<Cow<'a, str>>,
+    /// Only read where they matter: another type of message may have others.
+    #[serde(borrow, default, deserialize_with = "present")]
+    log_events: Option<&'a RawValue>,
+}
+
+/// Keeps a null, which [`Option`] takes for an absent field.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+    Deserialize::deserialize(deserializer).map(Some)
+}
+
+#[derive(Deserialize)]
+struct WireEvent<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    timestamp: Option<&'a RawValue>,
+    message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+/// Opens the envelopes that `text` is: one as a rule, or several without anything between them.
+pub fn open(text: &str, unknown: UnknownMessages) -> Result<Opened<'_>, DecodeError> {
+    let mut opened = Opened::default();
+    let mut skipped = None;
+    for wire in serde_json::Deserializer::from_str(text).into_iter::<Object<Wire>>() {
+        let Object(wire) = wire.map_err(|e| DecodeError::Envelope(short(e)))?;
+        let missing = |name: &str| DecodeError::Envelope(format!("the field `{name}` is missing"));
+        let kind = wire.message_type.ok_or_else(|| missing("messageType"))?;
+        let skip = match &*kind {
+            "DATA_MESSAGE" => {
+                let events = wire.log_events.ok_or_else(|| missing("logEvents"))?;
+                let before = opened.events.len();
+                tell(events.get(), opened.envelopes.len(), &mut opened.events)?;
+                if opened.events.len() > before {
+                    opened.envelopes.push(Envelope {
+                        owner: wire.owner.unwrap_or_default().into_owned(),
+                        log_group: wire.log_group.unwrap_or_default().into_owned(),
+                        log_stream: wire.log_stream.unwrap_or_default().into_owned(),
+                    });
+                }
+                Skip::Nothing
+            }
+            "CONTROL_MESSAGE" => Skip::ControlMessage,
+            kind => match unknown {
+                UnknownMessages::Skip => Skip::MessageType,
+                UnknownMessages::DeadLetter => return Err(DecodeError::MessageType(short(kind))),
+            },
+        };
+        skipped.get_or_insert(skip);
+    }
+    if skipped.is_none() {
+        return Err(DecodeError::Envelope("the record is empty".to_owned()));
+    }
+    if opened.events.is_empty() {
+        opened.skipped = skipped;
+    }
+    Ok(opened)
+}
+
+/// Adds the events of the list `events`.
+fn tell<'a>(events: &'a str, envelope: usize, to: &mut Vec<Told<'a>>) -> Result<(), DecodeError> {
+    let list: Option<Vec<Object<WireEvent>>> = serde_json::from_str(events)
+        .map_err(|e| DecodeError::Envelope(format!("logEvents: {}", short(e))))?;
+    for (index, Object(event)) in list.into_iter().flatten().enumerate() {
+        let lacks = |reason| DecodeError::Event { index, reason };
+        to.push(Told {
+            envelope,
+            id: event
+                .id
+                .map_or(Some(Cow::Borrowed("")), id)
+                .ok_or(lacks("its id is no text"))?,
+            time: event
+                .timestamp
+                .and_then(time)
+                .ok_or(lacks("it has no timestamp in milliseconds"))?,
+            message: event.message.ok_or(lacks("it has no message"))?,
+        });
+    }
+    Ok(())
+}
+
+/// A text's own; of anything else (emulators send numbers) as it is spelt.
+fn id(raw: &RawValue) -> Option<Cow<'_, str>> {
+    match raw.get() {
+        text if text.starts_with('"') => serde_json::from_str::<Text>(text).ok().map(|t| t.0),
+        other => Some(Cow::Borrowed(other)),
+    }
+}
+
+/// A number, or a text of digits (both in AWS's own examples).
+fn time(raw: &RawValue) -> Option<Timestamp> {
+    let text = raw.get();
+    let digits = text
+        .strip_prefix('"')
+        .and_then(|t| t.strip_suffix('"'))
+        .unwrap_or(text);
+    let are_digits = digits.bytes().all(|b| b.is_ascii_digit());
+    digits
+        .parse()
+        .ok()
+        .filter(|_| are_digits)
+        .map(Timestamp::from_millis)
+}
+
+/// The names of a JSON object's fields that tell what the object is.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub struct Looks {
+    message_type: bool,
+    log_events: bool,
+    log_group: bool,
+    /// A field `dynamodb`: perhaps a change.
+    pub dynamodb: bool,
+}
+
+impl Looks {
+    /// Looks at the names at the top of the object that `bytes` begin with, no further than it takes to know
+    /// an envelope. They need not be JSON to their end, nor at all.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut looks = Self::default();
+        if bytes.trim_ascii_start().starts_with(b"{") {
+            // An error is the end of what can be looked at, or of what needs to be.
+            let mut json = serde_json::Deserializer::from_slice(bytes);
+            let _ = Look(&mut looks).deserialize(&mut json);
+        }
+        looks
+    }
+
+    pub fn is_envelope(self) -> bool {
+        self.message_type && (self.log_events || self.log_group)
+    }
+}
+
+struct Look<'l>(&'l mut Looks);
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum Name {
+    MessageType,
+    LogEvents,
+    LogGroup,
+    Dynamodb,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> DeserializeSeed<'de> for Look<'_> {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Look<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key()? {
+            match name {
+                Name::MessageType => self.0.message_type = true,
+                Name::LogEvents => self.0.log_events = true,
+                Name::LogGroup => self.0.log_group = true,
+                Name::Dynamodb => self.0.dynamodb = true,
+                Name::Other => {}
+            }
+            if self.0.is_envelope() {
+                return Err(de::Error::custom("seen enough"));
+            }
+            map.next_value::<IgnoredAny>()?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,237 @@
+use proptest::prelude::*;
+use serde_json::json;
+
+use super::*;
+
+fn envelope(events: &str) -> String {
+    format!(
+        r#"{{"messageType":"DATA_MESSAGE","owner":"111122223333","logGroup":"/app/orders","logStream":"a/b","subscriptionFilters":["weir"],"logEvents":{events}}}"#
+    )
+}
+
+fn dead_letter(text: &str) -> Result<Opened<'_>, DecodeError> {
+    open(text, UnknownMessages::DeadLetter)
+}
+
+fn messages(text: &str) -> Vec<String> {
+    let opened = dead_letter(text).unwrap();
+    opened.events.into_iter().map(|e| e.message).collect()
+}
+
+#[test]
+fn events_come_out_with_their_time_id_and_envelope() {
+    let text = envelope(
+        r#"[{"id":"3195","timestamp":1767225600123,"message":"one","extractedFields":{"a":"b"}},
+            {"message":"two","timestamp":"1767225600124","id":42},{"timestamp":0,"message":"three","id":null},
+            {"timestamp":1,"message":"four","id":"\u00e9"}]"#,
+    );
+    let opened = dead_letter(&text).unwrap();
+    let told: Vec<_> = opened
+        .events
+        .iter()
+        .map(|e| (e.envelope, &*e.id, e.time.millis(), &*e.message))
+        .collect();
+    assert_eq!(
+        told,
+        [
+            (0, "3195", 1_767_225_600_123, "one"),
+            (0, "42", 1_767_225_600_124, "two"),
+            (0, "", 0, "three"),
+            (0, "é", 1, "four"),
+        ]
+    );
+    let from = Envelope {
+        owner: "111122223333".into(),
+        log_group: "/app/orders".into(),
+        log_stream: "a/b".into(),
+    };
+    assert_eq!((opened.envelopes, opened.skipped), (vec![from], None));
+}
+
+#[test]
+fn the_order_of_the_fields_and_further_ones_do_not_matter() {
+    let text = r#" {"logEvents":[{"id":"1","timestamp":5,"message":"m"}],"policyLevel":"ACCOUNT_LEVEL_POLICY",
+        "new":{"nested":[1]},"subscriptionFilters":null,"logStream":null,"owner":"1","messageType":"DATA_MESSAGE"} "#;
+    let opened = dead_letter(text).unwrap();
+    assert_eq!(opened.events.len(), 1);
+    assert_eq!(opened.envelopes[0].owner, "1");
+    assert_eq!(opened.envelopes[0].log_group, "");
+}
+
+#[test]
+fn a_message_passes_as_it_is() {
+    for message in [
+        "",
+        "two\nlines\r\n",
+        "a\0b\u{1}",
+        "\"quoted\" \\ back",
+        "日本 🦀 \u{feff}",
+    ] {
+        let text = envelope(&json!([{"id": "1", "timestamp": 5, "message": message}]).to_string());
+        assert_eq!(messages(&text), [message]);
+    }
+    let pair = envelope(r#"[{"id":"1","timestamp":5,"message":"\ud83e\udd80\u0000\/"}]"#);
+    assert_eq!(messages(&pair), ["🦀\0/"]);
+}
+
+#[test]
+fn several_envelopes_may_stand_one_after_the_other() {
+    let event = |m: &str| envelope(&format!(r#"[{{"id":"1","timestamp":5,"message":"{m}"}}]"#));
+    let control = r#"{"messageType":"CONTROL_MESSAGE"}"#;
+    let text = [
+        &event("a"),
+        control,
+        &envelope("[]"),
+        "\n",
+        &event("b").replace("111122223333", "9"),
+    ]
+    .concat();
+    let opened = dead_letter(&text).unwrap();
+    let told: Vec<_> = opened
+        .events
+        .iter()
+        .map(|e| (&*opened.envelopes[e.envelope].owner, &*e.message))
+        .collect();
+    assert_eq!(told, [("111122223333", "a"), ("9", "b")]);
+    assert_eq!(opened.skipped, None);
+    assert_eq!(opened.envelopes.len(), 2, "only those with events");
+}
+
+#[test]
+fn what_holds_no_events_says_why() {
+    let control = r#"{"messageType":"CONTROL_MESSAGE","owner":"CloudwatchLogs","logGroup":"","logStream":"","subscriptionFilters":[],"logEvents":[{"id":"","timestamp":1767225600000,"message":"CWL CONTROL MESSAGE: Checking health of destination Kinesis stream."}]}"#;
+    let new = r#"{"messageType":"METRIC_MESSAGE","logEvents":{"of":"another shape"}}"#;
+    for (text, skip) in [
+        (control.to_owned(), Skip::ControlMessage),
+        (envelope("[]"), Skip::Nothing),
+        (envelope("null"), Skip::Nothing),
+        (new.to_owned(), Skip::MessageType),
+        (format!("{control}{new}"), Skip::ControlMessage),
+    ] {
+        let opened = open(&text, UnknownMessages::Skip).unwrap();
+        let expected = Opened {
+            skipped: Some(skip),
+            ..Opened::default()
+        };
+        assert_eq!(opened, expected, "{text}");
+    }
+    assert_eq!(
+        dead_letter(new),
+        Err(DecodeError::MessageType("METRIC_MESSAGE".into()))
+    );
+    let mixed = envelope(r#"[{"id":"1","timestamp":5,"message":"a"}]"#) + new;
+    assert!(dead_letter(&mixed).is_err(), "the record as a whole");
+}
+
+#[test]
+fn an_event_that_can_not_be_told_exactly_is_an_error_of_the_whole_record() {
+    let good = r#"{"id":"1","timestamp":5,"message":"good"}"#;
+    for (event, reason) in [
+        (
+            r#"{"id":"1","timestamp":5}"#,
+            "event 1 of an envelope can't be told exactly: it has no message",
+        ),
+        (r#"{"id":"1","timestamp":5,"message":null}"#, "no message"),
+        (
+            r#"{"id":"1","timestamp":5,"message":{"a":1}}"#,
+            "expected a string",
+        ),
+        (r#"{"id":"1","timestamp":5,"message":7}"#, "expected a string"),
+        (
+            r#"{"id":"1","timestamp":5,"message":"\ud800"}"#,
+            "logEvents: unexpected end of hex escape",
+        ),
+        (r#"{"id":"1","timestamp":5,"message":"\udc00x"}"#, "surrogate"),
+        (r#"{"id":"\ud800","timestamp":5,"message":"a"}"#, "id is no text"),
+        (r#"{"id":"1","message":"a"}"#, "no timestamp"),
+        (r#"{"id":"1","timestamp":null,"message":"a"}"#, "no timestamp"),
+        (r#"{"id":"1","timestamp":"","message":"a"}"#, "no timestamp"),
+        (r#"{"id":"1","timestamp":"5 ","message":"a"}"#, "no timestamp"),
+        (r#"{"id":"1","timestamp":5.5,"message":"a"}"#, "no timestamp"),
+        (r#"{"id":"1","timestamp":-5,"message":"a"}"#, "no timestamp"),
+        (
+            r#"{"id":"1","timestamp":99999999999999999999,"message":"a"}"#,
+            "no timestamp",
+        ),
+        (
+            r#"{"id":"1","timestamp":5,"message":"a","message":"b"}"#,
+            "duplicate field",
+        ),
+        (r#"["1",5,"a"]"#, "expected an object"),
+        ("null", "expected an object"),
+    ] {
+        let text = envelope(&format!("[{good},{event}]"));
+        let error = dead_letter(&text).unwrap_err().to_string();
+        assert!(error.contains(reason), "{event}: {error}");
+    }
+}
+
+#[test]
+fn what_is_no_envelope_is_refused_with_the_reason() {
+    let whole = envelope("[]");
+    for (text, reason) in [
+        ("", "the record is empty"),
+        (" \n", "the record is empty"),
+        ("hello", "expected value"),
+        ("{}", "`messageType` is missing"),
+        (r#"["DATA_MESSAGE","o","g","s",[]]"#, "expected an object"),
+        (
+            r#"{"messageType":null,"logEvents":[]}"#,
+            "`messageType` is missing",
+        ),
+        (r#"{"messageType":1,"logEvents":[]}"#, "expected a string"),
+        (r#"{"messageType":"DATA_MESSAGE"}"#, "`logEvents` is missing"),
+        (&envelope("{}"), "expected a sequence"),
+        (&format!("{whole} trailing"), "expected"),
+        (&whole[..whole.len() - 1], "EOF"),
+    ] {
+        let error = dead_letter(text).unwrap_err().to_string();
+        assert!(error.contains(reason), "{text}: {error}");
+    }
+    let long = envelope(&format!(r#""{}""#, "secret".repeat(1000)));
+    assert!(
+        dead_letter(&long).unwrap_err().to_string().len() < 400,
+        "the record is not quoted whole"
+    );
+}
+
+#[test]
+fn an_envelope_is_known_by_names_wherever_it_breaks_off() {
+    let whole = envelope(r#"[{"id":"1","timestamp":5,"message":"m"}]"#);
+    let known = whole.find("logGroup").unwrap() + "logGroup\"".len();
+    for length in 0..whole.len() {
+        let looks = Looks::of(&whole.as_bytes()[..length]);
+        assert_eq!(looks.is_envelope(), length >= known, "at {length}");
+    }
+    let late = r#"{"logEvents":[{"messageType":1}],"x":"\ud800 \u0000","messageType":"DATA_MESSAGE"}"#;
+    assert!(Looks::of(late.as_bytes()).is_envelope());
+    assert!(Looks::of(b"\n {\"messageType\":\"\xff\",\"logGroup\":1}").is_envelope());
+    for other in [
+        r#"{"messageType":"x"}"#,
+        r#"{"logGroup":"g","logEvents":[]}"#,
+        r#"{"a":{"messageType":"x","logGroup":"g"}}"#,
+        r#"[{"messageType":"x","logGroup":"g"}]"#,
+        r#""messageType logGroup""#,
+    ] {
+        assert!(!Looks::of(other.as_bytes()).is_envelope(), "{other}");
+    }
+    assert!(Looks::of(br#"{"a":1,"dynamodb":{}}"#).dynamodb);
+}
+
+proptest! {
+    #[test]
+    fn every_message_comes_out_once_in_order(
+        all in proptest::collection::vec(proptest::collection::vec((any::<String>(), 0i64..), 0..5), 1..4),
+    ) {
+        let mut text = String::new();
+        for list in &all {
+            let events: Vec<_> = list.iter().map(|(m, t)| json!({"message": m, "id": "1", "timestamp": t})).collect();
+            text += &json!({"logEvents": events, "logGroup": "g", "messageType": "DATA_MESSAGE"}).to_string();
+        }
+        let opened = dead_letter(&text).unwrap();
+        let told: Vec<_> = opened.events.into_iter().map(|e| (e.message, e.time.millis())).collect();
+        let sent: Vec<_> = all.into_iter().flatten().collect();
+        prop_assert_eq!(opened.skipped.is_some(), sent.is_empty());
+        prop_assert_eq!(told, sent);
+    }
+}

@@ -1,0 +1,411 @@
+use std::io::Write;
+use std::sync::Arc;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use proptest::prelude::*;
+
+use super::*;
+use crate::stream::SequenceNumber;
+
+const ARN: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/audit";
+const ARRIVED: i64 = 1_767_225_600_500;
+
+const ENVELOPE: &str = r#"{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"/app","logStream":"s","logEvents":[{"id":"31","timestamp":1767225600001,"message":"one\n"},{"id":"32","timestamp":1767225600002,"message":"two"}]}"#;
+const CHANGE: &str = r#" {"awsRegion":"eu-west-1","eventName":"INSERT","tableName":"orders","dynamodb":{"ApproximateCreationDateTime":1767225600123999,"Keys":{"id":{"N":"1"}}},"eventSource":"aws:dynamodb"}
+"#;
+/// A DynamoDB Streams record, as the API gives it.
+const WIRE: &str = r#"{"eventID":"e","dynamodb":{"Keys":{},"SequenceNumber":"7"}}"#;
+
+const ALL: [Decode; 8] = [
+    Decode::Auto,
+    Decode::Lambda,
+    Decode::Subscription,
+    Decode::Audit,
+    Decode::Change,
+    Decode::Json,
+    Decode::Text,
+    Decode::Base64,
+];
+
+fn record(data: &[u8]) -> Record {
+    Record {
+        sequence_number: SequenceNumber::parse("49").unwrap(),
+        sub_sequence_number: 3,
+        time: Some(Timestamp::from_millis(ARRIVED)),
+        partition_key: Some(Arc::from("key \"é\"")),
+        data: Bytes::copy_from_slice(data),
+    }
+}
+
+fn decode_record(record: &Record, settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
+    let stream = StreamArn::kinesis(ARN, Some(1_700_000_000));
+    let shard = ShardId::new("shardId-1");
+    let origin = Origin {
+        stream: &stream,
+        shard: &shard,
+    };
+    decode(record, origin, settings)
+}
+
+fn decoded(data: &[u8], how: Decode) -> Result<Decoded, DecodeError> {
+    decode_record(&record(data), &DecodeSettings::of(how))
+}
+
+/// Times and messages; an error as its text.
+fn events(data: &[u8], how: Decode) -> Result<Vec<(i64, String)>, String> {
+    let decoded = decoded(data, how).map_err(|e| e.to_string())?;
+    assert_eq!(decoded.events.is_empty(), decoded.skipped.is_some());
+    let events = decoded.events.into_iter();
+    Ok(events
+        .map(|e| (e.event.timestamp.millis(), e.event.message))
+        .collect())
+}
+
+fn one(time: i64, message: &str) -> Result<Vec<(i64, String)>, String> {
+    Ok(vec![(time, message.to_owned())])
+}
+
+fn gzip(content: &[u8]) -> Vec<u8> {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::new(6));
+    encoder.write_all(content).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn in_base64(data: &[u8]) -> String {
+    format!(
+        r#"{{"id":"{ARN}:shardId-1:49:3:0","data":"{}","encoding":"base64","eventSourceARN":"{ARN}","shardId":"shardId-1","sequenceNumber":"49","subSequenceNumber":3,"partitionKey":"key \"é\"","approximateArrivalTimestamp":{ARRIVED}}}"#,
+        STANDARD.encode(data)
+    )
+}
+
+#[test]
+fn auto_takes_a_record_for_what_it_looks_like() {
+    let inside = Ok(vec![
+        (1_767_225_600_001, "one\n".to_owned()),
+        (1_767_225_600_002, "two".to_owned()),
+    ]);
+    // gzip of a text with a file's name, as the `gzip` command writes it.
+    let hoge = STANDARD
+        .decode("H4sICAgtzGYAA2hvZ2UAy8hPT+UCAJ2H4rkFAAAA")
+        .unwrap();
+    let latin = b"abc\xe9";
+    for (name, data, expected) in [
+        ("an envelope", ENVELOPE.as_bytes().to_vec(), inside.clone()),
+        ("an envelope in gzip", gzip(ENVELOPE.as_bytes()), inside.clone()),
+        ("twice in gzip", gzip(&gzip(ENVELOPE.as_bytes())), inside),
+        ("a change", CHANGE.into(), one(1_767_225_600_123, CHANGE)),
+        (
+            "a change in gzip",
+            gzip(CHANGE.as_bytes()),
+            one(1_767_225_600_123, CHANGE),
+        ),
+        ("half a change", CHANGE[..99].into(), one(ARRIVED, &CHANGE[..99])),
+        ("JSON", b" {\"a\": 1}\n".to_vec(), one(ARRIVED, " {\"a\": 1}\n")),
+        ("half of JSON", b"{\"a\":".to_vec(), one(ARRIVED, "{\"a\":")),
+        ("a record of Lambda", WIRE.into(), one(ARRIVED, WIRE)),
+        ("text", "日本\0\r\n".into(), one(ARRIVED, "日本\0\r\n")),
+        ("text in gzip", hoge.clone(), one(ARRIVED, "hoge\n")),
+        ("nothing", vec![], one(ARRIVED, "")),
+        ("bytes", latin.to_vec(), one(ARRIVED, &in_base64(latin))),
+        (
+            "bytes in gzip",
+            gzip(latin),
+            one(ARRIVED, &in_base64(&gzip(latin))),
+        ),
+        (
+            "gzip's magic alone",
+            vec![0x1f, 0x8b],
+            one(ARRIVED, &in_base64(&[0x1f, 0x8b])),
+        ),
+    ] {
+        assert_eq!(events(&data, Decode::Auto), expected, "{name}");
+    }
+    let mut broken = ENVELOPE.as_bytes().to_vec();
+    broken[ENVELOPE.find("two").unwrap()] = 0xff;
+    for (name, data, error) in [
+        ("half an envelope", ENVELOPE[..90].into(), "not an envelope"),
+        (
+            "an envelope and more",
+            [ENVELOPE.as_bytes(), b"?"].concat(),
+            "not an envelope",
+        ),
+        ("broken text in an envelope", broken, "not UTF-8"),
+        ("half of gzip", hoge[..hoge.len() - 1].to_vec(), "breaks off"),
+        ("gzip and more", [&hoge[..], b"?"].concat(), "follow the end"),
+    ] {
+        let says = events(&data, Decode::Auto).unwrap_err();
+        assert!(says.contains(error), "{name}: {says}");
+    }
+}
+
+#[test]
+fn each_reading_takes_its_own_and_refuses_the_rest() {
+    let gzipped = gzip(b"[1]");
+    for (how, data, expected) in [
+        (Decode::Json, &b" [1, 2]\n"[..], Ok(" [1, 2]\n")),
+        (
+            Decode::Json,
+            br#"{"a":"\ud800","a":1e999}"#,
+            Ok(r#"{"a":"\ud800","a":1e999}"#),
+        ),
+        (Decode::Json, &gzipped, Ok("[1]")),
+        (Decode::Json, b"", Err("not JSON: EOF")),
+        (Decode::Json, b"{} {}", Err("not JSON: trailing characters")),
+        (Decode::Json, b"\"\xff\"", Err("not UTF-8 from byte 1 on")),
+        (Decode::Text, b"{\"a\":\n", Ok("{\"a\":\n")),
+        (Decode::Text, &gzipped, Ok("[1]")),
+        (Decode::Text, b"abc\xe9", Err("not UTF-8 from byte 3 on")),
+        (Decode::Subscription, b"text", Err("not an envelope")),
+        (Decode::Subscription, b"\xff", Err("not UTF-8")),
+        (Decode::Change, b"{}", Err("`eventSource`")),
+        (
+            Decode::Change,
+            ENVELOPE.as_bytes(),
+            Err("not a DynamoDB change that came through Kinesis"),
+        ),
+        (Decode::Lambda, b"{}", Err("not a DynamoDB stream record")),
+        (Decode::Lambda, &gzipped, Err("not a DynamoDB stream record")),
+    ] {
+        match (events(data, how), expected) {
+            (Ok(events), Ok(message)) => assert_eq!(events, one(ARRIVED, message).unwrap(), "{how:?}"),
+            (Err(error), Err(says)) => assert!(error.contains(says), "{how:?}: {error}"),
+            (got, expected) => panic!("{how:?} of {data:?}: {got:?}, not {expected:?}"),
+        }
+    }
+    assert_eq!(
+        events(b"\0\xff", Decode::Base64),
+        one(ARRIVED, &in_base64(b"\0\xff"))
+    );
+    assert_eq!(
+        events(&gzipped, Decode::Base64),
+        one(ARRIVED, &in_base64(b"[1]")),
+        "inflated"
+    );
+    assert_eq!(
+        events(CHANGE.as_bytes(), Decode::Change),
+        one(1_767_225_600_123, CHANGE)
+    );
+    let lambda = decoded(WIRE.as_bytes(), Decode::Lambda).unwrap();
+    assert!(lambda.events[0].event.message.contains(r#""eventVersion":"1.1""#));
+}
+
+#[test]
+fn gzip_is_undone_as_the_settings_say() {
+    let zipped = gzip(b"text");
+    let with = |how, gzip| DecodeSettings {
+        gzip,
+        ..DecodeSettings::of(how)
+    };
+    for how in ALL {
+        if how != Decode::Lambda {
+            let refused = decode_record(&record(b"text"), &with(how, Gzip::Always));
+            assert_eq!(refused, Err(DecodeError::NotGzip), "{how:?}");
+        }
+    }
+    let message = |data: &[u8], settings: &DecodeSettings| {
+        decode_record(&record(data), settings).unwrap().events[0]
+            .event
+            .message
+            .clone()
+    };
+    assert_eq!(message(&zipped, &with(Decode::Text, Gzip::Always)), "text");
+    assert_eq!(message(b"text", &with(Decode::Text, Gzip::Auto)), "text");
+    for how in [Decode::Auto, Decode::Base64] {
+        assert_eq!(
+            message(&zipped, &with(how, Gzip::Never)),
+            in_base64(&zipped),
+            "as it is"
+        );
+        assert_eq!(
+            message(&zipped[..9], &with(how, Gzip::Never)),
+            in_base64(&zipped[..9])
+        );
+    }
+    let small = DecodeSettings {
+        inflate_limit: 1 << 20,
+        ..DecodeSettings::of(Decode::Auto)
+    };
+    let bomb = decode_record(&record(&gzip(&vec![0; 10 << 20])), &small).unwrap_err();
+    assert_eq!(
+        bomb.to_string(),
+        "gzip holds more than 1048576 bytes, the limit of one record"
+    );
+}
+
+#[test]
+fn audit_lines_come_in_an_envelope_or_alone() {
+    let inside = decoded(&gzip(ENVELOPE.as_bytes()), Decode::Audit).unwrap();
+    assert_eq!(inside.envelopes.len(), 1);
+    assert_eq!(inside.unparsed_lines, 2, "neither is an audit line");
+    let told: Vec<_> = inside
+        .events
+        .iter()
+        .map(|e| (e.event.timestamp.millis(), e.envelope))
+        .collect();
+    assert_eq!(told, [(1_767_225_600_001, Some(0)), (1_767_225_600_002, Some(0))]);
+
+    let alone = decoded(b"first, \xe6\x97\nsecond", Decode::Audit).unwrap();
+    assert_eq!((alone.events.len(), alone.envelopes.len()), (2, 0));
+    assert_eq!(alone.unparsed_lines, 2);
+    let messages: Vec<_> = alone.events.iter().map(|e| &*e.event.message).collect();
+    assert!(
+        messages[0].contains("first, \u{fffd}"),
+        "the broken bytes alone: {}",
+        messages[0]
+    );
+    assert!(messages[1].contains("second"));
+    assert!(
+        alone
+            .events
+            .iter()
+            .all(|e| e.event.timestamp.millis() == ARRIVED && e.envelope.is_none())
+    );
+
+    assert_eq!(decoded(b"", Decode::Audit).unwrap().skipped, Some(Skip::Nothing));
+    let control = decoded(
+        br#"{"messageType":"CONTROL_MESSAGE","logGroup":""}"#,
+        Decode::Audit,
+    );
+    assert_eq!(control.unwrap().skipped, Some(Skip::ControlMessage));
+    let broken = [ENVELOPE.as_bytes(), b"\xff"].concat();
+    assert!(
+        decoded(&broken, Decode::Audit).is_err(),
+        "in an envelope nothing is replaced"
+    );
+}
+
+#[test]
+fn a_record_without_a_time_is_an_error_where_the_time_is_needed() {
+    for (how, data, needed) in [
+        (Decode::Auto, ENVELOPE, None),
+        (Decode::Subscription, ENVELOPE, None),
+        (Decode::Audit, ENVELOPE, None),
+        (Decode::Change, CHANGE, None),
+        (Decode::Auto, CHANGE, None),
+        (Decode::Audit, "", None),
+        (Decode::Change, &CHANGE.replace("176722", ""), Some(ARRIVAL)),
+        (Decode::Auto, "text", Some(ARRIVAL)),
+        (Decode::Audit, "text", Some(ARRIVAL)),
+        (Decode::Json, "1", Some(ARRIVAL)),
+        (Decode::Text, "1", Some(ARRIVAL)),
+        (Decode::Base64, "1", Some(ARRIVAL)),
+        (Decode::Lambda, WIRE, Some(CREATION)),
+    ] {
+        let record = Record {
+            time: None,
+            ..record(data.as_bytes())
+        };
+        let error = decode_record(&record, &DecodeSettings::of(how)).err();
+        assert_eq!(error, needed.map(DecodeError::NoTime), "{how:?} of {data}");
+    }
+    assert_eq!(
+        DecodeError::NoTime(ARRIVAL).to_string(),
+        "the record has no readable ApproximateArrivalTimestamp"
+    );
+}
+
+#[test]
+fn an_estimate_covers_what_one_layer_holds() {
+    let envelope = ENVELOPE.replace("two", &"a long statement ".repeat(5000));
+    for how in ALL {
+        for data in [
+            b"".to_vec(),
+            b"x".to_vec(),
+            vec![0xff; 5000],
+            envelope.clone().into(),
+            gzip(envelope.as_bytes()),
+        ] {
+            let settings = DecodeSettings::of(how);
+            let Ok(decoded) = decoded(&data, how) else {
+                continue;
+            };
+            let bytes: usize = decoded.events.iter().map(|e| e.event.message.len()).sum();
+            let estimate = estimate(&record(&data), &settings);
+            assert!(
+                bytes <= estimate,
+                "{how:?} of {}: {bytes} > {estimate}",
+                data.len()
+            );
+        }
+    }
+    let never = DecodeSettings {
+        gzip: Gzip::Never,
+        ..DecodeSettings::of(Decode::Text)
+    };
+    let zipped = record(&gzip(&vec![0; 1 << 20]));
+    assert!(estimate(&zipped, &never) < 4096);
+    assert!(estimate(&zipped, &DecodeSettings::of(Decode::Text)) >= 2 << 20);
+}
+
+/// Bytes of any kind, and such as one of the decoders takes for its own, whole and damaged.
+fn bytes() -> impl Strategy<Value = Vec<u8>> {
+    let whole = prop_oneof![
+        proptest::collection::vec(any::<u8>(), 0..100),
+        ".{0,60}".prop_map(String::into_bytes),
+        Just(ENVELOPE.as_bytes().to_vec()),
+        Just(CHANGE.as_bytes().to_vec()),
+        Just(WIRE.as_bytes().to_vec()),
+    ];
+    let layers = (whole, 0usize..6).prop_map(|(data, layers)| (0..layers).fold(data, |data, _| gzip(&data)));
+    (
+        layers,
+        proptest::collection::vec((any::<proptest::sample::Index>(), any::<u8>()), 0..3),
+    )
+        .prop_map(|(mut data, damage)| {
+            for (at, byte) in damage {
+                if !data.is_empty() {
+                    let at = at.index(data.len());
+                    data[at] = byte;
+                }
+            }
+            data
+        })
+}
+
+fn settings() -> impl Strategy<Value = DecodeSettings> {
+    let gzip = prop_oneof![Just(Gzip::Auto), Just(Gzip::Always), Just(Gzip::Never)];
+    let unknown = prop_oneof![Just(UnknownMessages::DeadLetter), Just(UnknownMessages::Skip)];
+    (proptest::sample::select(&ALL[..]), gzip, 0usize..5000, unknown).prop_map(
+        |(how, gzip, inflate_limit, unknown_messages)| DecodeSettings {
+            how,
+            gzip,
+            inflate_limit,
+            unknown_messages,
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn any_record_becomes_events_or_a_reason(data in bytes(), settings in settings()) {
+        let record = record(&data);
+        if let Ok(decoded) = decode_record(&record, &settings) {
+            prop_assert_eq!(decoded.events.is_empty(), decoded.skipped.is_some());
+            prop_assert!(decoded.events.iter().filter_map(|e| e.envelope).all(|e| e < decoded.envelopes.len()));
+            prop_assert!(decoded.unparsed_lines <= decoded.events.len() as u64);
+        }
+        estimate(&record, &settings);
+    }
+
+    #[test]
+    fn what_passes_unchanged_can_be_read_back(data in bytes()) {
+        let settings = DecodeSettings { gzip: Gzip::Never, ..DecodeSettings::of(Decode::Auto) };
+        for how in [Decode::Auto, Decode::Text, Decode::Json, Decode::Change, Decode::Base64] {
+            let settings = DecodeSettings { how, ..settings.clone() };
+            let Ok(decoded) = decode_record(&record(&data), &settings) else { continue };
+            if !decoded.envelopes.is_empty() || decoded.skipped.is_some() {
+                continue;
+            }
+            let message = &decoded.events[0].event.message;
+            let back = if how == Decode::Base64 || std::str::from_utf8(&data).is_err() {
+                let json: serde_json::Value = serde_json::from_str(message).unwrap();
+                STANDARD.decode(json["data"].as_str().unwrap()).unwrap()
+            } else {
+                message.clone().into_bytes()
+            };
+            prop_assert_eq!(&back, &data);
+        }
+    }
+}
