@@ -133,9 +133,11 @@ pub async fn run(
         application: &pipeline.application,
         pipeline: &pipeline.config.name,
         table: stream.table(),
+        stream: stream.kinesis_name(),
         shard_id: &shard,
         region: stream.region(),
         account: stream.account(),
+        envelope: None,
     };
     let destination = destination(&pipeline.config, &fields);
     let wished = pipeline.config.destination.looks_up();
