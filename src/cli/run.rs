@@ -25,7 +25,7 @@ use crate::decode::DecodeSettings;
 ///
 /// A group's or stream's name may hold {application}, {pipeline}, {table}, {stream}, {shard_id}, {region},
 /// {account}. Of records that came through a subscription of CloudWatch Logs also {owner}, {log_group},
-/// {log_stream}, and, if the logs are those of RDS, {cluster} and {instance}. {field:-default} stands for the
+/// {log_stream}, and, if the logs are those of a database, {cluster} and {instance}. {field:-default} stands for the
 /// default where there is no value.
 ///
 /// SIGTERM and SIGINT drain: what is in flight is delivered and checkpointed. A second signal ends at once.

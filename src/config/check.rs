@@ -20,6 +20,10 @@ pub type Checked<T> = Result<T, String>;
 /// The length of a table's name (API reference of DynamoDB's CreateTable).
 const TABLE_NAME: RangeInclusive<usize> = 3..=255;
 
+/// What `inflate_limit` may be. A subscription envelope opens to a few MiB as a rule, and a record has 10 MiB at
+/// most; what one opens to is in memory as a whole.
+pub const INFLATE_LIMIT: RangeInclusive<usize> = (1 << 20)..=(256 << 20);
+
 /// The longest name of a stream or a consumer (API reference of CreateStream and RegisterStreamConsumer).
 const LONGEST_CONSUMER: usize = 128;
 
@@ -179,7 +183,7 @@ pub fn consumer_fits(source: &SourceConfig, application: &str, pipeline: &str) -
 }
 
 /// What the records of a Kinesis stream may be read as.
-const DECODES: [(&str, Decode); 7] = [
+pub const DECODES: [(&str, Decode); 7] = [
     ("auto", Decode::Auto),
     ("subscription", Decode::Subscription),
     ("audit", Decode::Audit),
@@ -597,6 +601,8 @@ pub fn renders(
             owner: "111122223333",
             log_group: "/aws/rds/cluster/production/audit",
             log_stream: "production-instance-1.audit.log.0.2024-11-09-08-30.0",
+            cluster: Some("production"),
+            instance: Some("production-instance-1"),
         }),
     };
     template

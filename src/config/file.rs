@@ -54,9 +54,6 @@ mod bounds {
     pub const POLL_IDLE: Durations = millis(100, MINUTE);
     /// One answer of GetRecords is up to 1 MB; below 16 MiB a few shards would already wait for each other.
     pub const MEMORY: RangeInclusive<usize> = (16 << 20)..=(64 << 30);
-    /// A subscription envelope of 1 MB of gzip opens to a few MiB as a rule; a record has 10 MiB at most. What
-    /// one record opens to is in memory as a whole.
-    pub const INFLATE: RangeInclusive<usize> = (1 << 20)..=(256 << 20);
 }
 
 /// Reads a file's text. `overrides` stand before what the file says.
@@ -249,7 +246,7 @@ fn decode(one: &mut Section<'_>, stream: Option<&StreamChoice>) -> Option<Decode
         }
     });
     let gzip = one.text("gzip", check::gzip);
-    let inflate_limit = one.scalar("inflate_limit", check::size(bounds::INFLATE));
+    let inflate_limit = one.scalar("inflate_limit", check::size(check::INFLATE_LIMIT));
     let unknown_messages = one.text("unknown_messages", check::unknown_messages);
     let stream = stream?;
     let of_kinesis = [

@@ -86,9 +86,9 @@ pub enum Field {
     LogGroup,
     /// Of the envelope.
     LogStream,
-    /// Of the envelope: the Aurora cluster whose log group it is.
+    /// Of the envelope: the database cluster whose log group it is.
     Cluster,
-    /// Of the envelope: the RDS instance whose log group or log stream it is.
+    /// Of the envelope: the database instance whose log group or log stream it is.
     Instance,
 }
 
@@ -149,8 +149,8 @@ impl Field {
     /// Where the value comes from, where that is not plain; it reads on from "has no value here".
     const fn origin(self) -> &'static str {
         match self {
-            Self::Cluster => " (only an envelope from a log group /aws/rds/cluster/ID/… has one)",
-            Self::Instance => " (only an envelope from a log group /aws/rds/… has one)",
+            Self::Cluster => " (only an envelope from a database cluster's log group has one)",
+            Self::Instance => " (only an envelope from a database's log group has one)",
             Self::Owner | Self::LogGroup | Self::LogStream => " (only a subscription envelope has one)",
             Self::Application
             | Self::Pipeline
@@ -201,28 +201,10 @@ pub struct EnvelopeFields<'a> {
     pub owner: &'a str,
     pub log_group: &'a str,
     pub log_stream: &'a str,
-}
-
-impl<'a> EnvelopeFields<'a> {
-    /// `ID` of the log group `/aws/rds/cluster/ID/KIND`, which Aurora writes its logs to.
-    pub fn cluster(&self) -> Option<&'a str> {
-        id_below(self.log_group, "/aws/rds/cluster/")
-    }
-
-    /// `ID` of the log group `/aws/rds/instance/ID/KIND`. A cluster's log group has a log stream for each
-    /// instance, named after it, or `ID.audit.log.…` after its files; an instance's own name holds no dot.
-    pub fn instance(&self) -> Option<&'a str> {
-        id_below(self.log_group, "/aws/rds/instance/").or_else(|| {
-            self.cluster()?;
-            self.log_stream.split('.').next()
-        })
-    }
-}
-
-/// `ID` of `<prefix>ID/…`.
-fn id_below<'a>(group: &'a str, prefix: &str) -> Option<&'a str> {
-    let (id, _) = group.strip_prefix(prefix)?.split_once('/')?;
-    Some(id)
+    /// The database cluster whose log group it is, if it is one's.
+    pub cluster: Option<&'a str>,
+    /// The database instance, where group and stream tell it.
+    pub instance: Option<&'a str>,
 }
 
 impl<'a> Fields<'a> {
@@ -239,8 +221,8 @@ impl<'a> Fields<'a> {
             Field::Owner => self.envelope.map(|e| e.owner),
             Field::LogGroup => self.envelope.map(|e| e.log_group),
             Field::LogStream => self.envelope.map(|e| e.log_stream),
-            Field::Cluster => self.envelope.and_then(|e| e.cluster()),
-            Field::Instance => self.envelope.and_then(|e| e.instance()),
+            Field::Cluster => self.envelope.and_then(|e| e.cluster),
+            Field::Instance => self.envelope.and_then(|e| e.instance),
         }
         .filter(|value| !value.is_empty())
     }
@@ -492,13 +474,13 @@ mod tests {
         envelope: None,
     };
 
-    fn envelope<'a>(log_group: &'a str, log_stream: &'a str) -> EnvelopeFields<'a> {
-        EnvelopeFields {
-            owner: "444455556666",
-            log_group,
-            log_stream,
-        }
-    }
+    const ENVELOPE: EnvelopeFields<'static> = EnvelopeFields {
+        owner: "444455556666",
+        log_group: "/app:x",
+        log_stream: "a*b",
+        cluster: None,
+        instance: None,
+    };
 
     fn render(text: &str, kind: TemplateKind) -> Result<String, RenderError> {
         Template::parse(text, kind).unwrap().render(&FIELDS)
@@ -539,7 +521,7 @@ mod tests {
     }
 
     #[test]
-    fn an_envelope_gives_its_fields_and_those_read_from_its_log_group() {
+    fn an_envelope_gives_its_fields() {
         let with = |text: &str, envelope| {
             let fields = Fields {
                 envelope: Some(envelope),
@@ -547,40 +529,26 @@ mod tests {
             };
             Template::parse(text, Stream).unwrap().render(&fields)
         };
-        let aurora = envelope(
-            "/aws/rds/cluster/shop/audit",
-            "shop-1.audit.log.0.2024-11-09-08-30.0",
-        );
-        let slow = envelope("/aws/rds/cluster/shop/slowquery", "shop-1");
-        let mysql = envelope("/aws/rds/instance/shop-db/audit", "shop-db");
-        let other = envelope("/app:x", "a*b");
+        let audit = EnvelopeFields {
+            cluster: Some("shop"),
+            instance: Some("shop-1"),
+            ..ENVELOPE
+        };
         for (text, envelope, name) in [
-            ("/db/{cluster}/audit", aurora, "/db/shop/audit"),
-            ("{instance}", aurora, "shop-1"),
-            ("{instance}", slow, "shop-1"),
-            ("{cluster:-none}/{instance}", mysql, "none/shop-db"),
-            ("{cluster:-none}/{instance:-none}", other, "none/none"),
+            ("/db/{cluster}/audit", audit, "/db/shop/audit"),
+            ("{instance}", audit, "shop-1"),
+            ("{cluster:-none}/{instance:-none}", ENVELOPE, "none/none"),
             (
                 "{owner}{log_group}/{log_stream}",
-                other,
+                ENVELOPE,
                 "444455556666/app%3Ax/a%2Ab",
             ),
-            ("{cluster:-none}", envelope("/aws/rds/cluster//audit", ""), "none"),
-            (
-                "{instance:-none}",
-                envelope("/aws/rds/cluster/shop/audit", ""),
-                "none",
-            ),
-            ("{cluster:-none}", envelope("/aws/rds/cluster/shop", "x"), "none"),
         ] {
             assert_eq!(with(text, envelope).as_deref(), Ok(name), "{text} {envelope:?}");
         }
         for field in ["cluster", "instance"] {
-            let error = with(&format!("{{{field}}}"), other).unwrap_err().to_string();
-            assert!(
-                error.contains("(only an envelope from a log group /aws/rds/"),
-                "{error}"
-            );
+            let error = with(&format!("{{{field}}}"), ENVELOPE).unwrap_err().to_string();
+            assert!(error.contains("(only an envelope from a database"), "{error}");
         }
         let error = render("{owner}", Stream).unwrap_err().to_string();
         assert_eq!(
@@ -756,6 +724,8 @@ mod tests {
                         owner: of,
                         log_group: &table,
                         log_stream: &pipeline,
+                        cluster: Some(of),
+                        instance: None,
                     }),
                 };
                 if let Ok(name) = template.render(&fields) {
