@@ -247,6 +247,14 @@ pub struct FanOut {
     pub consumer: Option<String>,
 }
 
+impl FanOut {
+    /// The consumer's name.
+    pub fn name(&self, application: &str, pipeline: &str) -> String {
+        let given = self.consumer.clone();
+        given.unwrap_or_else(|| format!("{application}-{pipeline}"))
+    }
+}
+
 impl SourceConfig {
     /// This stream, and the default of everything else. A stream given by its ARN is in the ARN's region.
     pub fn of(stream: StreamChoice) -> Self {

@@ -115,6 +115,11 @@ impl SequenceNumber {
         digits.then(|| Self(text.into()))
     }
 
+    /// A place that was counted, not told by a service.
+    pub fn of(number: u64) -> Self {
+        Self(number.to_string().into())
+    }
+
     pub fn as_str(&self) -> &str {
         &self.0
     }

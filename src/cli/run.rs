@@ -7,19 +7,26 @@ use std::path::Path;
 use super::flags::{Flags, Given, WrongUse};
 use crate::config::check::{self, StateNames};
 use crate::config::problem::Problem;
-use crate::config::{Config, DestinationConfig, Overrides, PipelineConfig, SourceConfig, StreamChoice, Vars};
+use crate::config::{
+    Config, DestinationConfig, FanOut, Overrides, PipelineConfig, SourceConfig, StreamChoice, Vars,
+};
 use crate::decode::DecodeSettings;
 
 /// Read streams until told to stop
 ///
-/// The simplest use: weir run --table orders --log-group /cdc/orders. Everything can be set in a file: weir
-/// run --config weir.yaml; beside it, only --application, --http-address and --log-format may be given.
+/// The simplest uses: weir run --table orders --log-group /cdc/orders for the changes of a DynamoDB table, and
+/// weir run --kinesis-stream rds-audit --decode audit --log-group /db/audit for a Kinesis stream. Everything can
+/// be set in a file: weir run --config weir.yaml; beside it, only --application, --http-address and --log-format
+/// may be given.
 ///
 /// Each flag can also be given as the environment variable that its help names; the flag stands before the
 /// variable, both before the file, and an empty variable counts as not set. WEIR_LOG sets the level of
 /// Weir's own log: info (the default), debug, or targets like info,weir=debug.
 ///
-/// A group's or stream's name may hold {application}, {pipeline}, {table}, {shard_id}, {region}, {account}.
+/// A group's or stream's name may hold {application}, {pipeline}, {table}, {stream}, {shard_id}, {region},
+/// {account}. Of records that came through a subscription of CloudWatch Logs also {owner}, {log_group},
+/// {log_stream}, and, if the logs are those of a database, {cluster} and {instance}. {field:-default} stands for the
+/// default where there is no value.
 ///
 /// SIGTERM and SIGINT drain: what is in flight is delivered and checkpointed. A second signal ends at once.
 /// Exit codes: 0 after a complete drain, 1 after a failure, 2 for wrong arguments or settings, 130 or 143
@@ -35,9 +42,25 @@ pub(super) struct RunArgs {
     /// Read this DynamoDB table's stream [env: WEIR_TABLE]
     #[arg(long, value_name = "TABLE")]
     table: Option<String>,
-    /// Read this stream, instead of --table [env: WEIR_STREAM_ARN]
+    /// Read this Kinesis stream, instead of --table [env: WEIR_KINESIS_STREAM]
+    #[arg(long, value_name = "NAME")]
+    kinesis_stream: Option<String>,
+    /// Read this stream of DynamoDB or Kinesis, instead of --table [env: WEIR_STREAM_ARN]
     #[arg(long, value_name = "ARN")]
     stream_arn: Option<String>,
+    /// What the records of a Kinesis stream are read as [env: WEIR_DECODE] [default: auto]
+    ///
+    /// subscription: a log group's, through a subscription filter of CloudWatch Logs; its messages pass unchanged.
+    /// audit: the audit log of MySQL or MariaDB, in such a subscription or line by line; each line becomes JSON.
+    /// change: the changes of a DynamoDB table, which it sends to Kinesis.
+    /// json, text: pass unchanged. base64: bytes, in base64 inside JSON.
+    /// auto: by its looks a subscription, a change, text, else base64. gzip is undone.
+    #[arg(long, value_name = "HOW", verbatim_doc_comment)]
+    decode: Option<String>,
+    /// Read a Kinesis stream by enhanced fan-out, as the consumer APPLICATION-PIPELINE [env: WEIR_FAN_OUT]
+    /// [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    fan_out: Option<String>,
     /// The log group to write to [env: WEIR_LOG_GROUP, else CLOUDWATCH_LOG_GROUP]
     #[arg(long, value_name = "GROUP")]
     log_group: Option<String>,
@@ -81,7 +104,14 @@ pub(super) fn config(args: &RunArgs, vars: Vars<'_>) -> Result<Config, WrongUse>
 fn nothing_else_beside_a_file(flags: &mut Flags<'_>, args: &RunArgs) {
     for (flag, value, key) in [
         ("--table", &args.table, "source.dynamodb_table"),
-        ("--stream-arn", &args.stream_arn, "source.dynamodb_stream_arn"),
+        ("--kinesis-stream", &args.kinesis_stream, "source.kinesis_stream"),
+        (
+            "--stream-arn",
+            &args.stream_arn,
+            "source.dynamodb_stream_arn` or `source.kinesis_stream_arn",
+        ),
+        ("--decode", &args.decode, "decode"),
+        ("--fan-out", &args.fan_out, "source.fan_out"),
         ("--log-group", &args.log_group, "destination.group"),
         ("--log-stream", &args.log_stream, "destination.stream"),
         ("--start", &args.start, "source.start"),
@@ -100,19 +130,26 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
     let application = overrides.application.unwrap_or(defaults.application);
 
     let table = flags.find("--table", args.table.as_ref());
+    let kinesis = flags.find("--kinesis-stream", args.kinesis_stream.as_ref());
     let arn = flags.find("--stream-arn", args.stream_arn.as_ref());
-    match (&table, &arn) {
-        (Some(table), Some(arn)) => {
-            let what = format!("names the stream a second time, beside {}: keep one of the two", table.origin);
-            flags.problems.push(Problem::with(&arn.origin, &arn.text, what));
+    let mut given = [&table, &kinesis, &arn].into_iter().flatten();
+    let first = given.next();
+    let names_a_stream = first.is_some();
+    match first {
+        Some(first) => {
+            for again in given {
+                let what = format!("names a stream again, beside {}: keep one of the two", first.origin);
+                flags
+                    .problems
+                    .push(Problem::with(&again.origin, &again.text, what));
+            }
         }
-        (None, None) => flags.problems.push(Problem::new(
+        None => flags.problems.push(Problem::new(
             "nothing to read",
-            "name a table or a file\n  weir run --table orders --log-group /cdc/orders\n  weir run --config weir.yaml",
+            "name a table, a Kinesis stream or a file\n  weir run --table orders --log-group /cdc/orders\n  \
+             weir run --kinesis-stream rds-audit --decode audit --log-group /db/audit\n  weir run --config weir.yaml",
         )),
-        _ => {}
     }
-    let names_a_stream = table.is_some() || arn.is_some();
     // A wrong --application is told already; the default that stands in for it is not what was meant.
     let is_application_wrong = flags
         .problems
@@ -127,11 +164,33 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
         let table = check::table_name(text)?;
         apart(&table).map(|()| StreamChoice::Table(table))
     });
-    let arn = flags.checked(arn.as_ref(), |text| {
-        let arn = check::stream_arn(text)?;
-        apart(arn.table().unwrap_or_default()).map(|()| StreamChoice::Arn(arn))
+    let kinesis = flags.checked(kinesis.as_ref(), |text| {
+        check::kinesis_stream(text).map(StreamChoice::Kinesis)
     });
-    let stream_choice = table.or(arn);
+    let arn = flags.checked(arn.as_ref(), |text| {
+        let choice = check::any_stream_arn(text)?;
+        apart(choice.table().unwrap_or_default()).map(|()| choice)
+    });
+    let stream_choice = table.or(kinesis).or(arn);
+
+    let decode = flags.find("--decode", args.decode.as_ref());
+    let how = flags.checked(decode.as_ref(), |text| {
+        let how = check::decode(text)?;
+        match &stream_choice {
+            Some(stream) => check::decode_fits(how, stream).map(|()| how),
+            None => Ok(how),
+        }
+    });
+    let is_decode_wrong = decode.is_some() && how.is_none();
+    let fan_out_given = flags.find("--fan-out", args.fan_out.as_ref());
+    let fan_out = flags.checked(fan_out_given.as_ref(), |text| {
+        match (check::boolean(text)?, &stream_choice) {
+            (true, Some(stream)) if stream.kinesis_name().is_none() => {
+                Err("is for Kinesis streams, and a DynamoDB stream has no consumers: leave it out".to_owned())
+            }
+            (wished, _) => Ok(wished),
+        }
+    });
 
     // The variables of the Lambda function in the article that Weir began with.
     let group = flags
@@ -152,17 +211,26 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
 
     let mut source = SourceConfig::of(stream_choice?);
     source.start = start.unwrap_or(source.start);
+    source.fan_out = (fan_out == Some(true)).then(FanOut::default);
     let mut destination = DestinationConfig::of(group_template?);
     destination.stream = stream_template.unwrap_or(destination.stream);
-    let table = source.stream.table()?;
-    let name = pipeline_name(table);
+    let decode = DecodeSettings::of(how.unwrap_or_else(|| source.stream.decode()));
+    let name = pipeline_name(source.stream.table().or(source.stream.kinesis_name())?);
     for (template, given) in [(&destination.group, &group), (&destination.stream, &log_stream)] {
-        if let (Err(what), Some(given)) = (check::renders(template, &application, &name, Some(table)), given)
-        {
+        // Of a wrong --decode nothing more is said.
+        if let (Err(what), Some(given), false) = (
+            check::renders(template, &application, &name, &source.stream, decode.how),
+            given,
+            is_decode_wrong,
+        ) {
             flags
                 .problems
                 .push(Problem::with(&given.origin, &given.text, what));
         }
+    }
+    if let (Err(what), Some(given)) = (check::consumer_fits(&source, &application, &name), &fan_out_given) {
+        let what = format!("{what}: shorten --application, or name the consumer in a file");
+        flags.problems.push(Problem::new(&given.origin, what));
     }
     Some(Config {
         application,
@@ -170,24 +238,24 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
         log_format: overrides.log_format.unwrap_or(defaults.log_format),
         ..Config::of(vec![PipelineConfig {
             name,
-            decode: DecodeSettings::of(source.stream.decode()),
+            decode,
             source,
             destination,
         }])
     })
 }
 
-/// A pipeline named after its table. A table's name may be longer than a pipeline's: then its end becomes a
-/// hash of the whole, so that two tables in one lease table never share their lease keys by their beginning.
-fn pipeline_name(table: &str) -> String {
-    if check::pipeline_name(table).is_ok() {
-        return table.to_owned();
+/// A pipeline named after its table or its Kinesis stream. Their names may be longer than a pipeline's: then the
+/// end becomes a hash of the whole, so that two in one lease table never share their lease keys by their beginning.
+fn pipeline_name(of: &str) -> String {
+    if check::pipeline_name(of).is_ok() {
+        return of.to_owned();
     }
     // FNV-1a, 32 bits: the same in every version of Weir, unlike the standard library's hash.
-    let hash = table.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+    let hash = of.bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
     });
-    let start: String = table.chars().take(55).collect();
+    let start: String = of.chars().take(55).collect();
     format!("{start}-{hash:08x}")
 }
 
@@ -200,6 +268,7 @@ mod tests {
     use super::*;
     use crate::cli::Cli;
     use crate::config::{LogFormat, Start};
+    use crate::decode::Decode;
 
     const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138";
 
@@ -301,6 +370,107 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
         );
     }
 
+    const KINESIS: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/rds-audit";
+
+    #[test]
+    fn a_kinesis_stream_is_a_flag_away_too() {
+        let config = run("--kinesis-stream rds-audit --log-group /db/audit", "").unwrap();
+        let pipeline = &config.pipelines[0];
+        assert_eq!(pipeline.name, "rds-audit", "after the stream");
+        assert_eq!(
+            pipeline.source,
+            SourceConfig::of(StreamChoice::Kinesis("rds-audit".into()))
+        );
+        assert_eq!(pipeline.decode, DecodeSettings::of(Decode::Auto));
+        let flags = "--kinesis-stream rds-audit --decode audit --fan-out --log-group /db/{cluster} --log-stream {instance}";
+        let config = run(flags, "").unwrap();
+        let pipeline = &config.pipelines[0];
+        assert_eq!(pipeline.decode, DecodeSettings::of(Decode::Audit));
+        assert_eq!(pipeline.source.fan_out, Some(FanOut::default()));
+        let variables = "WEIR_KINESIS_STREAM=rds-audit WEIR_DECODE=audit WEIR_FAN_OUT=true WEIR_LOG_GROUP=/db/{cluster} \
+                         WEIR_LOG_STREAM={instance}";
+        assert_eq!(run("", variables).unwrap(), config);
+        let without = run(
+            &format!("{flags} --fan-out=false").replace("--fan-out ", ""),
+            "WEIR_FAN_OUT=true",
+        )
+        .unwrap();
+        assert_eq!(
+            without.pipelines[0].source.fan_out, None,
+            "a flag stands before its variable"
+        );
+
+        let arn = run(&format!("--stream-arn {KINESIS} --log-group g"), "").unwrap();
+        let source = &arn.pipelines[0].source;
+        assert_eq!(
+            source.stream,
+            StreamChoice::KinesisArn(check::kinesis_stream_arn(KINESIS).unwrap())
+        );
+        assert_eq!(source.aws.region.as_deref(), Some("eu-west-1"));
+        assert_eq!(arn.pipelines[0].name, "rds-audit");
+    }
+
+    #[test]
+    fn wrong_flags_of_a_kinesis_stream_are_told() {
+        for (arguments, says) in [
+            (
+                "--kinesis-stream a/b --log-group g",
+                "--kinesis-stream: `a/b` must be 1 to 128",
+            ),
+            (
+                "--kinesis-stream s --table orders --log-group g",
+                "--kinesis-stream: `s` names a stream again, beside --table: keep one of the two",
+            ),
+            (
+                "--kinesis-stream s --decode lambda --log-group g",
+                "--decode: `lambda` is how a DynamoDB stream's records are read",
+            ),
+            (
+                "--kinesis-stream s --decode subscriptions --log-group {cluster}",
+                "--decode: `subscriptions` is no way to decode: did you mean `subscription`?",
+            ),
+            (
+                "--table orders --decode text --log-group g",
+                "--decode: `text` is for Kinesis streams",
+            ),
+            (
+                "--table orders --fan-out --log-group g",
+                "--fan-out: `true` is for Kinesis streams",
+            ),
+            (
+                "--kinesis-stream s --fan-out=maybe --log-group g",
+                "--fan-out: `maybe` is neither `true` nor `false`",
+            ),
+            (
+                "--stream-arn arn:aws:sqs:eu-west-1:111122223333:x --log-group g",
+                "is not the ARN of a stream: it looks like arn:aws:dynamodb:",
+            ),
+            (
+                "--kinesis-stream s --decode change --log-group /db/{cluster}",
+                "--log-group: `/db/{cluster}` uses `{cluster}`, which comes from a subscription envelope",
+            ),
+            (
+                "--kinesis-stream s --log-group g --log-stream {table}",
+                "--log-stream: `{table}` uses `{table}`, which is a DynamoDB table",
+            ),
+        ] {
+            let shown = refusal(arguments, "");
+            assert_eq!(shown.lines().count(), 1, "{arguments}: {shown}");
+            assert!(shown.contains(says), "{arguments}: {shown}");
+        }
+        let long = format!(
+            "--application {} --kinesis-stream {} --fan-out --log-group g",
+            "a".repeat(100),
+            "s".repeat(60)
+        );
+        let shown = refusal(&long, "");
+        assert!(
+            shown.starts_with("--fan-out: the consumer would be named after")
+                && shown.ends_with("shorten --application, or name the consumer in a file"),
+            "{shown}"
+        );
+    }
+
     #[test]
     fn a_flag_stands_before_its_variable_and_both_before_the_file() {
         let file = file(FILE);
@@ -357,11 +527,12 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
     }
 
     #[test]
-    fn nothing_to_read_shows_the_two_simplest_uses() {
+    fn nothing_to_read_shows_the_simplest_uses() {
         let shown = refusal("", "");
         assert!(
             shown.contains(
-                "\n  weir run --table orders --log-group /cdc/orders\n  weir run --config weir.yaml"
+                "\n  weir run --table orders --log-group /cdc/orders\n  weir run --kinesis-stream rds-audit --decode \
+                 audit --log-group /db/audit\n  weir run --config weir.yaml"
             ),
             "{shown}"
         );
@@ -393,7 +564,7 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
             );
         }
         assert!(
-            lines[3].contains("names the stream a second time, beside --table"),
+            lines[3].contains("names a stream again, beside --table"),
             "{shown}"
         );
     }
@@ -402,12 +573,20 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
     fn what_belongs_into_the_file_is_refused_beside_it() {
         let file = file(FILE);
         let shown = refusal(
-            &format!("-c {} --table orders --start latest", file.path().display()),
-            &format!("WEIR_LOG_GROUP=g WEIR_LOG_STREAM=s WEIR_STREAM_ARN={ARN}"),
+            &format!(
+                "-c {} --table orders --start latest --fan-out",
+                file.path().display()
+            ),
+            &format!(
+                "WEIR_LOG_GROUP=g WEIR_LOG_STREAM=s WEIR_STREAM_ARN={ARN} WEIR_KINESIS_STREAM=s WEIR_DECODE=audit"
+            ),
         );
         let expected = [
             "--table: `orders` can't stand beside --config: move it into the file, to `pipelines.NAME.source.dynamodb_table`",
+            "--kinesis-stream (from WEIR_KINESIS_STREAM): `s` can't stand beside --config: move it into the file, to `pipelines.NAME.source.kinesis_stream`",
             "--stream-arn (from WEIR_STREAM_ARN): ",
+            "--decode (from WEIR_DECODE): `audit` can't stand beside --config: move it into the file, to `pipelines.NAME.decode`",
+            "--fan-out: `true` can't stand beside --config: move it into the file, to `pipelines.NAME.source.fan_out`",
             "--log-group (from WEIR_LOG_GROUP): `g` can't stand beside --config",
             "--log-stream (from WEIR_LOG_STREAM): `s` can't stand beside --config",
             "--start: `latest` can't stand beside --config: move it into the file, to `pipelines.NAME.source.start`",

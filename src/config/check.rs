@@ -7,9 +7,10 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{FLEET_SUFFIX, LeaseKeys, LogFormat, Start, units};
+use super::{FLEET_SUFFIX, LeaseKeys, LogFormat, SourceConfig, Start, StreamChoice, units};
 use crate::clock::Timestamp;
-use crate::logs::template::{Fields, Template, TemplateKind};
+use crate::decode::{Decode, Gzip, UnknownMessages};
+use crate::logs::template::{EnvelopeFields, Field, Fields, Template, TemplateKind};
 use crate::stream::StreamArn;
 use crate::suggest;
 
@@ -18,6 +19,13 @@ pub type Checked<T> = Result<T, String>;
 
 /// The length of a table's name (API reference of DynamoDB's CreateTable).
 const TABLE_NAME: RangeInclusive<usize> = 3..=255;
+
+/// What `inflate_limit` may be. A subscription envelope opens to a few MiB as a rule, and a record has 10 MiB at
+/// most; what one opens to is in memory as a whole.
+pub const INFLATE_LIMIT: RangeInclusive<usize> = (1 << 20)..=(256 << 20);
+
+/// The longest name of a stream or a consumer (API reference of CreateStream and RegisterStreamConsumer).
+const LONGEST_CONSUMER: usize = 128;
 
 /// What CloudWatch Logs takes (API reference of PutRetentionPolicy).
 const RETENTION_DAYS: [u16; 22] = [
@@ -71,6 +79,9 @@ pub fn stream_arn(text: &str) -> Checked<StreamArn> {
     let &["arn", partition, service, region, account, resource] = fields.as_slice() else {
         return Err(format!("is not an ARN: it looks like {SHAPE}"));
     };
+    if service == "kinesis" {
+        return Err("is the ARN of a Kinesis stream: give it as `kinesis_stream_arn`".to_owned());
+    }
     if service != "dynamodb" {
         return Err(format!(
             "is not the ARN of a DynamoDB stream: it looks like {SHAPE}"
@@ -92,6 +103,172 @@ pub fn stream_arn(text: &str) -> Checked<StreamArn> {
         )),
         _ => Err(format!(
             "is not the ARN of a DynamoDB stream: it looks like {SHAPE}"
+        )),
+    }
+}
+
+/// The name of a Kinesis stream (API reference of CreateStream).
+pub fn kinesis_stream(text: &str) -> Checked<String> {
+    if text.starts_with("arn:") {
+        return Err(match StreamArn::new(text).kinesis_name() {
+            Some(name) => format!(
+                "is an ARN: give the stream's name, `{}`, or the ARN as `kinesis_stream_arn`",
+                name.split('/').next().unwrap_or_default()
+            ),
+            None => "is an ARN: give the stream's name".to_owned(),
+        });
+    }
+    kinesis_like(text, "as Kinesis names streams")
+}
+
+/// The name of a consumer of enhanced fan-out (API reference of RegisterStreamConsumer).
+pub fn consumer(text: &str) -> Checked<String> {
+    kinesis_like(text, "as Kinesis names consumers; give no ARN")
+}
+
+/// What the names of Kinesis streams and consumers may be.
+fn kinesis_like(text: &str, why: &str) -> Checked<String> {
+    table_like(text, 1..=LONGEST_CONSUMER, why)
+}
+
+/// The ARN of a Kinesis stream.
+pub fn kinesis_stream_arn(text: &str) -> Checked<StreamArn> {
+    const SHAPE: &str = "arn:aws:kinesis:REGION:ACCOUNT:stream/NAME";
+    let fields: Vec<&str> = text.splitn(6, ':').collect();
+    let &["arn", partition, service, region, account, resource] = fields.as_slice() else {
+        return Err(format!("is not an ARN: it looks like {SHAPE}"));
+    };
+    if service == "dynamodb" {
+        return Err("is an ARN of DynamoDB's: give it as `dynamodb_stream_arn`".to_owned());
+    }
+    let plain =
+        service == "kinesis" && !partition.is_empty() && self::region(region).is_ok() && is_account(account);
+    let parts: Vec<&str> = resource.split('/').collect();
+    match parts.as_slice() {
+        ["stream", name] if plain && kinesis_stream(name).is_ok() => Ok(StreamArn::new(text)),
+        ["stream", name, "consumer", ..] if plain && kinesis_stream(name).is_ok() => Err(format!(
+            "is the ARN of a consumer: give the stream's, arn:{partition}:kinesis:{region}:{account}:stream/{name}"
+        )),
+        _ => Err(format!(
+            "is not the ARN of a Kinesis stream: it looks like {SHAPE}, with 12 digits of account"
+        )),
+    }
+}
+
+/// The ARN of either kind of stream, where one setting takes both.
+pub fn any_stream_arn(text: &str) -> Checked<StreamChoice> {
+    match text.split(':').nth(2) {
+        Some("kinesis") => kinesis_stream_arn(text).map(StreamChoice::KinesisArn),
+        Some("dynamodb") => stream_arn(text).map(StreamChoice::Arn),
+        _ => Err("is not the ARN of a stream: it looks like \
+                  arn:aws:dynamodb:REGION:ACCOUNT:table/TABLE/stream/LABEL or \
+                  arn:aws:kinesis:REGION:ACCOUNT:stream/NAME"
+            .to_owned()),
+    }
+}
+
+/// Whether the consumer of this source has a name that Kinesis takes, where it has one by default.
+pub fn consumer_fits(source: &SourceConfig, application: &str, pipeline: &str) -> Checked<()> {
+    let Some(name) = source.fan_out.as_ref().map(|f| f.name(application, pipeline)) else {
+        return Ok(());
+    };
+    match name.len() <= LONGEST_CONSUMER {
+        true => Ok(()),
+        false => Err(format!(
+            "the consumer would be named after application and pipeline, and `{name}` has {} characters where Kinesis \
+             takes {LONGEST_CONSUMER}",
+            name.len()
+        )),
+    }
+}
+
+/// What the records of a Kinesis stream may be read as.
+pub const DECODES: [(&str, Decode); 7] = [
+    ("auto", Decode::Auto),
+    ("subscription", Decode::Subscription),
+    ("audit", Decode::Audit),
+    ("change", Decode::Change),
+    ("json", Decode::Json),
+    ("text", Decode::Text),
+    ("base64", Decode::Base64),
+];
+
+/// As the settings spell it.
+pub fn decode_word(how: Decode) -> &'static str {
+    let word = DECODES.iter().find(|(_, decode)| *decode == how);
+    // Only `lambda` is not on the list.
+    word.map_or("lambda", |(word, _)| word)
+}
+
+/// What records are read as: one of the words for Kinesis, or `lambda`.
+pub fn decode(text: &str) -> Checked<Decode> {
+    match DECODES.iter().find(|(word, _)| *word == text) {
+        Some((_, decode)) => Ok(*decode),
+        None if text == "lambda" => Ok(Decode::Lambda),
+        None => Err(format!(
+            "is no way to decode: {}",
+            suggest::one_of(text, &DECODES.map(|(word, _)| word))
+        )),
+    }
+}
+
+/// Whether the records of this stream can be read so.
+pub fn decode_fits(how: Decode, stream: &StreamChoice) -> Checked<()> {
+    match (stream.kinesis_name().is_some(), how) {
+        (true, Decode::Lambda) => Err(
+            "is how a DynamoDB stream's records are read: changes of a table that come through Kinesis are read with \
+             `change`"
+                .to_owned(),
+        ),
+        (true, _) | (false, Decode::Lambda) => Ok(()),
+        (false, _) => Err(
+            "is for Kinesis streams, and the records of a DynamoDB stream are changes of its table: leave it out \
+             (which is `lambda`)"
+                .to_owned(),
+        ),
+    }
+}
+
+/// Whether a subscription envelope may be opened.
+fn opens_envelopes(how: Decode) -> bool {
+    match how {
+        Decode::Auto | Decode::Subscription | Decode::Audit => true,
+        Decode::Lambda | Decode::Change | Decode::Json | Decode::Text | Decode::Base64 => false,
+    }
+}
+
+/// Whether `unknown_messages` can matter.
+pub fn unknown_messages_fit(how: Decode) -> Checked<()> {
+    match opens_envelopes(how) {
+        true => Ok(()),
+        false => Err(format!(
+            "is about subscription envelopes, and `decode: {}` opens none: remove one of the two",
+            decode_word(how)
+        )),
+    }
+}
+
+/// `auto`, `always` or `never`.
+pub fn gzip(text: &str) -> Checked<Gzip> {
+    match text {
+        "auto" => Ok(Gzip::Auto),
+        "always" => Ok(Gzip::Always),
+        "never" => Ok(Gzip::Never),
+        other => Err(format!(
+            "is no way to treat gzip: {}",
+            suggest::one_of(other, &["auto", "always", "never"])
+        )),
+    }
+}
+
+/// `dead_letter` or `skip`.
+pub fn unknown_messages(text: &str) -> Checked<UnknownMessages> {
+    match text {
+        "dead_letter" => Ok(UnknownMessages::DeadLetter),
+        "skip" => Ok(UnknownMessages::Skip),
+        other => Err(format!(
+            "is nothing to do with a message: {}",
+            suggest::one_of(other, &["dead_letter", "skip"])
         )),
     }
 }
@@ -380,15 +557,53 @@ pub fn tag_value(text: &str) -> Checked<String> {
 }
 
 /// Renders a name with what is known before a stream is read, and stand-ins of the usual length for the
-/// rest: a name that is too long or reserved is better told now than when the first shard is read.
-pub fn renders(template: &Template, application: &str, pipeline: &str, table: Option<&str>) -> Checked<()> {
+/// rest: a name that is too long or reserved, or lacks a value, is better told now than when the first
+/// shard is read.
+pub fn renders(
+    template: &Template,
+    application: &str,
+    pipeline: &str,
+    stream: &StreamChoice,
+    how: Decode,
+) -> Checked<()> {
+    let opens = opens_envelopes(how);
+    let lacks = |field: &Field| match field {
+        Field::Table => stream.table().is_none(),
+        Field::Stream => stream.kinesis_name().is_none(),
+        field => field.is_of_envelope() && !opens,
+    };
+    if let Some(field) = template.required().find(lacks) {
+        let why = match field {
+            Field::Table => "is a DynamoDB table, and a Kinesis stream has none: use `{stream}`".to_owned(),
+            Field::Stream => "is a Kinesis stream, and the source is a table: use `{table}`".to_owned(),
+            _ if how == Decode::Lambda => {
+                "comes from a subscription envelope, and a DynamoDB stream holds none".to_owned()
+            }
+            _ => format!(
+                "comes from a subscription envelope, and `decode: {}` opens none: read it as auto, subscription or \
+                 audit",
+                decode_word(how)
+            ),
+        };
+        return Err(format!(
+            "uses `{{{field}}}`, which {why}; or give it a default, `{{{field}:-...}}`, or leave it out"
+        ));
+    }
     let fields = Fields {
         application,
         pipeline,
-        table,
+        table: stream.table(),
+        stream: stream.kinesis_name(),
         shard_id: "shardId-00000001573081276000-9a8f9ff6",
         region: Some("eu-west-1"),
         account: Some("111122223333"),
+        envelope: opens.then_some(EnvelopeFields {
+            owner: "111122223333",
+            log_group: "/aws/rds/cluster/production/audit",
+            log_stream: "production-instance-1.audit.log.0.2024-11-09-08-30.0",
+            cluster: Some("production"),
+            instance: Some("production-instance-1"),
+        }),
     };
     template
         .render(&fields)
@@ -399,6 +614,7 @@ pub fn renders(template: &Template, application: &str, pipeline: &str, table: Op
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::FanOut;
 
     fn says<T: std::fmt::Debug>(checked: Checked<T>, text: &str) {
         let error = checked.unwrap_err();
@@ -444,6 +660,10 @@ mod tests {
         says(stream_arn("orders"), "is not an ARN");
         says(
             stream_arn("arn:aws:kinesis:eu-west-1:111122223333:stream/x"),
+            "give it as `kinesis_stream_arn`",
+        );
+        says(
+            stream_arn("arn:aws:sqs:eu-west-1:111122223333:x"),
             "is not the ARN of a DynamoDB stream",
         );
         says(
@@ -454,6 +674,174 @@ mod tests {
             stream_arn("arn:aws:dynamodb:eu-west-1:1111:table/orders/stream/2024-11-09T08:12:19.138"),
             "it looks like",
         );
+    }
+
+    const KINESIS: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/rds-audit";
+
+    #[test]
+    fn a_kinesis_stream_is_a_name_or_the_arn_of_one() {
+        assert_eq!(kinesis_stream("Rds_audit.v2-x").unwrap(), "Rds_audit.v2-x");
+        assert!(kinesis_stream("x").is_ok() && kinesis_stream(&"a".repeat(128)).is_ok());
+        for bad in ["", "a/b", "a b", "ströme"] {
+            says(kinesis_stream(bad), "1 to 128");
+        }
+        says(kinesis_stream(&"a".repeat(129)), "1 to 128");
+        says(kinesis_stream(KINESIS), "give the stream's name, `rds-audit`");
+        says(
+            kinesis_stream("arn:aws:sns:eu-west-1:111122223333:x"),
+            "is an ARN: give the stream's name",
+        );
+        for good in [
+            KINESIS,
+            "arn:aws-cn:kinesis:cn-north-1:111122223333:stream/a",
+            "arn:aws:kinesis:us-east-1:000000000000:stream/A_b.c-d",
+        ] {
+            assert_eq!(kinesis_stream_arn(good).unwrap().as_str(), good);
+        }
+        for (bad, text) in [
+            ("rds-audit", "is not an ARN: it looks like arn:aws:kinesis:"),
+            (
+                "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138",
+                "give it as `dynamodb_stream_arn`",
+            ),
+            (
+                "arn:aws:kinesis:eu-west-1:111122223333:stream/rds-audit/consumer/weir:1700000000",
+                "is the ARN of a consumer: give the stream's, arn:aws:kinesis:eu-west-1:111122223333:stream/rds-audit",
+            ),
+            (
+                "arn:aws:firehose:eu-west-1:111122223333:stream/x",
+                "is not the ARN of a Kinesis stream",
+            ),
+            ("arn:aws:kinesis:eu-west-1:1111:stream/x", "12 digits of account"),
+            ("arn:aws:kinesis::111122223333:stream/x", "it looks like"),
+            ("arn::kinesis:eu-west-1:111122223333:stream/x", "it looks like"),
+            ("arn:aws:kinesis:eu-west-1:111122223333:stream/", "it looks like"),
+            (
+                "arn:aws:kinesis:eu-west-1:111122223333:stream/a#1",
+                "it looks like",
+            ),
+            (
+                "arn:aws:kinesis:eu-west-1:111122223333:stream/a/b",
+                "it looks like",
+            ),
+            ("arn:aws:kinesis:eu-west-1:111122223333:x", "it looks like"),
+        ] {
+            says(kinesis_stream_arn(bad), text);
+        }
+        assert_eq!(
+            any_stream_arn(KINESIS),
+            Ok(StreamChoice::KinesisArn(StreamArn::new(KINESIS)))
+        );
+        says(any_stream_arn("orders"), "is not the ARN of a stream");
+        assert!(consumer("weir-rds-audit").is_ok());
+        says(consumer("arn:x"), "give no ARN");
+    }
+
+    #[test]
+    fn a_consumer_that_is_named_by_default_must_fit() {
+        let mut source = SourceConfig::of(StreamChoice::Kinesis("s".into()));
+        let long = "a".repeat(100);
+        assert!(consumer_fits(&source, &long, &long).is_ok(), "there is none");
+        source.fan_out = Some(FanOut::default());
+        assert!(consumer_fits(&source, "weir", "p").is_ok());
+        assert!(consumer_fits(&source, &long, &"p".repeat(27)).is_ok());
+        says(
+            consumer_fits(&source, &long, &"p".repeat(28)),
+            "has 129 characters where Kinesis takes 128",
+        );
+        source.fan_out = Some(FanOut {
+            consumer: Some("own".into()),
+        });
+        assert!(consumer_fits(&source, &long, &long).is_ok());
+    }
+
+    #[test]
+    fn what_a_record_is_read_as_fits_its_stream() {
+        let kinesis = StreamChoice::Kinesis("s".into());
+        let table = StreamChoice::Table("orders".into());
+        for (word, decode) in DECODES {
+            assert_eq!(self::decode(word), Ok(decode));
+            assert_eq!(decode_word(decode), word);
+            assert!(decode_fits(decode, &kinesis).is_ok());
+            says(decode_fits(decode, &table), "is for Kinesis streams");
+        }
+        assert_eq!(decode("lambda"), Ok(Decode::Lambda));
+        assert!(decode_fits(Decode::Lambda, &table).is_ok());
+        says(decode_fits(Decode::Lambda, &kinesis), "read with `change`");
+        says(decode("subscriptions"), "did you mean `subscription`?");
+        says(decode("changes"), "did you mean `change`?");
+        says(
+            decode("xml"),
+            "use one of auto, subscription, audit, change, json, text, base64",
+        );
+        assert_eq!(gzip("always"), Ok(Gzip::Always));
+        says(gzip("always_"), "did you mean `always`?");
+        says(gzip("on"), "use one of auto, always, never");
+        assert_eq!(unknown_messages("skip"), Ok(UnknownMessages::Skip));
+        says(unknown_messages("deadletter"), "did you mean `dead_letter`?");
+        assert!(unknown_messages_fit(Decode::Auto).is_ok());
+        says(unknown_messages_fit(Decode::Json), "`decode: json` opens none");
+    }
+
+    #[test]
+    fn a_name_that_would_lack_a_value_is_refused_with_the_reason() {
+        let kinesis = StreamChoice::Kinesis("rds-audit".into());
+        let table = StreamChoice::Table("orders".into());
+        let check = |text: &str, stream: &StreamChoice, how| {
+            renders(&super::stream(text).unwrap(), "weir", "p", stream, how)
+        };
+        for (text, stream, how) in [
+            ("{table}", &table, Decode::Lambda),
+            ("{stream}/{instance}", &kinesis, Decode::Audit),
+            (
+                "{owner}/{log_group}/{log_stream}/{cluster}",
+                &kinesis,
+                Decode::Subscription,
+            ),
+            ("{log_group}", &kinesis, Decode::Auto),
+            ("{table:-none}/{stream}", &kinesis, Decode::Json),
+            ("{cluster:-none}/{stream:-none}", &table, Decode::Lambda),
+            ("{instance:-none}", &kinesis, Decode::Change),
+        ] {
+            assert_eq!(check(text, stream, how), Ok(()), "{text}");
+        }
+        for (text, stream, how, why) in [
+            (
+                "{table}",
+                &kinesis,
+                Decode::Auto,
+                "uses `{table}`, which is a DynamoDB table, and a Kinesis stream has none: use `{stream}`; or give it \
+                 a default, `{table:-...}`",
+            ),
+            (
+                "{stream}",
+                &table,
+                Decode::Lambda,
+                "and the source is a table: use `{table}`",
+            ),
+            (
+                "{cluster}",
+                &table,
+                Decode::Lambda,
+                "and a DynamoDB stream holds none",
+            ),
+            (
+                "{shard_id}/{instance}",
+                &kinesis,
+                Decode::Change,
+                "uses `{instance}`, which comes from a subscription envelope, and `decode: change` opens none",
+            ),
+            ("{owner}", &kinesis, Decode::Text, "`decode: text` opens none"),
+            ("{log_group}", &kinesis, Decode::Json, "`decode: json` opens none"),
+            (
+                "{log_stream}",
+                &kinesis,
+                Decode::Base64,
+                "`decode: base64` opens none",
+            ),
+        ] {
+            says(check(text, stream, how), why);
+        }
     }
 
     #[test]

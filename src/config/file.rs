@@ -4,6 +4,7 @@
 //! `config` the defaults. Reads text, not files.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use serde_json::Value;
 
@@ -11,10 +12,10 @@ use super::check::StateNames;
 use super::problem::Problems;
 use super::reader::Section;
 use super::{
-    AwsSettings, Config, ConfigError, DestinationConfig, FLEET_SUFFIX, LeaseKeys, Missing, NewTables,
+    AwsSettings, Config, ConfigError, DestinationConfig, FLEET_SUFFIX, FanOut, LeaseKeys, Missing, NewTables,
     Overrides, PipelineConfig, SourceConfig, StateConfig, StreamChoice, Vars, check, units,
 };
-use crate::decode::DecodeSettings;
+use crate::decode::{DecodeSettings, Gzip};
 use crate::logs::dead_letter;
 use crate::logs::template::Field;
 
@@ -176,8 +177,35 @@ fn pipelines(top: &mut Section<'_>, state: StateNames<'_>) -> Option<Vec<Pipelin
             .iter()
             .map(|name| all.named(name, |one| pipeline(one, name, state)))
             .collect();
+        consumers_apart(all, state.application, &read);
         read.into_iter().collect()
     })
+}
+
+/// Tells where two pipelines would read as one consumer of one stream: each would end the other's subscription.
+fn consumers_apart(all: &mut Section<'_>, application: Option<&str>, read: &[Option<PipelineConfig>]) {
+    let mut seen: BTreeMap<_, &str> = BTreeMap::new();
+    for pipeline in read.iter().flatten() {
+        let source = &pipeline.source;
+        let (Some(fan_out), Some(application)) = (&source.fan_out, application) else {
+            continue;
+        };
+        let consumer = fan_out.name(application, &pipeline.name);
+        let stream = source.stream.kinesis_name();
+        match seen.entry((stream, source.aws.region.as_deref(), consumer.clone())) {
+            Entry::Occupied(first) => {
+                let what = format!(
+                    "is the consumer of `pipelines.{}` too, on the same stream, and a consumer has one reader a shard: \
+                     name another",
+                    first.get()
+                );
+                all.problem_with(&format!("{}.source.consumer", pipeline.name), consumer, what);
+            }
+            Entry::Vacant(free) => {
+                free.insert(&pipeline.name);
+            }
+        }
+    }
 }
 
 /// `None` only after a problem was reported.
@@ -185,35 +213,109 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
     if let Err(what) = check::pipeline_name(name) {
         one.problem_here(what);
     }
-    let source = one.section("source", |section| source(section, state));
+    let source = one.section("source", |section| source(section, name, state));
+    let decode = decode(one, source.as_ref().map(|source| &source.stream));
     let destination = one.section("destination", |section| {
         let destination = destination(section)?;
-        if let (Some(application), Some(source)) = (state.application, &source) {
+        if let (Some(application), Some(source), Some(decode)) = (state.application, &source, &decode) {
             for (key, template) in [("group", &destination.group), ("stream", &destination.stream)] {
-                if let Err(what) = check::renders(template, application, name, source.stream.table()) {
+                if let Err(what) = check::renders(template, application, name, &source.stream, decode.how) {
                     section.problem_with(key, template.as_str(), what);
                 }
             }
         }
         Some(destination)
     });
-    let source = source?;
     Some(PipelineConfig {
         name: name.to_owned(),
-        decode: DecodeSettings::of(source.stream.decode()),
-        source,
+        source: source?,
+        decode: decode?,
         destination: destination?,
     })
 }
 
+/// How the records become log events. `None` where it can't be told: a problem was reported, here or of the
+/// source.
+fn decode(one: &mut Section<'_>, stream: Option<&StreamChoice>) -> Option<DecodeSettings> {
+    let has_how = one.has("decode");
+    let how = one.text("decode", |text| {
+        let how = check::decode(text)?;
+        match stream {
+            Some(stream) => check::decode_fits(how, stream).map(|()| how),
+            None => Ok(how),
+        }
+    });
+    let gzip = one.text("gzip", check::gzip);
+    let inflate_limit = one.scalar("inflate_limit", check::size(check::INFLATE_LIMIT));
+    let unknown_messages = one.text("unknown_messages", check::unknown_messages);
+    let stream = stream?;
+    let of_kinesis = [
+        ("gzip", gzip.is_some()),
+        ("inflate_limit", inflate_limit.is_some()),
+        ("unknown_messages", unknown_messages.is_some()),
+    ];
+    if stream.kinesis_name().is_none() {
+        for (key, _) in of_kinesis.into_iter().filter(|(_, set)| *set) {
+            one.problem(
+                key,
+                "is for Kinesis streams, and the records of a DynamoDB stream are plain JSON: remove it",
+            );
+        }
+    } else if let (Some(Gzip::Never), Some(_)) = (gzip, inflate_limit) {
+        one.problem(
+            "inflate_limit",
+            "limits what gzip opens to, and `gzip` is never: remove one of the two",
+        );
+    }
+    // Of a wrong way to decode nothing more is said.
+    let how = how.or((!has_how).then(|| stream.decode()))?;
+    let with_defaults = DecodeSettings::of(how);
+    if let (Some(_), Some(_), Err(what)) = (
+        unknown_messages,
+        stream.kinesis_name(),
+        check::unknown_messages_fit(how),
+    ) {
+        one.problem("unknown_messages", what);
+    }
+    Some(DecodeSettings {
+        how,
+        gzip: gzip.unwrap_or(with_defaults.gzip),
+        inflate_limit: inflate_limit.unwrap_or(with_defaults.inflate_limit),
+        unknown_messages: unknown_messages.unwrap_or(with_defaults.unknown_messages),
+    })
+}
+
+/// The keys that name a stream, each with what it stands for. A source has exactly one of them.
+const STREAM_KEYS: [(&str, &str); 4] = [
+    (
+        "dynamodb_table",
+        "a table's current stream, also when it is enabled anew",
+    ),
+    ("dynamodb_stream_arn", "this DynamoDB stream alone"),
+    ("kinesis_stream", "the Kinesis stream of this name"),
+    (
+        "kinesis_stream_arn",
+        "a Kinesis stream by its ARN, also in another account",
+    ),
+];
+
 /// `None` only after a problem was reported.
-fn source(source: &mut Section<'_>, state: StateNames<'_>) -> Option<SourceConfig> {
-    const EITHER: &str = "either `dynamodb_table` (its current stream, also when it is enabled anew) or \
-                          `dynamodb_stream_arn` (this stream alone)";
-    match (source.has("dynamodb_table"), source.has("dynamodb_stream_arn")) {
-        (true, true) => source.problem_here(format!("names its stream twice: keep {EITHER}")),
-        (false, false) => source.problem_here(format!("names no stream: add {EITHER}")),
-        _ => {}
+fn source(source: &mut Section<'_>, pipeline: &str, state: StateNames<'_>) -> Option<SourceConfig> {
+    let given: Vec<_> = STREAM_KEYS
+        .into_iter()
+        .filter(|(key, _)| source.has(key))
+        .collect();
+    let ways = |keys: &[(&str, &str)]| {
+        let ways: Vec<_> = keys.iter().map(|(key, is)| format!("`{key}` ({is})")).collect();
+        ways.join(", or ")
+    };
+    match given.len() {
+        0 => source.problem_here(format!("names no stream: add one of {}", ways(&STREAM_KEYS))),
+        1 => {}
+        _ => source.problem_here(format!(
+            "names more than one stream: keep one of {}",
+            ways(&given)
+        )),
     }
     let apart = |table: &str| check::apart_from_state(state, table);
     let table = source.text("dynamodb_table", |text| {
@@ -224,6 +326,13 @@ fn source(source: &mut Section<'_>, state: StateNames<'_>) -> Option<SourceConfi
         let arn = check::stream_arn(text)?;
         apart(arn.table().unwrap_or_default()).map(|()| StreamChoice::Arn(arn))
     });
+    let kinesis = source.text("kinesis_stream", |text| {
+        check::kinesis_stream(text).map(StreamChoice::Kinesis)
+    });
+    let kinesis_arn = source.text("kinesis_stream_arn", |text| {
+        check::kinesis_stream_arn(text).map(StreamChoice::KinesisArn)
+    });
+    let chosen = table.or(arn).or(kinesis).or(kinesis_arn);
     let start = source.text("start", check::start);
     let sync_interval = source.scalar("sync_interval", check::duration(bounds::SYNC));
     let (poll_busy, poll_idle) = source.section("poll", |poll| {
@@ -232,9 +341,26 @@ fn source(source: &mut Section<'_>, state: StateNames<'_>) -> Option<SourceConfi
             poll.scalar("idle", check::duration(bounds::POLL_IDLE)),
         )
     });
+    let has_fan_out = source.has("fan_out");
+    let fan_out = source.scalar("fan_out", check::boolean);
+    let consumer = source.text("consumer", check::consumer);
+    if let (Some(consumer), Some(false), _) | (Some(consumer), _, false) = (&consumer, fan_out, has_fan_out) {
+        source.problem_with(
+            "consumer",
+            consumer,
+            "is who reads by enhanced fan-out: add `fan_out: true`, or remove it",
+        );
+    }
     let aws = aws(source);
 
-    let with_defaults = SourceConfig::of(table.or(arn)?);
+    let with_defaults = SourceConfig::of(chosen?);
+    if fan_out == Some(true) && with_defaults.stream.kinesis_name().is_none() {
+        source.problem_with(
+            "fan_out",
+            "true",
+            "is for Kinesis streams, and a DynamoDB stream has no consumers: remove it",
+        );
+    }
     let poll_busy = poll_busy.unwrap_or(with_defaults.poll_busy);
     let poll_idle = poll_idle.unwrap_or(with_defaults.poll_idle);
     if poll_idle < poll_busy {
@@ -259,15 +385,21 @@ fn source(source: &mut Section<'_>, state: StateNames<'_>) -> Option<SourceConfi
         );
     }
     let region = aws.region.or(with_defaults.aws.region);
-    Some(SourceConfig {
+    let read = SourceConfig {
         start: start.unwrap_or(with_defaults.start),
         poll_busy,
         poll_idle,
         sync_interval: sync_interval.unwrap_or(with_defaults.sync_interval),
-        fan_out: None,
+        fan_out: (fan_out == Some(true)).then_some(FanOut { consumer }),
         aws: AwsSettings { region, ..aws },
         stream: with_defaults.stream,
-    })
+    };
+    if let Some(application) = state.application
+        && let Err(what) = check::consumer_fits(&read, application, pipeline)
+    {
+        source.problem("consumer", format!("is missing: {what}: name the consumer here"));
+    }
+    Some(read)
 }
 
 /// `None` only after a problem was reported.
@@ -431,7 +563,7 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::config::problem::Problem;
     use crate::config::{LogFormat, Start};
-    use crate::decode::Decode;
+    use crate::decode::{Decode, UnknownMessages};
     use crate::logs::template::{Template, TemplateKind};
     use crate::stream::StreamArn;
 
@@ -717,6 +849,205 @@ pipelines:
     }
 
     #[test]
+    fn every_key_of_a_kinesis_pipeline_is_read_into_its_place() {
+        let text = "
+pipelines:
+  by-name:
+    source: { kinesis_stream: rds-audit, start: latest, fan_out: true, consumer: own-1 }
+    decode: audit
+    gzip: always
+    inflate_limit: 8MiB
+    unknown_messages: skip
+    destination: { group: \"/db/{cluster}/audit\", stream: \"{instance}\" }
+  by-arn:
+    source: { kinesis_stream_arn: \"arn:aws:kinesis:eu-west-1:111122223333:stream/rds-audit\", fan_out: false }
+    destination: { group: /db/all, stream: \"{stream}/{shard_id}\" }
+";
+        let config = load(text).unwrap();
+        let [by_arn, named] = config.pipelines.as_slice() else {
+            panic!("{config:?}");
+        };
+        let source = SourceConfig {
+            start: Start::Latest,
+            fan_out: Some(FanOut {
+                consumer: Some("own-1".into()),
+            }),
+            ..SourceConfig::of(StreamChoice::Kinesis("rds-audit".into()))
+        };
+        assert_eq!(named.source, source);
+        let decode = DecodeSettings {
+            how: Decode::Audit,
+            gzip: Gzip::Always,
+            inflate_limit: 8 << 20,
+            unknown_messages: UnknownMessages::Skip,
+        };
+        assert_eq!(named.decode, decode);
+        assert!(named.destination.group.uses_envelope() && named.destination.stream.uses_envelope());
+        let arn = StreamArn::new("arn:aws:kinesis:eu-west-1:111122223333:stream/rds-audit");
+        assert_eq!(by_arn.source, SourceConfig::of(StreamChoice::KinesisArn(arn)));
+        assert_eq!(by_arn.source.aws.region.as_deref(), Some("eu-west-1"));
+        assert_eq!(by_arn.decode, DecodeSettings::of(Decode::Auto));
+    }
+
+    #[test]
+    fn the_audit_example_is_the_second_job() {
+        let config = load(&example("audit.yaml")).unwrap();
+        let pipeline = &config.pipelines[0];
+        assert_eq!(pipeline.name, "aurora-audit");
+        assert_eq!(pipeline.source.stream, StreamChoice::Kinesis("rds-audit".into()));
+        assert_eq!(pipeline.source.start, Start::Latest);
+        assert_eq!(pipeline.decode, DecodeSettings::of(Decode::Audit));
+        assert_eq!(pipeline.destination.group.as_str(), "/db/{cluster}/audit");
+        assert_eq!(pipeline.destination.stream.as_str(), "{instance}");
+    }
+
+    /// The one problem of a file whose pipeline `p` reads so and has these keys beside.
+    fn problem_of_decode(source: &str, keys: &str) -> String {
+        let text = format!("pipelines: {{ p: {{ source: {source}, {keys}, destination: {DESTINATION} }} }}");
+        let found = problems(&text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        found[0].to_string()
+    }
+
+    #[test]
+    fn ways_to_decode_that_do_not_fit_are_refused() {
+        const KINESIS: &str = "{ kinesis_stream: s }";
+        for (source, keys, says) in [
+            (
+                KINESIS,
+                "decode: audits",
+                "pipelines.p.decode: `audits` is no way to decode: did you mean `audit`?",
+            ),
+            (
+                KINESIS,
+                "decode: lambda",
+                "pipelines.p.decode: `lambda` is how a DynamoDB stream's records are read",
+            ),
+            (
+                SOURCE,
+                "decode: change",
+                "pipelines.p.decode: `change` is for Kinesis streams",
+            ),
+            (SOURCE, "gzip: auto", "pipelines.p.gzip: is for Kinesis streams"),
+            (
+                SOURCE,
+                "inflate_limit: 64MiB",
+                "pipelines.p.inflate_limit: is for Kinesis streams",
+            ),
+            (
+                SOURCE,
+                "unknown_messages: skip",
+                "pipelines.p.unknown_messages: is for Kinesis streams",
+            ),
+            (
+                KINESIS,
+                "gzip: sometimes",
+                "pipelines.p.gzip: `sometimes` is no way to treat gzip: use one of",
+            ),
+            (
+                KINESIS,
+                "inflate_limit: 512KiB",
+                "inflate_limit: `512KiB` is too little: use 1MiB to 256MiB",
+            ),
+            (KINESIS, "inflate_limit: 1GiB", "is too much: use 1MiB to 256MiB"),
+            (
+                KINESIS,
+                "gzip: never, inflate_limit: 2MiB",
+                "pipelines.p.inflate_limit: limits what gzip opens to, and `gzip` is never",
+            ),
+            (
+                KINESIS,
+                "decode: text, unknown_messages: skip",
+                "pipelines.p.unknown_messages: is about subscription envelopes, and `decode: text` opens none",
+            ),
+            (KINESIS, "decoded: text", "did you mean `decode`?"),
+        ] {
+            let problem = problem_of_decode(source, keys);
+            assert!(problem.contains(says), "{problem}");
+        }
+        let same =
+            format!("pipelines: {{ p: {{ source: {SOURCE}, decode: lambda, destination: {DESTINATION} }} }}");
+        assert_eq!(
+            load(&same).unwrap().pipelines[0].decode,
+            DecodeSettings::of(Decode::Lambda)
+        );
+        // With a source that is wrong, nothing is said of what would fit it.
+        assert!(
+            problem_of_decode("{ start: latest }", "decode: change, gzip: never").contains("names no stream")
+        );
+    }
+
+    #[test]
+    fn names_from_an_envelope_need_one() {
+        for (source, destination, says) in [
+            (
+                SOURCE,
+                "{ group: \"/db/{cluster}\" }",
+                "p.destination.group: `/db/{cluster}` uses `{cluster}`, which comes from a subscription envelope, and a DynamoDB stream holds none",
+            ),
+            (
+                "{ kinesis_stream: s }",
+                "{ group: g, stream: \"{table}\" }",
+                "p.destination.stream: `{table}` uses `{table}`, which is a DynamoDB table, and a Kinesis stream has none: use `{stream}`",
+            ),
+            (
+                SOURCE,
+                "{ group: g, stream: \"{stream}\" }",
+                "and the source is a table: use `{table}`",
+            ),
+        ] {
+            let problem = problem_of(source, destination);
+            assert!(problem.contains(says), "{problem}");
+        }
+        let text = "pipelines: { p: { source: { kinesis_stream: s }, decode: change, destination: { group: \"{owner}\" } } }";
+        assert!(
+            problems(text)[0]
+                .to_string()
+                .contains("`decode: change` opens none")
+        );
+    }
+
+    #[test]
+    fn a_consumer_of_fan_out_is_of_one_pipeline() {
+        let file = |rest: &str, consumer: &str| {
+            format!(
+                "pipelines:\n  a: {{ source: {{ kinesis_stream: s, fan_out: true, consumer: one{rest} }}, destination: {{ group: g }} }}\n  \
+                 b: {{ source: {{ kinesis_stream: s, fan_out: true{consumer} }}, destination: {{ group: h }} }}"
+            )
+        };
+        assert!(load(&file("", "")).is_ok());
+        assert!(
+            load(&file(", region: eu-west-1", ", consumer: one")).is_ok(),
+            "another region's"
+        );
+        let found = problems(&file("", ", consumer: one"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        let problem = found[0].to_string();
+        assert!(
+            problem.starts_with("pipelines.b.source.consumer: `one` is the consumer of `pipelines.a` too"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn a_consumer_without_a_name_fits_what_kinesis_takes() {
+        let (application, pipeline) = ("a".repeat(80), "p".repeat(48));
+        let text = format!(
+            "application: {application}\npipelines: {{ {pipeline}: {{ source: {{ kinesis_stream: s, fan_out: true }}, \
+             destination: {DESTINATION} }} }}"
+        );
+        let found = problems(&text);
+        assert_eq!(found.len(), 1, "{found:?}");
+        let problem = found[0].to_string();
+        assert!(
+            problem.contains(
+                "source.consumer: is missing: the consumer would be named after application and pipeline"
+            ) && problem.ends_with("has 129 characters where Kinesis takes 128: name the consumer here"),
+            "{problem}"
+        );
+    }
+
+    #[test]
     fn every_problem_is_listed_at_once_with_its_key_and_value() {
         let found = problems(
             r#"
@@ -742,13 +1073,13 @@ pipelines:
             "leases.duration: `1s` is too little: use 3s to 5m",
             "leases.foreign_wach: is not a known key: did you mean `foreign_watch`?",
             "pipelines.bad/name: a pipeline's name must be",
-            "pipelines.one.source: names its stream twice",
+            "pipelines.one.source: names more than one stream: keep one of `dynamodb_table` (a table's",
             "pipelines.one.source.dynamodb_stream_arn: `nonsense` is not an ARN",
             "pipelines.one.source.start: `erliest` is not a starting position",
             "pipelines.one.destination.group: `/cdc/my orders` holds ' ', which a log group can't",
             "pipelines.one.destination.create: `maybe` is neither `true` nor `false`",
             "pipelines.one.destination.retention_days: `360` is not a retention that CloudWatch Logs takes: the nearest is 365",
-            "pipelines.two.source: names no stream: add either `dynamodb_table`",
+            "pipelines.two.source: names no stream: add one of `dynamodb_table` (a table's",
             "pipelines.two.destination.group: is missing",
             "colour: is not a known key: use one of application, http, log, memory, leases, checkpoint, drain, state, pipelines",
         ];
@@ -971,6 +1302,52 @@ pipelines:
                 "{ dynamodb_table: orders, poll: { busy: 5s } }",
                 DESTINATION,
                 "p.source.poll: a shard without records would be read more often (`idle`, 1s) than one with (`busy`, 5s)",
+            ),
+            (
+                "{ kinesis_stream: s, dynamodb_table: orders }",
+                DESTINATION,
+                "p.source: names more than one stream: keep one of `dynamodb_table` (a table's current stream, also when \
+                 it is enabled anew), or `kinesis_stream` (the Kinesis stream of this name)",
+            ),
+            (
+                "{ kinesis_stream: a/b }",
+                DESTINATION,
+                "p.source.kinesis_stream: `a/b` must be 1 to 128",
+            ),
+            (
+                "{ kinesis_stream_arn: s }",
+                DESTINATION,
+                "p.source.kinesis_stream_arn: `s` is not an ARN",
+            ),
+            (
+                "{ kinesis_stream_arn: \"arn:aws:kinesis:eu-west-1:111122223333:stream/s\", region: us-east-1 }",
+                DESTINATION,
+                "p.source.region: `us-east-1` is not the region of the stream's ARN",
+            ),
+            (
+                "{ dynamodb_table: orders, fan_out: true }",
+                DESTINATION,
+                "p.source.fan_out: `true` is for Kinesis streams",
+            ),
+            (
+                "{ kinesis_stream: s, consumer: x }",
+                DESTINATION,
+                "p.source.consumer: `x` is who reads by enhanced fan-out: add `fan_out: true`",
+            ),
+            (
+                "{ kinesis_stream: s, fan_out: false, consumer: x }",
+                DESTINATION,
+                "p.source.consumer: `x` is who reads by enhanced fan-out",
+            ),
+            (
+                "{ kinesis_stream: s, fan_out: true, consumer: a b }",
+                DESTINATION,
+                "p.source.consumer: `a b` must be 1 to 128",
+            ),
+            (
+                "{ kinesis_stream: s, fan_out: yes }",
+                DESTINATION,
+                "p.source.fan_out: `yes` is neither `true` nor `false`",
             ),
             (
                 "{ dynamodb_table: orders, external_id: xy }",
@@ -1217,7 +1594,7 @@ pipelines:
 
         #[test]
         fn no_value_makes_the_reader_panic_or_refuse_in_silence(
-            key in "[a-z_.]{1,12}", value in "\\PC{0,30}", place in 0usize..8,
+            key in "[a-z_.]{1,12}", value in "\\PC{0,30}", place in 0usize..11,
         ) {
             let mut file = serde_json::json!({ "pipelines": { "p": {
                 "source": { "dynamodb_table": "orders" }, "destination": { "group": "g" } } } });
@@ -1229,6 +1606,9 @@ pipelines:
                 4 => file["pipelines"]["p"]["destination"]["stream"] = value.into(),
                 5 => file["application"] = value.into(),
                 6 => file["pipelines"][key] = value.into(),
+                7 => file["pipelines"]["p"]["decode"] = value.into(),
+                8 => file["pipelines"]["p"]["source"] = serde_json::json!({ "kinesis_stream": value }),
+                9 => file["pipelines"]["p"]["source"] = serde_json::json!({ "kinesis_stream_arn": value }),
                 _ => file["pipelines"]["p"]["source"]["dynamodb_stream_arn"] = value.into(),
             }
             if let Err(ConfigError::Invalid(problems)) = load(&file.to_string()) {

@@ -11,7 +11,7 @@ use super::Pipeline;
 use crate::decode::{DecodeError, Decoded, Envelope};
 use crate::logs::batch::Refusal;
 use crate::logs::sink::Parcel;
-use crate::logs::template::{Fields, RenderError};
+use crate::logs::template::{EnvelopeFields, Fields, RenderError};
 use crate::logs::{LogDestination, dead_letter};
 use crate::stream::{Record, ShardId, StreamArn};
 
@@ -176,15 +176,23 @@ impl Destinations {
         dead_letter::destination(&format!("/weir/{}", self.pipeline.config.name))
     }
 
-    fn render(&self, _envelope: Option<&Envelope>) -> Rendered {
+    fn render(&self, envelope: Option<&Envelope>) -> Rendered {
         let stream = &self.stream;
         let fields = Fields {
             application: &self.pipeline.application,
             pipeline: &self.pipeline.config.name,
             table: stream.table(),
+            stream: stream.kinesis_name(),
             shard_id: self.shard.as_str(),
             region: stream.region(),
             account: stream.account(),
+            envelope: envelope.map(|envelope| EnvelopeFields {
+                owner: &envelope.owner,
+                log_group: &envelope.log_group,
+                log_stream: &envelope.log_stream,
+                cluster: envelope.cluster(),
+                instance: envelope.instance(),
+            }),
         };
         let destination = &self.pipeline.config.destination;
         Ok(LogDestination {

@@ -73,21 +73,40 @@ impl fmt::Display for TemplateKind {
 pub enum Field {
     Application,
     Pipeline,
+    /// A DynamoDB table.
     Table,
+    /// A Kinesis stream's name.
+    Stream,
     ShardId,
     Region,
     Account,
+    /// Of the subscription envelope that an event came in: the account of its log group.
+    Owner,
+    /// Of the envelope.
+    LogGroup,
+    /// Of the envelope.
+    LogStream,
+    /// Of the envelope: the database cluster whose log group it is.
+    Cluster,
+    /// Of the envelope: the database instance whose log group or log stream it is.
+    Instance,
 }
 
 impl Field {
     /// Every field there is.
-    pub const ALL: [Field; 6] = [
+    pub const ALL: [Field; 12] = [
         Self::Application,
         Self::Pipeline,
         Self::Table,
+        Self::Stream,
         Self::ShardId,
         Self::Region,
         Self::Account,
+        Self::Owner,
+        Self::LogGroup,
+        Self::LogStream,
+        Self::Cluster,
+        Self::Instance,
     ];
 
     /// As a template spells it.
@@ -96,21 +115,50 @@ impl Field {
             Self::Application => "application",
             Self::Pipeline => "pipeline",
             Self::Table => "table",
+            Self::Stream => "stream",
             Self::ShardId => "shard_id",
             Self::Region => "region",
             Self::Account => "account",
+            Self::Owner => "owner",
+            Self::LogGroup => "log_group",
+            Self::LogStream => "log_stream",
+            Self::Cluster => "cluster",
+            Self::Instance => "instance",
         }
     }
 
-    /// Whether every record of a shard has the same value.
+    /// Whether every record of a shard has the same value. Those of an envelope differ from record to record.
     pub const fn is_constant_per_shard(self) -> bool {
         match self {
             Self::Application
             | Self::Pipeline
             | Self::Table
+            | Self::Stream
             | Self::ShardId
             | Self::Region
             | Self::Account => true,
+            Self::Owner | Self::LogGroup | Self::LogStream | Self::Cluster | Self::Instance => false,
+        }
+    }
+
+    /// Whether a subscription envelope tells it.
+    pub const fn is_of_envelope(self) -> bool {
+        !self.is_constant_per_shard()
+    }
+
+    /// Where the value comes from, where that is not plain; it reads on from "has no value here".
+    const fn origin(self) -> &'static str {
+        match self {
+            Self::Cluster => " (only an envelope from a database cluster's log group has one)",
+            Self::Instance => " (only an envelope from a database's log group has one)",
+            Self::Owner | Self::LogGroup | Self::LogStream => " (only a subscription envelope has one)",
+            Self::Application
+            | Self::Pipeline
+            | Self::Table
+            | Self::Stream
+            | Self::ShardId
+            | Self::Region
+            | Self::Account => "",
         }
     }
 
@@ -131,15 +179,32 @@ impl fmt::Display for Field {
     }
 }
 
-/// The values of the fixed set of fields. All are known per shard.
-#[derive(Clone, Debug)]
+/// The values of the fixed set of fields. All but the envelope's are known per shard.
+#[derive(Clone, Copy, Debug)]
 pub struct Fields<'a> {
     pub application: &'a str,
     pub pipeline: &'a str,
+    /// Of a DynamoDB stream.
     pub table: Option<&'a str>,
+    /// The name of a Kinesis stream.
+    pub stream: Option<&'a str>,
     pub shard_id: &'a str,
     pub region: Option<&'a str>,
     pub account: Option<&'a str>,
+    /// What the event came in. `None`: in none.
+    pub envelope: Option<EnvelopeFields<'a>>,
+}
+
+/// What a subscription envelope tells, as CloudWatch Logs names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EnvelopeFields<'a> {
+    pub owner: &'a str,
+    pub log_group: &'a str,
+    pub log_stream: &'a str,
+    /// The database cluster whose log group it is, if it is one's.
+    pub cluster: Option<&'a str>,
+    /// The database instance, where group and stream tell it.
+    pub instance: Option<&'a str>,
 }
 
 impl<'a> Fields<'a> {
@@ -149,9 +214,15 @@ impl<'a> Fields<'a> {
             Field::Application => Some(self.application),
             Field::Pipeline => Some(self.pipeline),
             Field::Table => self.table,
+            Field::Stream => self.stream,
             Field::ShardId => Some(self.shard_id),
             Field::Region => self.region,
             Field::Account => self.account,
+            Field::Owner => self.envelope.map(|e| e.owner),
+            Field::LogGroup => self.envelope.map(|e| e.log_group),
+            Field::LogStream => self.envelope.map(|e| e.log_stream),
+            Field::Cluster => self.envelope.and_then(|e| e.cluster),
+            Field::Instance => self.envelope.and_then(|e| e.instance),
         }
         .filter(|value| !value.is_empty())
     }
@@ -183,7 +254,7 @@ pub enum TemplateError {
 /// Why a template has no valid name for these fields.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RenderError {
-    #[error("the field `{0}` has no value here: give it a default, `{{{0}:-...}}`, or leave it out")]
+    #[error("the field `{0}` has no value here{origin}: give it a default, `{{{0}:-...}}`, or leave it out", origin = .0.origin())]
     Missing(Field),
     #[error("the name has {length} characters, and a {kind} holds {LONGEST_NAME}: shorten the template")]
     TooLong { kind: TemplateKind, length: usize },
@@ -264,6 +335,20 @@ impl Template {
             Part::Field { field, .. } => Some(*field),
             Part::Literal(_) => None,
         })
+    }
+
+    /// The fields it can't do without: those that have no default.
+    pub fn required(&self) -> impl Iterator<Item = Field> + '_ {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Field { field, default: None } => Some(*field),
+            Part::Field { .. } | Part::Literal(_) => None,
+        })
+    }
+
+    /// Whether the name depends on the envelope an event came in. If not, a shard has one name for all its
+    /// events.
+    pub fn uses_envelope(&self) -> bool {
+        self.fields().any(Field::is_of_envelope)
     }
 
     /// The name for these fields, which CloudWatch Logs takes as it is.
@@ -382,9 +467,19 @@ mod tests {
         application: "weir",
         pipeline: "orders",
         table: Some("orders-table"),
+        stream: None,
         shard_id: "shardId-00000001573081276000-9a8f9ff6",
         region: Some("eu-west-1"),
         account: None,
+        envelope: None,
+    };
+
+    const ENVELOPE: EnvelopeFields<'static> = EnvelopeFields {
+        owner: "444455556666",
+        log_group: "/app:x",
+        log_stream: "a*b",
+        cluster: None,
+        instance: None,
     };
 
     fn render(text: &str, kind: TemplateKind) -> Result<String, RenderError> {
@@ -426,6 +521,55 @@ mod tests {
     }
 
     #[test]
+    fn an_envelope_gives_its_fields() {
+        let with = |text: &str, envelope| {
+            let fields = Fields {
+                envelope: Some(envelope),
+                ..FIELDS
+            };
+            Template::parse(text, Stream).unwrap().render(&fields)
+        };
+        let audit = EnvelopeFields {
+            cluster: Some("shop"),
+            instance: Some("shop-1"),
+            ..ENVELOPE
+        };
+        for (text, envelope, name) in [
+            ("/db/{cluster}/audit", audit, "/db/shop/audit"),
+            ("{instance}", audit, "shop-1"),
+            ("{cluster:-none}/{instance:-none}", ENVELOPE, "none/none"),
+            (
+                "{owner}{log_group}/{log_stream}",
+                ENVELOPE,
+                "444455556666/app%3Ax/a%2Ab",
+            ),
+        ] {
+            assert_eq!(with(text, envelope).as_deref(), Ok(name), "{text} {envelope:?}");
+        }
+        for field in ["cluster", "instance"] {
+            let error = with(&format!("{{{field}}}"), ENVELOPE).unwrap_err().to_string();
+            assert!(error.contains("(only an envelope from a database"), "{error}");
+        }
+        let error = render("{owner}", Stream).unwrap_err().to_string();
+        assert_eq!(
+            error,
+            "the field `owner` has no value here (only a subscription envelope has one): give it a default, \
+             `{owner:-...}`, or leave it out"
+        );
+    }
+
+    #[test]
+    fn only_the_envelopes_fields_change_within_a_shard() {
+        let of = |text: &str| Template::parse(text, Stream).unwrap();
+        assert!(!of("{stream}/{shard_id}/{table:-x}").uses_envelope());
+        assert!(of("{stream}/{instance:-x}").uses_envelope());
+        assert_eq!(
+            of("{stream}/{table:-x}/{owner}").required().collect::<Vec<_>>(),
+            [Field::Stream, Field::Owner]
+        );
+    }
+
+    #[test]
     fn characters_a_name_cannot_hold_are_escaped_in_values() {
         let odd = Fields {
             pipeline: "a b#c%:*é/",
@@ -449,7 +593,8 @@ mod tests {
             (
                 "{zzz}",
                 Stream,
-                "use one of application, pipeline, table, shard_id, region, account",
+                "use one of application, pipeline, table, stream, shard_id, region, account, owner, log_group, \
+                 log_stream, cluster, instance",
             ),
             ("{}", Stream, "unknown field ``"),
             ("a{table", Stream, "never closes the `{` at character 2"),
@@ -561,7 +706,7 @@ mod tests {
         #[test]
         fn a_rendered_name_is_always_valid(
             text in prop_oneof![
-                "(\\{(table|pipeline|account|region:-x)\\}|[a-z/#]|aws|\\{\\{){0,5}",
+                "(\\{(table|pipeline|account|log_group|log_stream|region:-x)\\}|[a-z/#]|aws|\\{\\{){0,5}",
                 any::<String>(),
             ],
             kind in kind(), pipeline in value(), table in value(), account in proptest::option::of(value()),
@@ -571,9 +716,17 @@ mod tests {
                     application: "weir",
                     pipeline: &pipeline,
                     table: Some(&table),
+                    stream: None,
                     shard_id: "s",
                     region: None,
                     account: account.as_deref(),
+                    envelope: account.as_deref().map(|of| EnvelopeFields {
+                        owner: of,
+                        log_group: &table,
+                        log_stream: &pipeline,
+                        cluster: Some(of),
+                        instance: None,
+                    }),
                 };
                 if let Ok(name) = template.render(&fields) {
                     prop_assert!(is_valid(&name, kind), "{name:?}");
