@@ -131,8 +131,10 @@ impl KinesisStream {
     /// NotFound, if a stream that was created later is known to have the name now.
     pub(super) fn check(&self, stream: &StreamArn) -> Result<(), SourceError> {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*known {
-            Some((now, _)) if now.service_arn() == stream.service_arn() && created(now) > created(stream) => {
+        match (&*known, created(stream)) {
+            (Some((now, _)), Some(then))
+                if now.service_arn() == stream.service_arn() && created(now) > Some(then) =>
+            {
                 replaced(stream, now)
             }
             _ => Ok(()),

@@ -218,6 +218,8 @@ async fn a_stream_that_was_created_again_is_another() {
     let source = stream(&canned);
     source.current().await.unwrap();
     assert_eq!(source.list_shards(&arn(9)).await.unwrap().shards.len(), 1);
+    // And one that doesn't say which it is, is the one that is there.
+    assert!(source.check(&plain()).is_ok());
 }
 
 #[tokio::test]
