@@ -14,7 +14,7 @@ use crate::backoff::Backoff;
 use crate::cli;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::config::{Config, Start};
+use crate::config::{Config, PipelineConfig, Start, StreamChoice};
 use crate::coordinator::{self, Pipeline, Settings, Worker};
 use crate::http::{self, Server};
 use crate::lease::dynamodb::DynamoDbTable;
@@ -27,7 +27,9 @@ use crate::metrics::Metrics;
 use crate::operator::Desk;
 use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
+use crate::stream::StreamSource;
 use crate::stream::dynamodb::DynamoDbStreams;
+use crate::stream::kinesis::KinesisStream;
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
@@ -177,15 +179,9 @@ async fn work(config: Config) -> Result<(), Failure> {
         for pipeline in &config.pipelines {
             let from = clients.clients(&pipeline.source.aws).await?;
             let to = clients.clients(&pipeline.destination.aws).await?;
-            let choice = pipeline.source.stream.clone();
             pipelines.push(Pipeline {
                 name: pipeline.name.clone(),
-                source: Arc::new(DynamoDbStreams::new(
-                    from.dynamodb,
-                    from.streams,
-                    choice,
-                    clock.clone(),
-                )),
+                source: source(&config.application, pipeline, from, &clock),
                 sink: Arc::new(CloudWatchLogs::new(to.logs)),
                 guard: Guard::default(),
                 config: pipeline.clone(),
@@ -273,6 +269,24 @@ async fn prepare(
         tokio::select! {
             () = clock.sleep(backoff.next(rng) + Duration::from_millis(200)) => {}
             () = stop.wished() => return Ok(false),
+        }
+    }
+}
+
+/// What a pipeline reads.
+fn source(
+    application: &str,
+    pipeline: &PipelineConfig,
+    from: Clients,
+    clock: &Arc<dyn Clock>,
+) -> Arc<dyn StreamSource> {
+    let (choice, clock) = (pipeline.source.stream.clone(), clock.clone());
+    match (&choice, &pipeline.source.fan_out) {
+        (StreamChoice::Table(_) | StreamChoice::Arn(_), _) => {
+            Arc::new(DynamoDbStreams::new(from.dynamodb, from.streams, choice, clock))
+        }
+        (StreamChoice::Kinesis(_) | StreamChoice::KinesisArn(_), _) => {
+            Arc::new(KinesisStream::new(from.kinesis, choice, from.region, clock))
         }
     }
 }

@@ -6,13 +6,14 @@
 //!
 //! Taken from the environment, as by every AWS SDK: the credential chain, `AWS_REGION`, `AWS_PROFILE`,
 //! `AWS_USE_FIPS_ENDPOINT`, `AWS_USE_DUALSTACK_ENDPOINT`, `AWS_ENDPOINT_URL` and its forms for one service,
-//! `AWS_ENDPOINT_URL_{DYNAMODB,DYNAMODB_STREAMS,CLOUDWATCH_LOGS,STS}`. By this module: `HTTPS_PROXY`,
+//! `AWS_ENDPOINT_URL_{DYNAMODB,DYNAMODB_STREAMS,KINESIS,CLOUDWATCH_LOGS,STS}`. By this module: `HTTPS_PROXY`,
 //! `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, `AWS_CA_BUNDLE`, `SSL_CERT_FILE`. Where HTTP_PROXY is set, the
 //! addresses that credentials come from (169.254.169.254, 169.254.170.2) belong in NO_PROXY.
 
 #[cfg(test)]
 pub(crate) mod canned;
 pub mod failure;
+pub mod raw;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -40,7 +41,7 @@ use crate::config::AwsSettings;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long any one request may take, unless its caller gives it less. GetRecords is the slowest of them:
-/// a megabyte over a poor line.
+/// some megabytes over a poor line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The name a role session gets; it shows in CloudTrail.
@@ -66,6 +67,7 @@ pub enum AwsError {
 pub struct Clients {
     pub dynamodb: aws_sdk_dynamodb::Client,
     pub streams: aws_sdk_dynamodbstreams::Client,
+    pub kinesis: aws_sdk_kinesis::Client,
     pub logs: aws_sdk_cloudwatchlogs::Client,
     /// Where they send their requests, for messages and ARNs.
     pub region: String,
@@ -103,6 +105,7 @@ impl AwsClients {
         let clients = Clients {
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             streams: aws_sdk_dynamodbstreams::Client::new(&config),
+            kinesis: aws_sdk_kinesis::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             region: config.region().map(ToString::to_string).unwrap_or_default(),
         };

@@ -5,6 +5,7 @@
 
 pub mod dynamodb;
 pub mod homes;
+pub mod kinesis;
 pub mod lineage;
 
 use std::cmp::Ordering;

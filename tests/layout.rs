@@ -74,7 +74,14 @@ fn pure_files_know_no_runtime_and_no_sdk() {
 
 #[test]
 fn the_sdk_stops_at_the_adapters() {
-    let adapters = ["aws", "stream/dynamodb", "lease/dynamodb", "logs/cloudwatch.rs"];
+    let adapters = [
+        "aws",
+        "stream/dynamodb",
+        "stream/fan_out",
+        "stream/kinesis",
+        "lease/dynamodb",
+        "logs/cloudwatch.rs",
+    ];
     for (path, code) in sources() {
         let adapter = adapters.iter().any(|a| path.starts_with(a));
         assert!(

@@ -14,16 +14,16 @@ use async_trait::async_trait;
 use aws_sdk_dynamodbstreams::types::{
     Shard as SdkShard, ShardFilter, ShardFilterType, ShardIteratorType, StreamDescription, StreamStatus,
 };
-use aws_smithy_types::date_time::Format;
 
 use crate::aws::failure::{Failure, failure};
+use crate::aws::raw::{KeepDate, Slot};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::StreamChoice;
 use crate::stream::{
     RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition, StreamArn,
     StreamSource,
 };
-use raw::{KeepBody, KeepDate, Slot};
+use raw::KeepBody;
 
 /// The shards of one page; the most DescribeStream gives (API reference of DescribeStream, `Limit`).
 const PAGE: i32 = 100;
@@ -237,24 +237,17 @@ impl StreamSource for DynamoDbStreams {
 
     async fn service_time(&self, stream: &StreamArn) -> Result<Timestamp, SourceError> {
         self.pace().await;
-        let date = Slot::default();
+        let date = KeepDate::default();
         self.streams
             .describe_stream()
             .stream_arn(stream.as_str())
             .limit(1)
             .customize()
-            .interceptor(KeepDate(date.clone()))
+            .interceptor(date.clone())
             .send()
             .await
             .map_err(|e| source_error(&failure(&e), stream.as_str()))?;
-        let date = date
-            .take()
-            .ok_or_else(|| SourceError::Unavailable("the answer has no Date header".to_owned()))?;
-        aws_smithy_types::DateTime::from_str(&date, Format::HttpDate)
-            .ok()
-            .and_then(|time| time.to_millis().ok())
-            .map(Timestamp::from_millis)
-            .ok_or_else(|| SourceError::Unavailable(format!("the Date header can't be read: {date:?}")))
+        date.time().map_err(SourceError::Unavailable)
     }
 
     async fn list_shards(&self, stream: &StreamArn) -> Result<ShardListing, SourceError> {

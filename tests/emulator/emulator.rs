@@ -29,13 +29,26 @@ pub enum Make {
     Ministack,
     /// The one that knows some of the limits of PutLogEvents.
     Moto,
+    /// Kinesis alone: the one whose shards split, merge and end as they should.
+    KinesisLocal,
+}
+
+fn tools() -> PathBuf {
+    std::env::var_os("WEIR_TOOLS").map_or_else(
+        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tools"),
+        PathBuf::from,
+    )
+}
+
+/// The directory of kinesis-local's program.
+fn kinesis_local() -> PathBuf {
+    let path = tools().join("node/node_modules/kinesis-local");
+    assert!(path.exists(), "{} is missing: run scripts/tools", path.display());
+    path
 }
 
 fn tool(name: &str) -> PathBuf {
-    let tools = std::env::var_os("WEIR_TOOLS").map_or_else(
-        || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("target/tools"),
-        PathBuf::from,
-    );
+    let tools = tools();
     let path = tools.join("venv/bin").join(name);
     assert!(
         path.exists(),
@@ -47,16 +60,24 @@ fn tool(name: &str) -> PathBuf {
     path
 }
 
+fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+const REGION: &str = "eu-west-1";
+
 impl Emulator {
     pub async fn start(make: Make) -> Self {
+        Self::start_with(make, &[]).await
+    }
+
+    /// With settings of kinesis-local's in its environment.
+    pub async fn start_with(make: Make, settings: &[(&str, &str)]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         // Another process may take the port between this and the start: then a new one is tried.
         for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0")
-                .unwrap()
-                .local_addr()
-                .unwrap()
-                .port();
+            let port = free_port();
             let mut command = match make {
                 Make::Ministack => {
                     let mut command = Command::new(tool("ministack"));
@@ -71,6 +92,19 @@ impl Emulator {
                 Make::Moto => {
                     let mut command = Command::new(tool("moto_server"));
                     command.args(["-H", "127.0.0.1", "-p", &port.to_string()]);
+                    command
+                }
+                Make::KinesisLocal => {
+                    let directory = kinesis_local();
+                    let mut command = Command::new("node");
+                    command
+                        .arg(directory.join("main.js"))
+                        // Its program looks for the certificate of its other port.
+                        .env("KINESIS_MOCK_CERT_PATH", directory.join("server.json"))
+                        .env("KINESIS_MOCK_PLAIN_PORT", port.to_string())
+                        .env("KINESIS_MOCK_TLS_PORT", free_port().to_string())
+                        .env("AWS_REGION", REGION)
+                        .envs(settings.iter().copied());
                     command
                 }
             };
@@ -96,7 +130,7 @@ impl Emulator {
     /// The clients that Weir uses, sent to this emulator.
     pub async fn clients(&self) -> Clients {
         let settings = AwsSettings {
-            region: Some("eu-west-1".to_owned()),
+            region: Some(REGION.to_owned()),
             ..AwsSettings::default()
         };
         let clients = AwsClients::from_env().unwrap().clients(&settings).await.unwrap();
@@ -114,6 +148,7 @@ impl Emulator {
         Clients {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(here!(clients.dynamodb)),
             streams: aws_sdk_dynamodbstreams::Client::from_conf(here!(clients.streams)),
+            kinesis: aws_sdk_kinesis::Client::from_conf(here!(clients.kinesis)),
             logs: aws_sdk_cloudwatchlogs::Client::from_conf(here!(clients.logs)),
             region: clients.region,
         }

@@ -1,15 +1,14 @@
-//! Ways to see what the SDK's typed answers leave out: the raw body, and the `Date` header.
+//! The raw body of an answer, which the SDK's typed ones leave out.
 //!
-//! Owns two interceptors; used by the adapter next to it alone.
+//! Owns one interceptor; used by the adapter next to it alone.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use aws_sdk_dynamodbstreams::operation::get_records::{GetRecords, GetRecordsOutput};
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
 use aws_smithy_runtime_api::client::interceptors::context::{
-    BeforeDeserializationInterceptorContextMut, BeforeDeserializationInterceptorContextRef, Error, Output,
+    BeforeDeserializationInterceptorContextMut, Error, Output,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpResponse, OrchestratorError};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
@@ -19,25 +18,7 @@ use aws_smithy_types::byte_stream::ByteStream;
 use aws_smithy_types::config_bag::{ConfigBag, FrozenLayer};
 use bytes::Bytes;
 
-/// A place that one request fills and its caller empties.
-#[derive(Clone, Debug)]
-pub struct Slot<T>(Arc<Mutex<Option<T>>>);
-
-impl<T> Default for Slot<T> {
-    fn default() -> Self {
-        Self(Arc::default())
-    }
-}
-
-impl<T> Slot<T> {
-    fn put(&self, value: T) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(value);
-    }
-
-    pub fn take(&self) -> Option<T> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
-    }
-}
+use crate::aws::raw::Slot;
 
 /// Keeps the body of a successful GetRecords answer, and keeps the SDK from building its maps: for each
 /// attribute value they take several allocations, and the number texts they were made from are gone.
@@ -106,27 +87,5 @@ fn ready<T>(future: impl Future<Output = T>) -> Option<T> {
     match std::pin::pin!(future).poll(&mut Context::from_waker(Waker::noop())) {
         Poll::Ready(output) => Some(output),
         Poll::Pending => None,
-    }
-}
-
-/// Keeps the `Date` header of an answer.
-#[derive(Debug)]
-pub struct KeepDate(pub Slot<String>);
-
-impl Intercept for KeepDate {
-    fn name(&self) -> &'static str {
-        "KeepDate"
-    }
-
-    fn read_before_deserialization(
-        &self,
-        context: &BeforeDeserializationInterceptorContextRef<'_>,
-        _: &RuntimeComponents,
-        _: &mut ConfigBag,
-    ) -> Result<(), BoxError> {
-        if let Some(date) = context.response().headers().get("date") {
-            self.0.put(date.to_owned());
-        }
-        Ok(())
     }
 }
