@@ -28,6 +28,10 @@ pub fn dynamodb(address: SocketAddr) -> aws_sdk_dynamodb::Client {
     aws_sdk_dynamodb::Client::from_conf(config!(aws_sdk_dynamodb, address))
 }
 
+pub fn kinesis(address: SocketAddr) -> aws_sdk_kinesis::Client {
+    aws_sdk_kinesis::Client::from_conf(config!(aws_sdk_kinesis, address))
+}
+
 pub fn logs(address: SocketAddr) -> aws_sdk_cloudwatchlogs::Client {
     aws_sdk_cloudwatchlogs::Client::from_conf(config!(aws_sdk_cloudwatchlogs, address))
 }

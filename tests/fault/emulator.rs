@@ -18,14 +18,17 @@ pub fn free_address() -> SocketAddr {
         .unwrap()
 }
 
-/// A program that `scripts/tools` installs, in `$WEIR_TOOLS` or beside the binary's profile in `target`.
-fn tool(name: &str) -> PathBuf {
+/// Where `scripts/tools` installs: `$WEIR_TOOLS`, or beside the binary's profile in `target`.
+fn tools() -> PathBuf {
     let target = Path::new(env!("CARGO_BIN_EXE_weir"))
         .ancestors()
         .nth(2)
         .expect("target/<profile>/weir");
-    let tools = std::env::var_os("WEIR_TOOLS").map_or(target.join("tools"), PathBuf::from);
-    let path = tools.join("venv/bin").join(name);
+    std::env::var_os("WEIR_TOOLS").map_or(target.join("tools"), PathBuf::from)
+}
+
+fn tool(name: &str) -> PathBuf {
+    let path = tools().join("venv/bin").join(name);
     assert!(path.exists(), "{} is missing: run scripts/tools", path.display());
     path
 }
@@ -101,6 +104,46 @@ impl Emulator {
 
     pub fn thaw(&self) {
         self.process.signal(Signal::CONT);
+    }
+}
+
+/// Kinesis alone, whose shards split, merge and end as they should.
+pub struct KinesisLocal {
+    _process: Process,
+    pub address: SocketAddr,
+}
+
+impl KinesisLocal {
+    pub async fn start(dir: &Path) -> Self {
+        let (address, encrypted) = (free_address(), free_address());
+        let program = tools().join("node/node_modules/kinesis-local");
+        assert!(
+            program.exists(),
+            "{} is missing: run scripts/tools",
+            program.display()
+        );
+        let mut command = Command::new("node");
+        command
+            .arg(program.join("main.js"))
+            // Its program looks for the certificate of its other port.
+            .env("KINESIS_MOCK_CERT_PATH", program.join("server.json"))
+            .env("KINESIS_MOCK_PLAIN_PORT", address.port().to_string())
+            .env("KINESIS_MOCK_TLS_PORT", encrypted.port().to_string())
+            .env("AWS_REGION", crate::clients::REGION)
+            // Else it holds up each call by half a second, and each resharding more.
+            .env("SPLIT_SHARD_DURATION", "100ms")
+            .env("MERGE_SHARDS_DURATION", "100ms")
+            .env("CREATE_STREAM_DURATION", "100ms");
+        let mut process = Process::start(command, &dir.join("kinesis-local.log"));
+        until("kinesis-local", Duration::from_secs(60), async || {
+            process.must_live("kinesis-local");
+            tokio::net::TcpStream::connect(address).await.is_ok()
+        })
+        .await;
+        Self {
+            _process: process,
+            address,
+        }
     }
 }
 

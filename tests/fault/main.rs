@@ -12,6 +12,8 @@
 //! - `WEIR_FAULT_FLEET_WORKERS`, `WEIR_FAULT_FLEET_SHARDS`, `WEIR_FAULT_FLEET_LEASE_SECONDS`,
 //!   `WEIR_FAULT_FLEET_FREEZE_SECONDS`, `WEIR_FAULT_FLEET_LOOK_UP`: the fleet (3, 9, 4, 8, true); the figures of the
 //!   documentation are those of 5, 40, 10, 60.
+//! - `WEIR_FAULT_KINESIS_RECORDS`, `WEIR_FAULT_KINESIS_RESHARDS`: the Kinesis stream (6000, 6); the figures of the
+//!   documentation are those of 50000, 40.
 //! - `WEIR_FAULT_BINARY`: another binary than the one cargo just built.
 #![allow(clippy::disallowed_methods, reason = "a black-box test lives on real time")]
 #![allow(
@@ -28,6 +30,7 @@ mod fleet;
 mod fleet_log;
 mod http;
 mod kcl;
+mod kinesis;
 mod outage;
 mod shutdown;
 mod start;
