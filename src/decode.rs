@@ -143,8 +143,11 @@ pub enum DecodeError {
     NoTime(&'static str),
     #[error(transparent)]
     Gzip(#[from] gzip::GzipError),
-    #[error("not gzip, and the pipeline's records always are")]
+    #[error("not gzip, though the pipeline's settings say that every record is")]
     NotGzip,
+    /// Very many events of very little.
+    #[error("the record's events take more than {limit} bytes")]
+    TooMuch { limit: usize },
     #[error("not UTF-8 from byte {at} on")]
     NotUtf8 { at: usize },
     #[error("not JSON: {0}")]
@@ -209,7 +212,8 @@ pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {
         // Each line is told again, field by field.
         Decode::Audit => all.saturating_mul(3),
         // Base64 is four thirds.
-        _ => all.saturating_add(all / 2),
+        how if how == Decode::Base64 || !zipped => all.saturating_add(all / 2),
+        _ => all,
     };
     events.saturating_add(AROUND)
 }
@@ -259,18 +263,19 @@ fn enveloped(
     mut message: impl FnMut(subscription::Told<'_>, &Envelope) -> String,
 ) -> Result<Decoded, DecodeError> {
     let opened = subscription::open(plain::utf8(data)?, settings.unknown_messages)?;
-    let event = |told: subscription::Told<'_>| Event {
-        envelope: Some(told.envelope),
-        event: LogEvent {
-            timestamp: told.time,
-            message: {
-                let envelope = &opened.envelopes[told.envelope];
-                message(told, envelope)
-            },
-        },
-    };
+    let mut room = Room::for_events_of(data, settings);
+    let mut events = Vec::with_capacity(opened.events.len());
+    for told in opened.events {
+        let (envelope, timestamp) = (told.envelope, told.time);
+        let message = message(told, &opened.envelopes[envelope]);
+        room.take(&message)?;
+        events.push(Event {
+            event: LogEvent { timestamp, message },
+            envelope: Some(envelope),
+        });
+    }
     Ok(Decoded {
-        events: opened.events.into_iter().map(event).collect(),
+        events,
         envelopes: opened.envelopes,
         skipped: opened.skipped,
         unparsed_lines: 0,
@@ -279,7 +284,7 @@ fn enveloped(
 
 fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
     if !subscription::Looks::of(data).is_envelope() {
-        return audit_lines(data, position);
+        return audit_lines(data, position, settings);
     }
     fn told(text: &str) -> Option<&str> {
         (!text.is_empty()).then_some(text)
@@ -302,8 +307,13 @@ fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> Resu
 
 /// Lines without an envelope. The server may cut a statement inside a character: such bytes alone are
 /// replaced.
-fn audit_lines(data: &[u8], position: Position<'_>) -> Result<Decoded, DecodeError> {
+fn audit_lines(
+    data: &[u8],
+    position: Position<'_>,
+    settings: &DecodeSettings,
+) -> Result<Decoded, DecodeError> {
     let mut decoded = Decoded::default();
+    let mut room = Room::for_events_of(data, settings);
     for line in audit::lines(&String::from_utf8_lossy(data)) {
         let id = position.id(decoded.events.len());
         let context = audit::Context {
@@ -313,6 +323,7 @@ fn audit_lines(data: &[u8], position: Position<'_>) -> Result<Decoded, DecodeErr
             id: Some(&id),
         };
         let (message, parsed) = audit::message(line, &context);
+        room.take(&message)?;
         decoded.unparsed_lines += u64::from(!parsed);
         decoded.events.push(Event {
             event: LogEvent {
@@ -330,6 +341,31 @@ fn audit_lines(data: &[u8], position: Position<'_>) -> Result<Decoded, DecodeErr
 
 fn base64(data: &[u8], position: Position<'_>) -> Result<Decoded, DecodeError> {
     position.event(plain::base64(data, position, position.time()?)?)
+}
+
+/// The memory that one record's events may take. What is told of an event, its ids and names, may be a hundred
+/// times what it holds: without an end to it, a record of a few megabytes of short lines would fill gigabytes.
+struct Room {
+    limit: usize,
+    left: usize,
+}
+
+impl Room {
+    /// An audit line of a short statement is told in about four times its bytes.
+    const RATIO: usize = 4;
+    /// Of an event itself, next to its message.
+    const EVENT: usize = size_of::<Event>();
+
+    fn for_events_of(data: &[u8], settings: &DecodeSettings) -> Self {
+        let limit = data.len().max(settings.inflate_limit).saturating_mul(Self::RATIO);
+        Self { limit, left: limit }
+    }
+
+    fn take(&mut self, message: &str) -> Result<(), DecodeError> {
+        let left = self.left.checked_sub(message.len() + Self::EVENT);
+        self.left = left.ok_or(DecodeError::TooMuch { limit: self.limit })?;
+        Ok(())
+    }
 }
 
 /// A record and where it is from.
