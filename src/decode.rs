@@ -12,6 +12,7 @@ pub mod gzip;
 mod json;
 mod kinesis_change;
 mod plain;
+mod reading;
 pub mod subscription;
 
 use std::borrow::Cow;
@@ -143,8 +144,11 @@ pub enum DecodeError {
     NoTime(&'static str),
     #[error(transparent)]
     Gzip(#[from] gzip::GzipError),
-    #[error("not gzip, and the pipeline's records always are")]
+    #[error("not gzip, though the pipeline's settings say that every record is")]
     NotGzip,
+    /// Very many events of very little.
+    #[error("the record's events take more than {limit} bytes")]
+    TooMuch { limit: usize },
     #[error("not UTF-8 from byte {at} on")]
     NotUtf8 { at: usize },
     #[error("not JSON: {0}")]
@@ -175,10 +179,10 @@ pub fn decode(
     let position = Position { record, origin };
     let data = || inflated(record, settings);
     match settings.how {
-        Decode::Auto => auto(data()?, position, settings),
+        Decode::Auto => reading::auto(data()?, position, settings),
         Decode::Lambda => change::log_event(record, origin.stream).map(Decoded::from),
-        Decode::Subscription => subscription(&data()?, settings),
-        Decode::Audit => audit(&data()?, position, settings),
+        Decode::Subscription => reading::subscription(&data()?, settings),
+        Decode::Audit => reading::audit(&data()?, position, settings),
         Decode::Change => {
             let text = plain::text(data()?)?;
             let time = kinesis_change::time(&text).map_err(DecodeError::Change)?;
@@ -186,7 +190,7 @@ pub fn decode(
         }
         Decode::Json => position.event(plain::json(data()?)?),
         Decode::Text => position.event(plain::text(data()?)?),
-        Decode::Base64 => base64(&data()?, position),
+        Decode::Base64 => reading::base64(&data()?, position),
     }
 }
 
@@ -209,7 +213,8 @@ pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {
         // Each line is told again, field by field.
         Decode::Audit => all.saturating_mul(3),
         // Base64 is four thirds.
-        _ => all.saturating_add(all / 2),
+        how if how == Decode::Base64 || !zipped => all.saturating_add(all / 2),
+        _ => all,
     };
     events.saturating_add(AROUND)
 }
@@ -227,109 +232,17 @@ fn inflated<'r>(record: &'r Record, settings: &DecodeSettings) -> Result<Cow<'r,
     }
 }
 
-/// By its looks. An envelope that is damaged is still one, and an error: as a text it would hide that events
-/// are in it. A change that is damaged is a text, which holds all of it.
-fn auto(
-    data: Cow<'_, [u8]>,
-    position: Position<'_>,
-    settings: &DecodeSettings,
-) -> Result<Decoded, DecodeError> {
-    let looks = subscription::Looks::of(&data);
-    if looks.is_envelope() {
-        return subscription(&data, settings);
-    }
-    match plain::text(data) {
-        Ok(text) => {
-            let time = looks.dynamodb.then(|| kinesis_change::time(&text).ok());
-            position.event_at(time.flatten().flatten(), text)
+/// One event, which came in no envelope.
+impl From<LogEvent> for Decoded {
+    fn from(event: LogEvent) -> Self {
+        Self {
+            events: vec![Event {
+                event,
+                envelope: None,
+            }],
+            ..Self::default()
         }
-        // The bytes as they were in the stream, gzip and all.
-        Err(_) => base64(&position.record.data, position),
     }
-}
-
-fn subscription(data: &[u8], settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
-    enveloped(data, settings, |told, _| told.message)
-}
-
-/// The events of the envelopes that `data` is, each with the message that `message` makes of it.
-fn enveloped(
-    data: &[u8],
-    settings: &DecodeSettings,
-    mut message: impl FnMut(subscription::Told<'_>, &Envelope) -> String,
-) -> Result<Decoded, DecodeError> {
-    let opened = subscription::open(plain::utf8(data)?, settings.unknown_messages)?;
-    let event = |told: subscription::Told<'_>| Event {
-        envelope: Some(told.envelope),
-        event: LogEvent {
-            timestamp: told.time,
-            message: {
-                let envelope = &opened.envelopes[told.envelope];
-                message(told, envelope)
-            },
-        },
-    };
-    Ok(Decoded {
-        events: opened.events.into_iter().map(event).collect(),
-        envelopes: opened.envelopes,
-        skipped: opened.skipped,
-        unparsed_lines: 0,
-    })
-}
-
-fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
-    if !subscription::Looks::of(data).is_envelope() {
-        return audit_lines(data, position);
-    }
-    fn told(text: &str) -> Option<&str> {
-        (!text.is_empty()).then_some(text)
-    }
-    let mut unparsed_lines = 0;
-    let mut decoded = enveloped(data, settings, |event, envelope| {
-        let context = audit::Context {
-            log_group: told(&envelope.log_group),
-            log_stream: told(&envelope.log_stream),
-            owner: told(&envelope.owner),
-            id: told(&event.id),
-        };
-        let (message, parsed) = audit::message(&event.message, &context);
-        unparsed_lines += u64::from(!parsed);
-        message
-    })?;
-    decoded.unparsed_lines = unparsed_lines;
-    Ok(decoded)
-}
-
-/// Lines without an envelope. The server may cut a statement inside a character: such bytes alone are
-/// replaced.
-fn audit_lines(data: &[u8], position: Position<'_>) -> Result<Decoded, DecodeError> {
-    let mut decoded = Decoded::default();
-    for line in audit::lines(&String::from_utf8_lossy(data)) {
-        let id = position.id(decoded.events.len());
-        let context = audit::Context {
-            log_group: None,
-            log_stream: None,
-            owner: None,
-            id: Some(&id),
-        };
-        let (message, parsed) = audit::message(line, &context);
-        decoded.unparsed_lines += u64::from(!parsed);
-        decoded.events.push(Event {
-            event: LogEvent {
-                timestamp: position.time()?,
-                message,
-            },
-            envelope: None,
-        });
-    }
-    if decoded.events.is_empty() {
-        decoded.skipped = Some(Skip::Nothing);
-    }
-    Ok(decoded)
-}
-
-fn base64(data: &[u8], position: Position<'_>) -> Result<Decoded, DecodeError> {
-    position.event(plain::base64(data, position, position.time()?)?)
 }
 
 /// A record and where it is from.
@@ -366,19 +279,6 @@ impl Position<'_> {
     fn event_at(self, time: Option<Timestamp>, message: String) -> Result<Decoded, DecodeError> {
         let timestamp = time.map_or_else(|| self.time(), Ok)?;
         Ok(LogEvent { timestamp, message }.into())
-    }
-}
-
-/// One event, which came in no envelope.
-impl From<LogEvent> for Decoded {
-    fn from(event: LogEvent) -> Self {
-        Self {
-            events: vec![Event {
-                event,
-                envelope: None,
-            }],
-            ..Self::default()
-        }
     }
 }
 

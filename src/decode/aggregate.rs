@@ -18,6 +18,10 @@ const DIGEST: usize = 16;
 /// How deep unknown groups may lie in each other: protobuf's own limit.
 const MAX_GROUPS: usize = 100;
 
+/// The most records of one aggregate. A record that is all small ones (10 MiB, the largest that Kinesis takes)
+/// has as many of 40 bytes; without an end to it, parts of nothing would fill a hundred megabytes.
+const MAX_PARTS: usize = 1 << 18;
+
 /// What a record's bytes are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Aggregate {
@@ -90,6 +94,7 @@ fn parts(data: &Bytes) -> Result<Vec<Part>, &'static str> {
                 let key = std::str::from_utf8(&data[key]).map_err(|_| "a partition key is not UTF-8")?;
                 keys.push(key.into());
             }
+            (3, Value::Bytes(_)) if found.len() == MAX_PARTS => return Err("it has too many records"),
             (3, Value::Bytes(rest)) => found.push(record(Reader { data, rest })?),
             _ => {}
         }

@@ -277,6 +277,30 @@ fn audit_lines_come_in_an_envelope_or_alone() {
 }
 
 #[test]
+fn very_many_events_of_very_little_are_too_much() {
+    let settings = |how| DecodeSettings {
+        inflate_limit: 1 << 20,
+        ..DecodeSettings::of(how)
+    };
+    let event = r#"{"timestamp":1,"message":""},"#.repeat(30_000);
+    let envelope = format!(
+        r#"{{"messageType":"DATA_MESSAGE","logGroup":"{}","logEvents":[{event}{{"timestamp":1,"message":""}}]}}"#,
+        "a group of a very long name/".repeat(15)
+    );
+    let limit = 4 << 20;
+    for data in ["a\n".repeat(100_000), envelope.clone()] {
+        for data in [gzip(data.as_bytes()), data.into_bytes()] {
+            let error = decode_record(&record(&data), &settings(Decode::Audit)).err();
+            assert_eq!(error, Some(DecodeError::TooMuch { limit }));
+        }
+    }
+    let plain = decode_record(&record(envelope.as_bytes()), &settings(Decode::Subscription)).unwrap();
+    assert_eq!(plain.events.len(), 30_001);
+    let lines = "a line of a usual length, with a statement in it, or a part of one\n".repeat(5000);
+    assert!(decode_record(&record(lines.as_bytes()), &settings(Decode::Audit)).is_ok());
+}
+
+#[test]
 fn a_record_without_a_time_is_an_error_where_the_time_is_needed() {
     for (how, data, needed) in [
         (Decode::Auto, ENVELOPE, None),

@@ -130,6 +130,12 @@ fn a_part_is_a_slice_of_its_aggregate() {
 
 #[test]
 fn what_begins_like_an_aggregate_and_is_none_stays_whole() {
+    let many = |n| {
+        (0..n)
+            .fold(new().bytes(1, b"k"), |m, _| m.record(0, b""))
+            .sealed()
+    };
+    assert!(matches!(take_apart(&many(MAX_PARTS)), Aggregate::Parts(parts) if parts.len() == MAX_PARTS));
     let deep = (0..101).fold(new(), |m, _| m.tag(5, 3));
     let mut wrong = new().bytes(1, b"k").record(0, b"x").sealed().to_vec();
     let last = wrong.len() - 1;
@@ -169,6 +175,7 @@ fn what_begins_like_an_aggregate_and_is_none_stays_whole() {
         (new().tag(5, 3).tag(6, 4).sealed(), "never began"),
         (new().tag(5, 4).sealed(), "never began"),
         (deep.sealed(), "too deep"),
+        (many(MAX_PARTS + 1), "too many"),
         (new().tag(5, 6).sealed(), "wire type"),
         (new().tag(0, 0).number(1, 1).sealed(), "number 0"),
         (new().varint(1 << 32).sealed(), "too large"),

@@ -1,0 +1,151 @@
+//! The readings that have more than one step: by its looks, envelopes, audit lines.
+//!
+//! Pure. Owns the memory that the events of one record may take.
+
+use std::borrow::Cow;
+
+use super::subscription::{self, Looks, Told};
+use super::{
+    DecodeError, DecodeSettings, Decoded, Envelope, Event, Position, Skip, audit, kinesis_change, plain,
+};
+use crate::logs::LogEvent;
+
+/// By its looks. An envelope that is damaged is still one, and an error: as a text it would hide that events
+/// are in it. A change that is damaged is a text, which holds all of it.
+pub fn auto(
+    data: Cow<'_, [u8]>,
+    position: Position<'_>,
+    settings: &DecodeSettings,
+) -> Result<Decoded, DecodeError> {
+    let looks = Looks::of(&data);
+    if looks.is_envelope() {
+        return subscription(&data, settings);
+    }
+    match plain::text(data) {
+        Ok(text) => {
+            let time = looks.dynamodb.then(|| kinesis_change::time(&text).ok());
+            position.event_at(time.flatten().flatten(), text)
+        }
+        // The bytes as they were in the stream, gzip and all.
+        Err(_) => base64(&position.record.data, position),
+    }
+}
+
+/// The messages of envelopes, unchanged.
+pub fn subscription(data: &[u8], settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
+    enveloped(data, settings, |told, _| told.message)
+}
+
+/// The events of the envelopes that `data` is, each with the message that `message` makes of it.
+fn enveloped(
+    data: &[u8],
+    settings: &DecodeSettings,
+    mut message: impl FnMut(Told<'_>, &Envelope) -> String,
+) -> Result<Decoded, DecodeError> {
+    let opened = subscription::open(plain::utf8(data)?, settings.unknown_messages)?;
+    let mut room = Room::for_events_of(data, settings);
+    let mut events = Vec::with_capacity(opened.events.len());
+    for told in opened.events {
+        let (envelope, timestamp) = (told.envelope, told.time);
+        let message = message(told, &opened.envelopes[envelope]);
+        room.take(&message)?;
+        events.push(Event {
+            event: LogEvent { timestamp, message },
+            envelope: Some(envelope),
+        });
+    }
+    Ok(Decoded {
+        events,
+        envelopes: opened.envelopes,
+        skipped: opened.skipped,
+        unparsed_lines: 0,
+    })
+}
+
+/// Audit lines, in envelopes or alone.
+pub fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
+    if !Looks::of(data).is_envelope() {
+        return audit_lines(data, position, settings);
+    }
+    fn told(text: &str) -> Option<&str> {
+        (!text.is_empty()).then_some(text)
+    }
+    let mut unparsed_lines = 0;
+    let mut decoded = enveloped(data, settings, |event, envelope| {
+        let context = audit::Context {
+            log_group: told(&envelope.log_group),
+            log_stream: told(&envelope.log_stream),
+            owner: told(&envelope.owner),
+            id: told(&event.id),
+        };
+        let (message, parsed) = audit::message(&event.message, &context);
+        unparsed_lines += u64::from(!parsed);
+        message
+    })?;
+    decoded.unparsed_lines = unparsed_lines;
+    Ok(decoded)
+}
+
+/// Lines without an envelope. The server may cut a statement inside a character: such bytes alone are
+/// replaced.
+fn audit_lines(
+    data: &[u8],
+    position: Position<'_>,
+    settings: &DecodeSettings,
+) -> Result<Decoded, DecodeError> {
+    let mut decoded = Decoded::default();
+    let mut room = Room::for_events_of(data, settings);
+    for line in audit::lines(&String::from_utf8_lossy(data)) {
+        let id = position.id(decoded.events.len());
+        let context = audit::Context {
+            log_group: None,
+            log_stream: None,
+            owner: None,
+            id: Some(&id),
+        };
+        let (message, parsed) = audit::message(line, &context);
+        room.take(&message)?;
+        decoded.unparsed_lines += u64::from(!parsed);
+        decoded.events.push(Event {
+            event: LogEvent {
+                timestamp: position.time()?,
+                message,
+            },
+            envelope: None,
+        });
+    }
+    if decoded.events.is_empty() {
+        decoded.skipped = Some(Skip::Nothing);
+    }
+    Ok(decoded)
+}
+
+/// `data` as one event.
+pub fn base64(data: &[u8], position: Position<'_>) -> Result<Decoded, DecodeError> {
+    position.event(plain::base64(data, position, position.time()?)?)
+}
+
+/// The memory that one record's events may take. What is told of an event, its ids and names, may be a hundred
+/// times what it holds: without an end to it, a record of a few megabytes of short lines would fill gigabytes.
+struct Room {
+    limit: usize,
+    left: usize,
+}
+
+impl Room {
+    /// An audit line of a short statement is told in about four times its bytes.
+    const RATIO: usize = 4;
+    /// Of an event itself, next to its message.
+    const EVENT: usize = size_of::<Event>();
+
+    fn for_events_of(data: &[u8], settings: &DecodeSettings) -> Self {
+        let limit = data.len().max(settings.inflate_limit).saturating_mul(Self::RATIO);
+        Self { limit, left: limit }
+    }
+
+    fn take(&mut self, message: &str) -> Result<(), DecodeError> {
+        let left = self.left.checked_sub(message.len() + Self::EVENT);
+        self.left = left.ok_or(DecodeError::TooMuch { limit: self.limit })?;
+        Ok(())
+    }
+}
