@@ -29,6 +29,7 @@ use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
 use crate::stream::StreamSource;
 use crate::stream::dynamodb::DynamoDbStreams;
+use crate::stream::fan_out::FanOut;
 use crate::stream::kinesis::KinesisStream;
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
@@ -285,8 +286,16 @@ fn source(
         (StreamChoice::Table(_) | StreamChoice::Arn(_), _) => {
             Arc::new(DynamoDbStreams::new(from.dynamodb, from.streams, choice, clock))
         }
-        (StreamChoice::Kinesis(_) | StreamChoice::KinesisArn(_), _) => {
-            Arc::new(KinesisStream::new(from.kinesis, choice, from.region, clock))
+        (StreamChoice::Kinesis(_) | StreamChoice::KinesisArn(_), fan_out) => {
+            let polling = KinesisStream::new(from.kinesis.clone(), choice, from.region, clock);
+            match fan_out {
+                None => Arc::new(polling),
+                Some(fan_out) => {
+                    let of_its_own = || format!("{application}-{}", pipeline.name);
+                    let consumer = fan_out.consumer.clone().unwrap_or_else(of_its_own);
+                    Arc::new(FanOut::new(from.kinesis, polling, consumer))
+                }
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the trait; the coordinator lists shards through it, a consumer reads one shard through it.
 
 pub mod dynamodb;
+pub mod fan_out;
 pub mod homes;
 pub mod kinesis;
 pub mod lineage;

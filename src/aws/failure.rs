@@ -102,7 +102,7 @@ where
 }
 
 /// Reads an answer that says no.
-fn refusal(status: u16, code: Option<&str>, message: &str) -> Failure {
+pub fn refusal(status: u16, code: Option<&str>, message: &str) -> Failure {
     let Some(code) = code.filter(|c| !c.is_empty()) else {
         // No code: it is not the service that answers but something in front of it (a proxy's HTML page).
         let text = format!("HTTP status {status} without an error code: {message}");

@@ -82,6 +82,8 @@ async fn one_request_each() {
     println!("dynamodb: {:?}", tables.map_err(|e| failure(&e)));
     let streams = clients.streams.list_streams().send().await;
     println!("streams: {:?}", streams.map_err(|e| failure(&e)));
+    let kinesis = clients.kinesis.list_streams().send().await;
+    println!("kinesis: {:?}", kinesis.map_err(|e| failure(&e)));
     let groups = clients.logs.describe_log_groups().send().await;
     println!("logs: {:?}", groups.map_err(|e| failure(&e)));
 }
@@ -98,6 +100,7 @@ async fn https_goes_through_the_proxy_of_the_environment() {
         ("HTTPS_PROXY", url.as_str()),
         ("NO_PROXY", "streams.dynamodb.eu-west-1.amazonaws.com"),
         ("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", "http://127.0.0.1:1"),
+        ("AWS_ENDPOINT_URL_KINESIS", "http://127.0.0.1:1"),
         ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", "http://127.0.0.1:1"),
     ]);
     let (line, output) = tokio::join!(
@@ -114,7 +117,7 @@ async fn https_goes_through_the_proxy_of_the_environment() {
 #[tokio::test]
 async fn each_service_has_its_own_endpoint_in_the_environment() {
     let mut endpoints = Vec::new();
-    for _ in 0..3 {
+    for _ in 0..4 {
         endpoints.push(TcpListener::bind("127.0.0.1:0").await.unwrap());
     }
     let urls: Vec<_> = endpoints
@@ -125,15 +128,19 @@ async fn each_service_has_its_own_endpoint_in_the_environment() {
     variables.extend([
         ("AWS_ENDPOINT_URL_DYNAMODB", urls[0].as_str()),
         ("AWS_ENDPOINT_URL_DYNAMODB_STREAMS", urls[1].as_str()),
+        ("AWS_ENDPOINT_URL_KINESIS", urls[2].as_str()),
         // The general one, for what has none of its own.
-        ("AWS_ENDPOINT_URL", urls[2].as_str()),
+        ("AWS_ENDPOINT_URL", urls[3].as_str()),
     ]);
     let answers: Vec<_> = endpoints
         .into_iter()
         .map(|e| tokio::spawn(first_line(e, "503 Busy")))
         .collect();
     let output = in_environment(ONE_REQUEST_EACH, &variables).await;
-    for (answer, service) in answers.into_iter().zip(["dynamodb", "streams", "logs"]) {
+    for (answer, service) in answers
+        .into_iter()
+        .zip(["dynamodb", "streams", "kinesis", "logs"])
+    {
         assert_eq!(answer.await.unwrap(), "POST /here/ HTTP/1.1", "{service}");
         // One request each: the SDK didn't retry.
         assert!(

@@ -474,7 +474,7 @@ fn replaced(stream: &StreamArn, now: &StreamArn) -> Result<(), SourceError> {
     )))
 }
 
-fn millis(millis: i64) -> Duration {
+pub(super) fn millis(millis: i64) -> Duration {
     Duration::from_millis(u64::try_from(millis).unwrap_or(0))
 }
 

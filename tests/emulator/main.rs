@@ -6,6 +6,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that can't go on has failed")]
 
 mod emulator;
+mod fan_out;
 mod kcl;
 mod kinesis;
 mod leases;
