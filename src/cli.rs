@@ -3,6 +3,7 @@
 //! Owns the arguments, their environment variables and the exit codes. One file a subcommand. The only
 //! module that reads the environment or writes to stderr. Called by `main`.
 
+pub mod decode;
 pub mod exit;
 mod flags;
 mod leases;
@@ -34,6 +35,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::RunArgs),
+    Decode(decode::DecodeArgs),
     Leases(leases::LeasesArgs),
     Pipelines(pipelines::PipelinesArgs),
 }
@@ -43,6 +45,7 @@ enum Command {
 pub enum Job {
     Run(Box<Config>),
     Operate(Box<Config>, Order),
+    Decode(decode::Order),
 }
 
 /// One of the operator's commands.
@@ -65,6 +68,7 @@ enum What {
 pub fn parse() -> Result<Job, WrongUse> {
     match Cli::parse().command {
         Command::Run(args) => run::config(&args, &variable).map(|config| Job::Run(Box::new(config))),
+        Command::Decode(args) => decode::read(&args, &variable).map(Job::Decode),
         Command::Leases(args) => leases::read(&args, &variable)
             .map(|(config, order, json)| operate(config, What::Leases(order), json)),
         Command::Pipelines(args) => pipelines::read(&args, &variable)

@@ -113,6 +113,12 @@ fn a_wrong_order_exits_with_2_before_anything_is_asked_of_aws() {
             &["leases", "list", "--table", "orders"][..],
             "unexpected argument",
         ),
+        (
+            &["decode", "--as", "audits"][..],
+            "--as: `audits` is no way to decode: did you mean `audit`?",
+        ),
+        (&["decode", "--limit", "64"][..], "--limit: `64` has no unit"),
+        (&["decode", "one", "two"][..], "unexpected argument 'two'"),
         (&["pipelines", "pause"][..], "<NAME>"),
         (
             &["pipelines", "resume", "orders", "--wait"][..],

@@ -1,0 +1,444 @@
+//! `weir decode`: what a record holds, without a stream.
+//!
+//! Owns the arguments, the reading and the printing. [`framing`] finds the records, [`lines`] prints them, and
+//! what they hold is decided in [`crate::decode`], by the code that `weir run` has.
+
+mod framing;
+mod lines;
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use self::framing::{Expected, Frame, Frames};
+use super::exit::Exit;
+use super::flags::{Flags, WrongUse};
+use super::output::{failed, tell};
+use crate::clock::Timestamp;
+use crate::config::Vars;
+use crate::config::check::{self, Checked};
+use crate::decode::{self, Decode, DecodeSettings, Origin, Skip};
+use crate::stream::{Record, SequenceNumber, ShardId, StreamArn};
+use crate::suggest;
+
+/// Show what records hold, as `weir run` would log it
+///
+/// Reads FILE, or standard input, and prints a line of JSON for each event. What the input is shows by itself:
+///
+///   weir decode record.bin              bytes as they lie in Kinesis: gzip, an aggregate, anything
+///   echo H4sIA… | weir decode           the same in base64, as consoles and logs show it
+///   weir decode event.json              what Lambda was called with: each record's data
+///   aws kinesis get-records … | weir decode
+///                                       each record's data
+///   weir decode changes.jsonl           a record a line, if each line is JSON
+///   weir decode --as audit audit.log    an audit log as the database wrote it
+///   weir decode --base64 records.txt    a record a line; one alone may be wrapped, as `base64` does it
+///   weir decode note.txt                any other text: one record
+///
+/// Of an event that came through a subscription of CloudWatch Logs its log group is shown; JSON is printed as it
+/// is, on one line; text becomes {"message": …}. What can't be decoded is told on standard error with its place,
+/// and the rest is printed all the same. An audit line that can't be read is printed with the reason.
+///
+/// A record, a line or an event of Lambda may have 32 MiB; lines may be as many as they are.
+#[derive(Debug, clap::Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Exit codes: 0 everything was decoded, 1 something was not (stderr says what), 2 for wrong arguments."
+)]
+pub(super) struct DecodeArgs {
+    /// The input; - is standard input
+    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
+    file: String,
+    /// What the records are read as: auto, subscription, audit, change, json, text or base64, as for `weir run
+    /// --decode`; or aggregate, which only takes aggregates of the Kinesis Producer Library apart
+    #[arg(long = "as", value_name = "HOW", default_value = "auto")]
+    how: String,
+    /// The input is base64: a record a line, or one that is wrapped
+    #[arg(long)]
+    base64: bool,
+    /// The most that one record may open to when gzip is undone. 1MiB to 256MiB
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    limit: String,
+}
+
+/// What records are read as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum As {
+    Events(Decode),
+    /// The user records of an aggregate, as they are.
+    Aggregate,
+}
+
+impl As {
+    /// What text is taken for.
+    fn expected(self) -> Expected {
+        match self {
+            Self::Events(Decode::Auto | Decode::Subscription | Decode::Change | Decode::Lambda)
+            | Self::Aggregate => Expected::Any,
+            Self::Events(Decode::Audit) => Expected::Lines,
+            Self::Events(Decode::Json) => Expected::Json,
+            Self::Events(Decode::Text | Decode::Base64) => Expected::Text,
+        }
+    }
+}
+
+/// What was asked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// `None`: standard input.
+    file: Option<String>,
+    how: As,
+    base64: bool,
+    limit: usize,
+}
+
+/// The order, or every problem with it at once.
+pub(super) fn read(args: &DecodeArgs, vars: Vars<'_>) -> Result<Order, WrongUse> {
+    let mut flags = Flags::new(vars);
+    let how = flags.argument("--as", &args.how, how);
+    let limit = flags.argument("--limit", &args.limit, check::size(check::INFLATE_LIMIT));
+    let order = how.zip(limit).map(|(how, limit)| Order {
+        file: Some(args.file.clone()).filter(|file| file != "-"),
+        how,
+        base64: args.base64,
+        limit,
+    });
+    flags.finish(order, None)
+}
+
+fn how(text: &str) -> Checked<As> {
+    if text == "aggregate" {
+        return Ok(As::Aggregate);
+    }
+    match check::DECODES.iter().find(|(word, _)| *word == text) {
+        Some((_, decode)) => Ok(As::Events(*decode)),
+        None => {
+            let mut words = check::DECODES.map(|(word, _)| word).to_vec();
+            words.push("aggregate");
+            Err(format!("is no way to decode: {}", suggest::one_of(text, &words)))
+        }
+    }
+}
+
+/// Decodes the input, and prints what it holds.
+pub fn carry_out(order: &Order) -> ExitCode {
+    let stdout = BufWriter::new(io::stdout().lock());
+    match &order.file {
+        None => {
+            let stdin = io::stdin().lock();
+            if stdin.is_terminal() {
+                tell("reading from the terminal: end with Ctrl-D, or name a file");
+            }
+            work(order, stdin, stdout)
+        }
+        Some(path) => match File::open(path) {
+            Ok(file) => work(order, BufReader::new(file), stdout),
+            Err(error) => failed(&format_args!("{path}: can't be read: {error}")),
+        },
+    }
+}
+
+fn work(order: &Order, input: impl BufRead, out: impl Write) -> ExitCode {
+    let name = order.file.as_deref();
+    let mut decoder = Decoder::new(order, out, tell);
+    match decoder.all(input) {
+        Ok(true) => Exit::Done.into(),
+        Ok(false) => Exit::Failed.into(),
+        // A reader that closed the pipe, `head` say, has what it wanted.
+        Err(Broken::Output(error)) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Done.into(),
+        Err(Broken::Output(error)) => failed(&format_args!("standard output: {error}")),
+        Err(Broken::Input(error)) => failed(&format_args!(
+            "{}: can't be read: {error}",
+            name.unwrap_or("standard input")
+        )),
+    }
+}
+
+/// What ends the work.
+#[derive(Debug)]
+enum Broken {
+    Input(io::Error),
+    Output(io::Error),
+}
+
+impl From<io::Error> for Broken {
+    /// Everything but the reading of the input is writing.
+    fn from(error: io::Error) -> Self {
+        Self::Output(error)
+    }
+}
+
+/// Decodes one input.
+struct Decoder<'o, W, T> {
+    order: &'o Order,
+    settings: DecodeSettings,
+    stream: StreamArn,
+    shard: ShardId,
+    out: W,
+    /// Where notes and errors go.
+    tell: T,
+    /// Records so far.
+    count: u64,
+    all_decoded: bool,
+}
+
+impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
+    fn new(order: &'o Order, out: W, tell: T) -> Self {
+        let how = match order.how {
+            As::Events(how) => how,
+            As::Aggregate => Decode::Base64,
+        };
+        Self {
+            order,
+            settings: DecodeSettings {
+                inflate_limit: order.limit,
+                ..DecodeSettings::of(how)
+            },
+            // An id has a place in a stream. In a file it has the record's number there.
+            stream: StreamArn::new("-"),
+            shard: ShardId::new("-"),
+            out,
+            tell,
+            count: 0,
+            all_decoded: true,
+        }
+    }
+
+    /// Whether everything could be decoded.
+    fn all(&mut self, input: impl BufRead) -> Result<bool, Broken> {
+        let frames =
+            Frames::of(input, self.order.how.expected(), self.order.base64).map_err(Broken::Input)?;
+        for frame in frames {
+            self.frame(frame.map_err(Broken::Input)?)?;
+        }
+        self.out.flush()?;
+        if self.count == 0 {
+            self.note("the input", "holds nothing");
+        }
+        Ok(self.all_decoded)
+    }
+
+    fn frame(&mut self, frame: Frame) -> Result<(), Broken> {
+        self.count += 1;
+        let place = frame.place.to_string();
+        let data = match frame.data {
+            Ok(data) => data,
+            Err(why) => {
+                self.error(&place, &why);
+                return Ok(());
+            }
+        };
+        let mut record = Record::new(
+            SequenceNumber::of(self.count),
+            // A file has no time of arrival.
+            Some(frame.arrived.unwrap_or(Timestamp::from_millis(0))),
+            data,
+        );
+        record.partition_key = frame.partition_key.map(Arc::from);
+        match self.order.how {
+            As::Aggregate => self.user_records(&record, &place),
+            As::Events(Decode::Auto) => {
+                let (records, is_damaged) = user_records(&record);
+                drop(record);
+                if is_damaged {
+                    self.note(
+                        &place,
+                        "begins like an aggregate of the Kinesis Producer Library and is none: read as it is",
+                    );
+                } else if records.is_empty() {
+                    self.note(&place, "an aggregate of nothing, skipped");
+                }
+                let is_alone = records.len() == 1;
+                for record in records {
+                    match is_alone {
+                        true => self.events(&record, &place)?,
+                        false => {
+                            let place = format!("{place}, part {}", record.sub_sequence_number);
+                            self.events(&record, &place)?;
+                        }
+                    }
+                }
+                Ok(())
+            }
+            As::Events(_) => self.events(&record, &place),
+        }
+    }
+
+    fn user_records(&mut self, record: &Record, place: &str) -> Result<(), Broken> {
+        let (records, is_damaged) = user_records(record);
+        if is_damaged {
+            self.error(
+                place,
+                "a damaged aggregate: its checksum differs, or what it holds can't be read",
+            );
+            return Ok(());
+        }
+        for record in &records {
+            lines::write_user_record(&mut self.out, record)?;
+        }
+        Ok(())
+    }
+
+    fn events(&mut self, record: &Record, place: &str) -> Result<(), Broken> {
+        let origin = Origin {
+            stream: &self.stream,
+            shard: &self.shard,
+        };
+        match decode::decode(record, origin, &self.settings) {
+            Ok(decoded) => {
+                if let Some(skip) = decoded.skipped {
+                    self.note(
+                        place,
+                        match skip {
+                            Skip::ControlMessage => "a control message, skipped",
+                            Skip::Nothing => "holds nothing, skipped",
+                            Skip::MessageType => "a message of an unknown type, skipped",
+                        },
+                    );
+                }
+                Ok(lines::write(&mut self.out, &decoded, self.settings.how)?)
+            }
+            Err(error) => {
+                self.error(place, &error.to_string());
+                Ok(())
+            }
+        }
+    }
+
+    fn note(&mut self, place: &str, what: &str) {
+        let file = self.file();
+        (self.tell)(&format!("{file}{place}: {what}"));
+    }
+
+    fn error(&mut self, place: &str, why: &str) {
+        self.all_decoded = false;
+        let file = self.file();
+        (self.tell)(&format!("error: {file}{place}: {why}"));
+    }
+
+    /// What a place begins with.
+    fn file(&self) -> String {
+        let file = self.order.file.as_ref();
+        file.map(|file| format!("{file}: ")).unwrap_or_default()
+    }
+}
+
+/// The user records of an aggregate, or the record itself; and whether it began like one and was none.
+fn user_records(record: &Record) -> (Vec<Record>, bool) {
+    (vec![record.clone()], false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Args {
+        #[command(flatten)]
+        decode: DecodeArgs,
+    }
+
+    fn order(arguments: &str) -> Result<Order, WrongUse> {
+        let args = Args::parse_from(std::iter::once("decode").chain(arguments.split_whitespace()));
+        read(&args.decode, &|_| None)
+    }
+
+    #[test]
+    fn an_order_has_defaults_and_is_checked() {
+        let default = Order {
+            file: None,
+            how: As::Events(Decode::Auto),
+            base64: false,
+            limit: 64 << 20,
+        };
+        assert_eq!(order("").unwrap(), default);
+        assert_eq!(order("-").unwrap(), default);
+        let full = order("--as audit --base64 --limit 1MiB x.txt").unwrap();
+        assert_eq!(
+            full,
+            Order {
+                file: Some("x.txt".into()),
+                how: As::Events(Decode::Audit),
+                base64: true,
+                limit: 1 << 20,
+            }
+        );
+        assert_eq!(order("--as aggregate").unwrap().how, As::Aggregate);
+        let wrong = order("--as agregate --limit 1").unwrap_err().to_string();
+        assert_eq!(
+            wrong,
+            "--as: `agregate` is no way to decode: did you mean `aggregate`?\n\
+             --limit: `1` has no unit: add one, as in `1MiB`"
+        );
+        let wrong = order("--as lambda").unwrap_err().to_string();
+        assert!(wrong.contains("use one of auto, subscription"), "{wrong}");
+        assert!(
+            order("--limit 1GiB")
+                .unwrap_err()
+                .to_string()
+                .contains("1MiB to 256MiB")
+        );
+    }
+
+    /// What stands on stdout and stderr, and whether everything was decoded.
+    fn decoded(arguments: &str, input: &[u8]) -> (String, Vec<String>, bool) {
+        let order = order(arguments).unwrap();
+        let (mut out, mut told) = (Vec::new(), Vec::new());
+        let done = Decoder::new(&order, &mut out, |text: &str| told.push(text.to_owned()))
+            .all(input)
+            .unwrap();
+        (String::from_utf8(out).unwrap(), told, done)
+    }
+
+    #[test]
+    fn what_can_not_be_decoded_is_told_with_its_place_and_the_rest_goes_on() {
+        let (out, told, done) = decoded("--as aggregate --base64", b"aG9nZQ==\n!\naG9nZQ\n");
+        assert_eq!(out.lines().count(), 2, "{out}");
+        assert_eq!(told.len(), 1);
+        assert!(told[0].starts_with("error: line 2: not base64: "), "{told:?}");
+        assert!(!done);
+        let (_, told, _) = decoded("--as aggregate --base64 a.txt", b"!\n");
+        assert!(
+            told[0].starts_with("error: a.txt: record 1: not base64: "),
+            "{told:?}"
+        );
+    }
+
+    #[test]
+    fn an_empty_input_is_no_failure() {
+        let (out, told, done) = decoded("", b"");
+        assert_eq!((out.as_str(), done), ("", true));
+        assert_eq!(told, ["the input: holds nothing"]);
+    }
+
+    #[test]
+    fn a_user_record_tells_the_partition_key_it_came_with() {
+        let event = br#"{"Records":[{"kinesis":{"partitionKey":"k","data":"aG9nZQ=="}}]}"#;
+        let (out, told, _) = decoded("--as aggregate", event);
+        assert_eq!(
+            out,
+            "{\"partitionKey\":\"k\",\"subSequenceNumber\":0,\"data\":\"hoge\"}\n"
+        );
+        assert_eq!(told, [""; 0]);
+    }
+
+    struct Closed;
+
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::BrokenPipe.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_closed_pipe_ends_the_work() {
+        let order = order("--as aggregate").unwrap();
+        let done = Decoder::new(&order, Closed, |_: &str| {}).all(&b"hoge"[..]);
+        assert!(matches!(done, Err(Broken::Output(e)) if e.kind() == io::ErrorKind::BrokenPipe));
+    }
+}
