@@ -24,9 +24,9 @@ pub const LARGEST: usize = 32 << 20;
 const LARGEST_AGGREGATE: usize = 10 << 20;
 
 /// Lines that may belong together are given to the decoder in blocks of about this size…
-const BLOCK: usize = 1 << 20;
+const BLOCK: usize = 128 << 10;
 /// …and of this one at most, but for a single line.
-const LARGEST_BLOCK: usize = 4 << 20;
+const LARGEST_BLOCK: usize = 256 << 10;
 
 /// How a gzip member with the usual method begins (RFC 1952, 2.3).
 const GZIP: &[u8] = &[0x1f, 0x8b];
