@@ -18,6 +18,7 @@ use super::output::{failed, tell};
 use crate::clock::Timestamp;
 use crate::config::Vars;
 use crate::config::check::{self, Checked};
+use crate::decode::aggregate::user_records;
 use crate::decode::{self, Decode, DecodeSettings, Origin, Skip};
 use crate::stream::{Record, SequenceNumber, ShardId, StreamArn};
 use crate::suggest;
@@ -322,11 +323,6 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
         let file = self.order.file.as_ref();
         file.map(|file| format!("{file}: ")).unwrap_or_default()
     }
-}
-
-/// The user records of an aggregate, or the record itself; and whether it began like one and was none.
-fn user_records(record: &Record) -> (Vec<Record>, bool) {
-    (vec![record.clone()], false)
 }
 
 #[cfg(test)]
