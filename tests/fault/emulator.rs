@@ -147,6 +147,30 @@ impl KinesisLocal {
     }
 }
 
+/// All services on one port; the one whose subscription filters deliver.
+pub struct Moto {
+    _process: Process,
+    pub address: SocketAddr,
+}
+
+impl Moto {
+    pub async fn start(dir: &Path) -> Self {
+        let address = free_address();
+        let mut command = Command::new(tool("moto_server"));
+        command.args(["-H", &address.ip().to_string(), "-p", &address.port().to_string()]);
+        let mut process = Process::start(command, &dir.join("moto.log"));
+        until("moto", Duration::from_secs(60), async || {
+            process.must_live("moto");
+            tokio::net::TcpStream::connect(address).await.is_ok()
+        })
+        .await;
+        Self {
+            _process: process,
+            address,
+        }
+    }
+}
+
 /// microburst refuses bodies over 1 MiB with 413, its HTTP server's default; PutLogEvents takes messages of that
 /// size, and as JSON they are larger. There is no option for it, so its command line is started from here.
 const MICROBURST: &str = "

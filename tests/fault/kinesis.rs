@@ -17,7 +17,7 @@ use md5::Digest as _;
 use crate::clients;
 use crate::emulator::{Emulator, KinesisLocal, free_address};
 use crate::weir::{self, Weir};
-use crate::{http, setting, until};
+use crate::{setting, until};
 
 const STREAM: &str = "mixed";
 const GROUP: &str = "/kinesis/mixed";
@@ -311,9 +311,11 @@ fn unit(message: &str) -> (String, u32) {
     (key.to_owned(), n.parse().unwrap())
 }
 
-/// Writes `steps` records of each of `keys`, all of a step before the next; returns the units of each key.
-async fn write(kinesis: &Client, keys: usize, steps: usize, seed: u64) -> BTreeMap<String, u32> {
+/// Writes `steps` records of each of `keys`, all of a step before the next; returns the units of each key,
+/// and how many requests may have been carried out without an answer.
+async fn write(kinesis: &Client, keys: usize, steps: usize, seed: u64) -> (BTreeMap<String, u32>, usize) {
     let mut rng = fastrand::Rng::with_seed(seed);
+    let mut unsure = 0;
     let mut next: BTreeMap<String, u32> = (0..keys).map(|k| (format!("k{k:04}"), 0)).collect();
     for _ in 0..steps {
         let now = std::time::SystemTime::now();
@@ -331,7 +333,16 @@ async fn write(kinesis: &Client, keys: usize, steps: usize, seed: u64) -> BTreeM
             let mut open = batch.to_vec();
             while !open.is_empty() {
                 let asked = kinesis.put_records().stream_name(STREAM);
-                let answer = asked.set_records(Some(open.clone())).send().await.unwrap();
+                let answer = match asked.set_records(Some(open.clone())).send().await {
+                    Ok(answer) => answer,
+                    // The emulator under load. What it may have taken all the same comes twice then.
+                    Err(error) => {
+                        println!("PutRecords: {error:?}");
+                        unsure += 1;
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                        continue;
+                    }
+                };
                 let refused = answer.records().iter().map(|r| r.error_code.is_some());
                 let mut refused: Vec<bool> = refused.collect();
                 open.retain(|_| refused.remove(0));
@@ -341,7 +352,7 @@ async fn write(kinesis: &Client, keys: usize, steps: usize, seed: u64) -> BTreeM
             }
         }
     }
-    next
+    (next, unsure)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -365,7 +376,7 @@ async fn mixed_records_go_through_splits_and_merges_in_order() {
         done += 1;
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
-    let expected = writer.await.unwrap();
+    let (expected, unsure) = writer.await.unwrap();
     println!(
         "{records} records written in {:?}, {done} reshards",
         began.elapsed()
@@ -413,9 +424,16 @@ async fn mixed_records_go_through_splits_and_merges_in_order() {
             .map(|(key, n)| (key, n, &found[*key]))
             .collect::<Vec<_>>()
     );
-    assert_eq!(repeats, 0, "nothing failed, so nothing repeats");
-    let damaged = http::get(workers[0].http, "/metrics").await.unwrap().body;
-    assert!(damaged.contains("weir_aggregates_damaged_total"));
+    if unsure == 0 {
+        assert_eq!(repeats, 0, "nothing failed, so nothing repeats");
+    }
+    let (mut damaged, mut controls) = (0.0, 0.0);
+    for worker in &workers {
+        damaged += worker.metric("weir_aggregates_damaged_total").await.unwrap();
+        controls += worker.metric("weir_records_filtered_total").await.unwrap();
+    }
+    println!("{damaged} damaged aggregates, {controls} control messages");
+    assert!(damaged > 0.0 && controls > 0.0);
     for worker in &mut workers {
         worker.terminate();
         assert!(worker.ended().await.success());

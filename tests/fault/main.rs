@@ -22,6 +22,7 @@
     reason = "helpers of tests fail as tests do"
 )]
 
+mod audit;
 mod clients;
 mod commands;
 mod crash;
