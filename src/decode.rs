@@ -49,7 +49,7 @@ impl DecodeSettings {
 /// What a record is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Decode {
-    /// By its looks: an envelope, a DynamoDB change, text (JSON too), else base64.
+    /// By its looks: an envelope, a DynamoDB change, text (JSON too), else base64 of the record as it was.
     Auto,
     /// A DynamoDB Streams record, which becomes Lambda's event record. What a DynamoDB source gives.
     Lambda,
@@ -57,13 +57,14 @@ pub enum Decode {
     Subscription,
     /// Audit lines of MySQL and MariaDB, in an envelope or alone.
     Audit,
-    /// A change of DynamoDB that came through Kinesis.
+    /// A change of DynamoDB that came through Kinesis, unchanged, at the time of the change; of its arrival, if
+    /// it tells no time that can be read exactly.
     Change,
     /// Any JSON, which passes unchanged.
     Json,
     /// UTF-8 text, which passes unchanged.
     Text,
-    /// Bytes, in base64 inside JSON.
+    /// Bytes, in base64 inside JSON; without their gzip, if that is undone.
     Base64,
 }
 
