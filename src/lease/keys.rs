@@ -356,6 +356,7 @@ mod tests {
             parents: vec![],
             children: vec![],
             owner_switches: 0,
+            hash_range: None,
         }
     }
 

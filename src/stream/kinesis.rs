@@ -28,8 +28,8 @@ use crate::aws::raw::KeepDate;
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::StreamChoice;
 use crate::stream::{
-    Next, Poll, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator, ShardListing,
-    SourceError, StartingPosition, StreamArn, StreamSource,
+    HashKeyRange, Next, Poll, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator,
+    ShardListing, SourceError, StartingPosition, StreamArn, StreamSource,
 };
 use refusal::{is, source_error};
 
@@ -499,6 +499,10 @@ fn shard_of(shard: SdkShard, stream: &StreamArn) -> Result<Shard, SourceError> {
             .sequence_number_range
             .and_then(|range| range.ending_sequence_number)
             .is_some_and(|end| !end.is_empty()),
+        hash_range: shard.hash_key_range.map(|range| HashKeyRange {
+            starting: range.starting_hash_key.into(),
+            ending: range.ending_hash_key.into(),
+        }),
     })
 }
 

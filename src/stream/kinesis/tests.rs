@@ -107,6 +107,8 @@ async fn a_listing_goes_through_all_pages_by_the_token_alone() {
         ]
     );
     assert!(!listing.disabled);
+    let range = listing.shards[2].hash_range.as_ref().unwrap();
+    assert_eq!((&*range.starting, &*range.ending), ("0", "9"));
     let asked = canned.asked();
     assert_eq!(asked[0], format!(r#"{{"StreamARN":"{ARN}"}}"#));
     assert_eq!(asked[1], r#"{"NextToken":"t1"}"#, "asked again");
