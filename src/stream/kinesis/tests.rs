@@ -147,6 +147,19 @@ async fn a_listing_in_circles_ends_with_an_error() {
     assert!(error.to_string().contains("circles"), "{error}");
 }
 
+/// What stands between may answer anything.
+#[tokio::test]
+async fn an_answer_that_says_nothing_is_no_answer() {
+    for body in ["{}", r#"{"Shards":null}"#, r#"{"StreamDescriptionSummary":{}}"#] {
+        let canned = Canned::new([canned::ok(body), canned::ok(body)]);
+        let source = stream(&canned);
+        let error = source.list_shards(&plain()).await.unwrap_err();
+        assert!(matches!(error, SourceError::Unavailable(_)), "{error}");
+        let error = source.current().await.unwrap_err();
+        assert!(matches!(error, SourceError::Unavailable(_)), "{error}");
+    }
+}
+
 #[tokio::test]
 async fn children_are_those_that_name_the_parent() {
     let shard = |id: &str, parents: &str| {
