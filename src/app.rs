@@ -91,7 +91,8 @@ pub async fn operate(config: Config, order: cli::Order) -> ExitCode {
 /// The state tables of these settings. Creates none; those that are there are Weir's or KCL's.
 async fn desk(config: &Config) -> Result<Desk, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let clients = AwsClients::from_env()?.clients(&config.state.aws).await?;
+    let aws = AwsClients::from_env()?;
+    let clients = aws.clients(&config.state.aws).await?;
     let table = state_table(&clients, config, &clock);
     let there = table.there().await.map_err(|e| Failure::Tables(e.to_string()))?;
     let (leases, fleet) = table.names();
@@ -105,7 +106,8 @@ async fn desk(config: &Config) -> Result<Desk, Failure> {
     }
     // Only to tell whose pipeline a lease is: a table of two makes can be looked at all the same.
     let found = table.leases().await.map_err(|e| Failure::Tables(e.to_string()))?;
-    let keys = Keys::of_table(&found, config.lease_keys, readers(config)).unwrap_or_default();
+    let readers = readers(config, &aws).await;
+    let keys = Keys::of_table(&found, config.lease_keys, readers).unwrap_or_default();
     Ok(Desk {
         table: Arc::new(table),
         leases,
@@ -191,7 +193,17 @@ async fn work(config: Config) -> Result<(), Failure> {
         if !prepare(&*table, &config, &*clock, &readiness, &mut rng, stop.clone()).await? {
             return Ok(());
         }
-        let Some(keys) = keys(&*table, &config, &*clock, &readiness, &mut rng, stop.clone()).await? else {
+        let readers = readers(&config, &clients).await;
+        let keys = keys(
+            &*table,
+            &config,
+            readers,
+            &*clock,
+            &readiness,
+            &mut rng,
+            stop.clone(),
+        );
+        let Some(keys) = keys.await? else {
             return Ok(());
         };
         let settings = Settings {
@@ -301,25 +313,35 @@ fn source(
 }
 
 /// Who reads what, for the keys of KCL's tables.
-fn readers(config: &Config) -> Vec<Reader> {
-    let readers = config.pipelines.iter().map(|pipeline| Reader {
-        pipeline: pipeline.name.clone(),
-        stream: pipeline.source.stream.clone(),
-        region: pipeline.source.aws.region.clone(),
-    });
-    readers.collect()
+async fn readers(config: &Config, clients: &AwsClients) -> Vec<Reader> {
+    let mut readers = Vec::new();
+    for pipeline in &config.pipelines {
+        let source = &pipeline.source;
+        let mut region = source.aws.region.clone();
+        // KCL's name of a Kinesis stream has no region, so that it must come from somewhere.
+        if region.is_none() && source.stream.kinesis_name().is_some() {
+            let from = clients.clients(&source.aws).await.ok();
+            region = from.map(|from| from.region);
+        }
+        readers.push(Reader {
+            pipeline: pipeline.name.clone(),
+            stream: source.stream.clone(),
+            region,
+        });
+    }
+    readers
 }
 
 /// Looks at the lease table, however long it takes: whose keys it has. `None`: a stop was wished before.
 async fn keys(
     table: &dyn LeaseTable,
     config: &Config,
+    readers: Vec<Reader>,
     clock: &dyn Clock,
     readiness: &Readiness,
     rng: &mut fastrand::Rng,
     mut stop: Stop,
 ) -> Result<Option<Keys>, Failure> {
-    let readers = readers(config);
     let mut backoff = Backoff::default();
     loop {
         let leases = tokio::select! {

@@ -22,7 +22,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
-use crate::stream::{SequenceNumber, ShardId, StreamArn, text_id};
+use crate::stream::{HashKeyRange, SequenceNumber, ShardId, StreamArn, text_id};
 
 text_id!(
     /// The primary key of a lease. How it is made, [`keys::Keys`] knows.
@@ -80,6 +80,8 @@ pub struct Lease {
     pub children: Vec<ShardId>,
     /// How often the lease changed hands without a checkpoint.
     pub owner_switches: u64,
+    /// The shard's (Kinesis). KCL looks by it for holes in a stream.
+    pub hash_range: Option<HashKeyRange>,
 }
 
 /// What a conditional write expects to find.

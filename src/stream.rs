@@ -170,6 +170,15 @@ pub struct Shard {
     pub parents: Vec<ShardId>,
     /// It takes no more records; those it has can still be read.
     pub closed: bool,
+    /// Which partition keys' hashes are its own (Kinesis).
+    pub hash_range: Option<HashKeyRange>,
+}
+
+/// The first and the last hash key of a shard, as decimal numbers of up to 39 digits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HashKeyRange {
+    pub starting: Arc<str>,
+    pub ending: Arc<str>,
 }
 
 /// Every page of a listing. An incomplete one is an error, never a shorter list.

@@ -58,6 +58,7 @@ fn steps(version: &str) -> Vec<Step> {
         id: id(&v["id"]),
         parents: v["parents"].as_array().unwrap().iter().map(id).collect(),
         closed: v["closed"].as_bool().unwrap(),
+        hash_range: None,
     };
     let step = |v: &Value| Step {
         name: format!("{version} {}", v["step"].as_str().unwrap()),

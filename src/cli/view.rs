@@ -244,6 +244,7 @@ mod tests {
             parents: vec![ShardId::new("shardId-0")],
             children: vec![],
             owner_switches: 2,
+            hash_range: None,
         };
         let json = |lease: &Lease| serde_json::to_value(LeaseView::of(lease, Some("orders"))).unwrap();
         assert_eq!(

@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::lease::{
     Checkpoint, GapRow, Lease, LeaseKey, Note, PipelineRow, ResolvedStart, StreamRow, WorkerId, WorkerRow,
 };
-use crate::stream::{SequenceNumber, ShardId, StreamArn};
+use crate::stream::{HashKeyRange, SequenceNumber, ShardId, StreamArn};
 pub use row::ItemError;
 use row::Row;
 
@@ -41,6 +41,8 @@ pub mod lease_attr {
     pub const SWITCHES: &str = "ownerSwitchesSinceCheckpoint";
     pub const PARENTS: &str = "parentShardId";
     pub const CHILDREN: &str = "childShardIds";
+    pub const STARTING_HASH: &str = "startingHashKey";
+    pub const ENDING_HASH: &str = "endingHashKey";
     pub const STREAM: &str = "streamName";
     pub const SHARD: &str = "shardId";
     /// Milliseconds; beside a checkpoint of AT_TIMESTAMP. KCL keeps that time in its configuration instead.
@@ -121,6 +123,10 @@ pub fn from_lease(lease: &Lease) -> Item {
         attr::CHILDREN,
         lease.children.iter().map(ShardId::as_str),
     );
+    if let Some(range) = &lease.hash_range {
+        put(&mut item, attr::STARTING_HASH, text(&range.starting));
+        put(&mut item, attr::ENDING_HASH, text(&range.ending));
+    }
     item
 }
 
@@ -142,6 +148,13 @@ pub fn to_lease(item: &Item) -> Result<Option<Lease>, ItemError> {
         parents: shards(row.set(attr::PARENTS)?),
         children: shards(row.set(attr::CHILDREN)?),
         owner_switches: row.number(attr::SWITCHES)?.unwrap_or(0),
+        hash_range: match (row.text(attr::STARTING_HASH)?, row.text(attr::ENDING_HASH)?) {
+            (Some(starting), Some(ending)) => Some(HashKeyRange {
+                starting: starting.into(),
+                ending: ending.into(),
+            }),
+            _ => None,
+        },
     }))
 }
 

@@ -212,11 +212,14 @@ impl Keys {
             Self::Weir => lease.stream.clone(),
             Self::KclOneStream(_) => None,
             // One that was named already has its ARN.
-            Self::KclStreams(_) => lease
+            Self::KclStreams(readers) => lease
                 .stream
                 .clone()
                 .filter(|stream| stream.as_str().starts_with("arn:"))
-                .or_else(|| from_kcl_name(lease.stream.as_ref()?.as_str())),
+                .or_else(|| {
+                    let name = lease.stream.as_ref()?.as_str();
+                    from_kcl_name(name).or_else(|| readers.iter().find_map(|r| r.kinesis(name)))
+                }),
         }
     }
 
@@ -238,7 +241,7 @@ impl Reader {
     /// Whether the pipeline reads the stream that a KCL application names so.
     fn reads(&self, kcl_name: &str) -> bool {
         let Some(arn) = from_kcl_name(kcl_name) else {
-            return false;
+            return self.reads_kinesis(kcl_name);
         };
         match &self.stream {
             StreamChoice::Arn(own) => *own == arn,
@@ -252,6 +255,32 @@ impl Reader {
             StreamChoice::Kinesis(_) | StreamChoice::KinesisArn(_) => false,
         }
     }
+
+    /// One that is read by its name may be of any account: the role decides.
+    fn reads_kinesis(&self, kcl_name: &str) -> bool {
+        kinesis_parts(kcl_name).is_some_and(|(account, stream, _)| match &self.stream {
+            StreamChoice::Kinesis(name) => name == stream,
+            StreamChoice::KinesisArn(arn) => {
+                arn.account() == Some(account) && arn.kinesis_name() == Some(stream)
+            }
+            StreamChoice::Table(_) | StreamChoice::Arn(_) => false,
+        })
+    }
+
+    /// The Kinesis stream of this name, if the pipeline reads it: KCL's name lacks the region, which is the
+    /// pipeline's.
+    fn kinesis(&self, kcl_name: &str) -> Option<StreamArn> {
+        let (account, stream, created) = kinesis_parts(kcl_name).filter(|_| self.reads_kinesis(kcl_name))?;
+        let arn = match &self.stream {
+            StreamChoice::KinesisArn(arn) => arn.service_arn().to_owned(),
+            _ => {
+                let region = self.region.as_deref()?;
+                let partition = partition(region);
+                format!("arn:{partition}:kinesis:{region}:{account}:stream/{stream}")
+            }
+        };
+        Some(StreamArn::kinesis(&arn, Some(created)))
+    }
 }
 
 // How the DynamoDB Streams adapter of KCL (its 2.x, `KinesisMapperUtil`) names a stream among several:
@@ -263,21 +292,37 @@ fn kcl_name(stream: &StreamArn) -> String {
         stream.account().unwrap_or_default(),
         stream.region().unwrap_or_default(),
     );
+    if let Some(name) = stream.kinesis_name() {
+        return format!("{account}:{name}:{}", stream.label().unwrap_or_default());
+    }
     let label = stream.label().unwrap_or_default().replace(':', "_");
     let table = stream.table().unwrap_or_default();
     format!("{account}:{region}${account}${table}${label}:1")
 }
 
-/// `None` for the name of a Kinesis stream: no pipeline reads one yet.
-fn from_kcl_name(name: &str) -> Option<StreamArn> {
-    let mut parts = name.split(':').nth(1)?.split('$');
-    let (region, account, table, label) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
-    // The name lacks the partition, which the region tells.
-    let partition = match region {
+/// Account, name and second of creation in the name of a Kinesis stream.
+fn kinesis_parts(name: &str) -> Option<(&str, &str, i64)> {
+    let mut parts = name.split(':');
+    let (account, stream, created) = (parts.next()?, parts.next()?, parts.next()?);
+    // A Kinesis stream's name has no `$` (API reference of CreateStream).
+    let whole = parts.next().is_none() && !stream.contains('$');
+    Some((account, stream, created.parse().ok()?)).filter(|_| whole)
+}
+
+/// KCL's names lack the partition, which the region tells.
+fn partition(region: &str) -> &'static str {
+    match region {
         cn if cn.starts_with("cn-") => "aws-cn",
         gov if gov.starts_with("us-gov-") => "aws-us-gov",
         _ => "aws",
-    };
+    }
+}
+
+/// `None` for the name of a Kinesis stream, which lacks the region too.
+fn from_kcl_name(name: &str) -> Option<StreamArn> {
+    let mut parts = name.split(':').nth(1)?.split('$');
+    let (region, account, table, label) = (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+    let partition = partition(region);
     let label = label.replace('_', ":");
     Some(StreamArn::new(format!(
         "arn:{partition}:dynamodb:{region}:{account}:table/{table}/stream/{label}"
@@ -311,6 +356,7 @@ mod tests {
             parents: vec![],
             children: vec![],
             owner_switches: 0,
+            hash_range: None,
         }
     }
 
@@ -373,6 +419,68 @@ mod tests {
             None,
             "no pipeline reads a Kinesis stream"
         );
+    }
+
+    #[test]
+    fn a_kinesis_stream_of_kcls_is_that_of_the_pipeline_that_reads_it() {
+        const ARN: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/audit";
+        const NAME: &str = "111122223333:audit:1700000000";
+        let stream = StreamArn::kinesis(ARN, Some(1_700_000_000));
+        let reader = |choice: StreamChoice, region: Option<&str>| Reader {
+            stream: choice,
+            ..reader("a", "t", region)
+        };
+        let by_name = || StreamChoice::Kinesis("audit".to_owned());
+        let by_arn = |arn: &str| StreamChoice::KinesisArn(StreamArn::new(arn));
+        for (choice, region, reads, expected) in [
+            (by_name(), Some("eu-west-1"), true, Some(&stream)),
+            // Nothing tells the region: it is this pipeline's, and not read.
+            (by_name(), None, true, None),
+            (by_arn(ARN), None, true, Some(&stream)),
+            (
+                by_arn("arn:aws:kinesis:eu-west-1:999922223333:stream/audit"),
+                None,
+                false,
+                None,
+            ),
+            (
+                StreamChoice::Kinesis("other".to_owned()),
+                Some("eu-west-1"),
+                false,
+                None,
+            ),
+            (
+                StreamChoice::Table("audit".to_owned()),
+                Some("eu-west-1"),
+                false,
+                None,
+            ),
+        ] {
+            let keys = Keys::KclStreams(vec![reader(choice.clone(), region)]);
+            let row = lease(&format!("{NAME}:shardId-000000000001"));
+            assert_eq!(row.stream.as_ref().map(StreamArn::as_str), Some(NAME));
+            assert_eq!(keys.pipeline_of(&row), reads.then_some("a"), "{choice:?}");
+            assert_eq!(keys.stream_of(&row).as_ref(), expected, "{choice:?}");
+        }
+        let keys = Keys::KclStreams(vec![reader(by_name(), Some("eu-west-1"))]);
+        let key = keys.of("a", &stream, true, &ShardId::new("shardId-000000000001"));
+        assert_eq!(key.as_str(), format!("{NAME}:shardId-000000000001"));
+        let in_memory = Lease {
+            stream: Some(stream.clone()),
+            ..lease("x")
+        };
+        let row = keys.row(&in_memory);
+        assert_eq!(row.stream.as_ref().map(StreamArn::as_str), Some(NAME));
+        assert_eq!(keys.stream_of(&row), Some(stream));
+        // Neither is a DynamoDB stream's name one, nor what has no second.
+        for other in [
+            super::tests::NAME,
+            "111122223333:audit:x",
+            "audit:1",
+            "a:audit:1:2",
+        ] {
+            assert_eq!(kinesis_parts(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -406,6 +406,7 @@ mod tests {
             parents: vec![],
             children: vec![],
             owner_switches: 0,
+            hash_range: None,
         }
     }
 

@@ -12,6 +12,7 @@ fn lease(key: &str, owner: Option<&str>, checkpoint: Checkpoint) -> Lease {
         parents: vec![],
         children: vec![],
         owner_switches: 0,
+        hash_range: None,
     }
 }
 

@@ -149,6 +149,7 @@ mod tests {
             parents: vec![],
             children: vec![],
             owner_switches: 0,
+            hash_range: None,
         });
         Look {
             started: at(started),

@@ -351,6 +351,7 @@ fn shard_of(shard: SdkShard, stream: &StreamArn) -> Result<Shard, SourceError> {
             .sequence_number_range
             .and_then(|range| range.ending_sequence_number)
             .is_some_and(|end| !end.is_empty()),
+        hash_range: None,
     })
 }
 

@@ -73,6 +73,7 @@ mod tests {
             id: ShardId::new(id),
             parents: vec![],
             closed: false,
+            hash_range: None,
         };
         ShardListing {
             shards: ids.split_whitespace().map(shard).collect(),
@@ -103,6 +104,7 @@ mod tests {
                 parents: parent.into_iter().map(ShardId::new).collect(),
                 children: vec![],
                 owner_switches: 0,
+                hash_range: None,
             };
             homes.name(&Keys::KclOneStream("p".to_owned()), &mut lease);
             assert_eq!(lease.stream.as_ref(), expected, "{shard}");

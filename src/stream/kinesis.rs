@@ -28,8 +28,8 @@ use crate::aws::raw::KeepDate;
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::StreamChoice;
 use crate::stream::{
-    Next, Poll, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator, ShardListing,
-    SourceError, StartingPosition, StreamArn, StreamSource,
+    HashKeyRange, Next, Poll, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator,
+    ShardListing, SourceError, StartingPosition, StreamArn, StreamSource,
 };
 use refusal::{is, source_error};
 
@@ -114,13 +114,15 @@ impl KinesisStream {
                 other => other,
             })?
             .stream_description_summary
+            .filter(|summary| !summary.stream_arn.is_empty())
             .ok_or_else(|| {
                 SourceError::Unavailable(format!(
                     "the answer to DescribeStreamSummary says nothing of {what}"
                 ))
             })?;
-        let created = summary.stream_creation_timestamp.secs();
-        let stream = StreamArn::kinesis(&summary.stream_arn, Some(created));
+        // Zero stands for none.
+        let created = Some(summary.stream_creation_timestamp.secs()).filter(|second| *second != 0);
+        let stream = StreamArn::kinesis(&summary.stream_arn, created);
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if known.as_ref().is_none_or(|(_, when)| *when <= at) {
             *known = Some((stream.clone(), at));
@@ -214,9 +216,15 @@ impl KinesisStream {
                     self.clock.sleep(RETRY * 2u32.pow(tries)).await;
                     tries += 1;
                 }
-                answer => {
-                    return answer.map(|page| (page.shards.unwrap_or_default(), page.next_token));
-                }
+                // One without a list is no list: it would look as if all shards were gone.
+                Ok(page) => match page.shards {
+                    Some(shards) => return Ok((shards, page.next_token)),
+                    None => {
+                        let text = "the answer to ListShards holds no list".to_owned();
+                        return Err(Failure::Unanswered(text));
+                    }
+                },
+                Err(failure) => return Err(failure),
             }
         }
     }
@@ -499,6 +507,10 @@ fn shard_of(shard: SdkShard, stream: &StreamArn) -> Result<Shard, SourceError> {
             .sequence_number_range
             .and_then(|range| range.ending_sequence_number)
             .is_some_and(|end| !end.is_empty()),
+        hash_range: shard.hash_key_range.map(|range| HashKeyRange {
+            starting: range.starting_hash_key.into(),
+            ending: range.ending_hash_key.into(),
+        }),
     })
 }
 

@@ -108,6 +108,7 @@ pub fn new_lease(key: LeaseKey, stream: &StreamArn, shard: &Shard, checkpoint: C
         parents: shard.parents.clone(),
         children: Vec::new(),
         owner_switches: 0,
+        hash_range: shard.hash_range.clone(),
     }
 }
 
@@ -305,6 +306,7 @@ mod tests {
             id: id(name.trim_end_matches('!')),
             parents: parents.split(',').filter(|p| !p.is_empty()).map(id).collect(),
             closed: name.ends_with('!'),
+            hash_range: None,
         }
     }
 

@@ -146,6 +146,7 @@ async fn a_stopped_applications_rows_are_taken_over_and_given_back_as_kcls() {
                         id: child.clone(),
                         parents: vec![lease.shard.clone()],
                         closed: false,
+                        hash_range: None,
                     };
                     let arn = StreamArn::new(
                         "arn:aws:dynamodb:eu-west-1:000000000000:table/orders/stream/2026-01-01T00:00:00.000",

@@ -272,6 +272,13 @@ async fn a_split_and_a_merge_are_read_parents_first_to_their_ends() {
         assert_eq!(parents(child), [first.as_str()]);
         assert!(!child.closed);
     }
+    let range = |shard: &Shard| {
+        let range = shard.hash_range.clone().unwrap();
+        [&range.starting, &range.ending].map(|key| key.parse::<u128>().unwrap())
+    };
+    let [left, right] = [range(&children[0]), range(&children[1])];
+    assert_eq!((left[0], right[1]), (0, u128::MAX));
+    assert_eq!((left[1] + 1, right[0]), (1 << 127, 1 << 127));
     let (records, next) = read_all(&source, &arn, &first).await;
     assert_eq!(texts(&records), ["before 0", "before 1", "before 2"]);
     assert_eq!(next, Next::End);

@@ -49,6 +49,7 @@ fn lease() -> Lease {
         parents: vec![ShardId::new("shardId-0")],
         children: vec![],
         owner_switches: 0,
+        hash_range: None,
     }
 }
 

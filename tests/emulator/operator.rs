@@ -58,6 +58,7 @@ async fn create(table: &SharedTable, key: &str, owner: Option<&str>, checkpoint:
         parents: vec![],
         children: vec![],
         owner_switches: 0,
+        hash_range: None,
     };
     assert_eq!(table.create_lease(&lease).await.unwrap(), Written::Applied);
     lease

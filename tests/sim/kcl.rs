@@ -92,6 +92,7 @@ impl State {
             parents,
             children,
             owner_switches: 0,
+            hash_range: None,
         });
         self.table.leases.insert(lease.key.clone(), lease);
     }

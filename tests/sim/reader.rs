@@ -163,6 +163,7 @@ impl Reader {
             parents: shard.parents.clone(),
             children: Vec::new(),
             owner_switches: 0,
+            hash_range: None,
         };
         self.table.create_lease(&lease).await.map_err(say).map(drop)
     }

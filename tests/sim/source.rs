@@ -66,6 +66,7 @@ fn shown(streams: &Streams, at: ShardNo, now: Duration) -> Shard {
         // The service still names a parent it has dropped.
         parents: parents.map(|p| p.id.clone()).collect(),
         closed: shard.closed && shard.closing_visible_at <= now,
+        hash_range: None,
     }
 }
 

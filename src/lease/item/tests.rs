@@ -50,12 +50,7 @@ fn every_row_of_a_real_kcl_table_keeps_the_attributes_that_weir_knows() {
         for (name, value) in &again {
             assert_eq!(row.get(name), Some(value), "{name} of {row:?}");
         }
-        let unknown = [
-            "startingHashKey",
-            "endingHashKey",
-            "throughputKBps",
-            lease_attr::CHECKPOINT_OWNER,
-        ];
+        let unknown = ["throughputKBps", lease_attr::CHECKPOINT_OWNER];
         for name in row.keys() {
             assert!(
                 again.contains_key(name) || unknown.contains(&name.as_str()),
@@ -157,6 +152,7 @@ prop_compose! {
         parents in shard_set(),
         children in shard_set(),
         owner_switches in any::<u64>(),
+        hash_range in prop::option::of(("[0-9]{1,39}", "[0-9]{1,39}")),
     ) -> Lease {
         Lease {
             key: LeaseKey::new(key),
@@ -168,6 +164,10 @@ prop_compose! {
             parents,
             children,
             owner_switches,
+            hash_range: hash_range.map(|(starting, ending)| HashKeyRange {
+                starting: starting.into(),
+                ending: ending.into(),
+            }),
         }
     }
 }

@@ -161,6 +161,21 @@ async fn an_event_with_children_is_the_last_of_its_shard() {
     assert!(case.source.open().subscriptions.is_empty());
 }
 
+/// The last event names no place to go on from.
+#[tokio::test]
+async fn a_shards_last_event_may_leave_out_what_no_longer_is() {
+    for body in [
+        r#"{"Records":[],"ContinuationSequenceNumber":null,"MillisBehindLatest":0,"ChildShards":[{"ShardId":"t","ParentShards":["s"],"HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"9"}}]}"#,
+        r#"{"Records":[],"MillisBehindLatest":0,"ChildShards":[{"ShardId":"t","ParentShards":["s"],"HashKeyRange":{"StartingHashKey":"0","EndingHashKey":"9"}}]}"#,
+    ] {
+        let last = canned::message("event", "SubscribeToShardEvent", body);
+        let case = case([consumer("ACTIVE"), canned::events(&[last], true)]);
+        let token = case.open().await.unwrap();
+        let batch = case.source.records(&plain(), &token).await.unwrap();
+        assert_eq!((batch.next, batch.continuation), (Next::End, None), "{body}");
+    }
+}
+
 #[tokio::test]
 async fn a_subscription_that_ends_asks_for_another() {
     let broken = {

@@ -107,6 +107,8 @@ async fn a_listing_goes_through_all_pages_by_the_token_alone() {
         ]
     );
     assert!(!listing.disabled);
+    let range = listing.shards[2].hash_range.as_ref().unwrap();
+    assert_eq!((&*range.starting, &*range.ending), ("0", "9"));
     let asked = canned.asked();
     assert_eq!(asked[0], format!(r#"{{"StreamARN":"{ARN}"}}"#));
     assert_eq!(asked[1], r#"{"NextToken":"t1"}"#, "asked again");
@@ -143,6 +145,19 @@ async fn a_listing_in_circles_ends_with_an_error() {
     let canned = Canned::new([page.clone(), page]);
     let error = stream(&canned).list_shards(&plain()).await.unwrap_err();
     assert!(error.to_string().contains("circles"), "{error}");
+}
+
+/// What stands between may answer anything.
+#[tokio::test]
+async fn an_answer_that_says_nothing_is_no_answer() {
+    for body in ["{}", r#"{"Shards":null}"#, r#"{"StreamDescriptionSummary":{}}"#] {
+        let canned = Canned::new([canned::ok(body), canned::ok(body)]);
+        let source = stream(&canned);
+        let error = source.list_shards(&plain()).await.unwrap_err();
+        assert!(matches!(error, SourceError::Unavailable(_)), "{error}");
+        let error = source.current().await.unwrap_err();
+        assert!(matches!(error, SourceError::Unavailable(_)), "{error}");
+    }
 }
 
 #[tokio::test]
