@@ -13,7 +13,7 @@ use crate::aws::{AwsClients, Clients};
 use crate::backoff::Backoff;
 use crate::cli;
 use crate::cli::exit::Exit;
-use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::clock::{Clock, SystemClock, Timestamp, timeout};
 use crate::config::{Config, Start};
 use crate::coordinator::{self, Pipeline, Settings, Worker};
 use crate::http::{self, Server};
@@ -22,6 +22,8 @@ use crate::lease::heartbeat::Times;
 use crate::lease::keys::{Keys, KeysError, Reader};
 use crate::lease::{LeaseTable, PrepareError, SharedTable};
 use crate::logs::cloudwatch::CloudWatchLogs;
+use crate::logs::guard::look::look;
+use crate::logs::guard::{Guard, Loop, Verdict};
 use crate::metrics::Metrics;
 use crate::operator::Desk;
 use crate::readiness::{Latch, Readiness};
@@ -30,6 +32,9 @@ use crate::stream::dynamodb::DynamoDbStreams;
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+/// How long the looks for destinations that feed their own source may take, all together. What is not seen by
+/// then is noticed while running.
+const LOOKS: Duration = Duration::from_secs(30);
 
 /// Why the process ends with a failure. Each is its last word.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +49,8 @@ enum Failure {
         "pipelines.{pipeline}.source.start: {start} lies in the future, and every change before it would be dropped: use a time that has passed, or `latest`"
     )]
     FutureStart { pipeline: String, start: Timestamp },
+    #[error("pipelines.{pipeline}.destination.group: {found}")]
+    Loop { pipeline: String, found: Loop },
     #[error("the operating system gives no random numbers: {0}")]
     Random(getrandom::Error),
     #[error("the state tables can't be used: {0}")]
@@ -67,7 +74,7 @@ enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
-            Self::FutureStart { .. } | Self::Aws(_) => Exit::Misused,
+            Self::FutureStart { .. } | Self::Loop { .. } | Self::Aws(_) => Exit::Misused,
             _ => Exit::Failed,
         }
     }
@@ -173,9 +180,15 @@ async fn work(config: Config) -> Result<(), Failure> {
         let state = clients.clients(&config.state.aws).await?;
         let table: SharedTable = Arc::new(state_table(&state, &config, &clock));
         let mut pipelines = Vec::new();
+        let mut outlets = Vec::new();
         for pipeline in &config.pipelines {
             let from = clients.clients(&pipeline.source.aws).await?;
             let to = clients.clients(&pipeline.destination.aws).await?;
+            let logs = Arc::new(CloudWatchLogs::new(to.logs));
+            outlets.push(Outlet {
+                logs: logs.clone(),
+                region: to.region,
+            });
             let choice = pipeline.source.stream.clone();
             pipelines.push(Pipeline {
                 name: pipeline.name.clone(),
@@ -185,9 +198,13 @@ async fn work(config: Config) -> Result<(), Failure> {
                     choice,
                     clock.clone(),
                 )),
-                sink: Arc::new(CloudWatchLogs::new(to.logs)),
+                sink: logs,
                 config: pipeline.clone(),
+                guard: Guard::default(),
             });
+        }
+        if !guard(&mut pipelines, &outlets, &config, &*clock, &mut rng, stop.clone()).await? {
+            return Ok(());
         }
         if !prepare(&*table, &config, &*clock, &readiness, &mut rng, stop.clone()).await? {
             return Ok(());
@@ -234,6 +251,75 @@ async fn work(config: Config) -> Result<(), Failure> {
         http.abort();
     }
     ended
+}
+
+/// Where a pipeline writes.
+struct Outlet {
+    logs: Arc<CloudWatchLogs>,
+    region: String,
+}
+
+/// Refuses a destination that feeds its own source, and tells what can't be known of the others. `false`: a stop
+/// was wished before.
+async fn guard(
+    pipelines: &mut [Pipeline],
+    outlets: &[Outlet],
+    config: &Config,
+    clock: &dyn Clock,
+    rng: &mut fastrand::Rng,
+    mut stop: Stop,
+) -> Result<bool, Failure> {
+    let end = clock.now() + LOOKS;
+    for (pipeline, outlet) in pipelines.iter_mut().zip(outlets) {
+        // Only a Kinesis stream can be written to by CloudWatch Logs.
+        if pipeline.config.source.stream.kinesis_name().is_none() {
+            continue;
+        }
+        let name = pipeline.name.clone();
+        let key = format!("pipelines.{name}.destination.group");
+        let looked = async {
+            let left = end.since(clock.now());
+            let stream = match timeout(clock, left, pipeline.source.current()).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => return Err("no answer in time".to_owned()),
+            };
+            let (left, logs) = (end.since(clock.now()), &*outlet.logs);
+            let application = &config.application;
+            let verdict = look(application, &pipeline.config, &stream, logs, clock, rng, left).await;
+            Ok((stream, verdict))
+        };
+        let looked = tokio::select! {
+            looked = looked => looked,
+            () = stop.wished() => return Ok(false),
+        };
+        let (stream, verdict) = match looked {
+            Ok(looked) => looked,
+            Err(why) => {
+                warn!(
+                    pipeline = name,
+                    "{key}: whether it feeds its own source is not known: the stream can't be asked: {why}"
+                );
+                continue;
+            }
+        };
+        let now = clock.wall();
+        pipeline.guard = Guard::new(&pipeline.config, &stream, &outlet.region, &verdict, now);
+        match verdict {
+            Verdict::Loop(found) => {
+                return Err(Failure::Loop {
+                    pipeline: name,
+                    found,
+                });
+            }
+            Verdict::Clear => info!(pipeline = name, %stream, "the destination doesn't feed its own source"),
+            Verdict::Unknown(why) => warn!(
+                pipeline = name,
+                "{key}: whether it feeds its own source is not known: {why}. Each event that comes is checked for it"
+            ),
+        }
+    }
+    Ok(true)
 }
 
 /// Makes the state tables ready, however long it takes. `false`: a stop was wished before.

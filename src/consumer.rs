@@ -30,6 +30,7 @@ use crate::lease::keys::Keys;
 use crate::lease::{Checkpoint, LeaseKey, SharedTable, plan};
 use crate::ledger::{Acknowledged, Ledger};
 use crate::logs::batch::Refusal;
+use crate::logs::guard::Guard;
 use crate::logs::sink::{Delivered, Lane, Parcel, Sink};
 use crate::logs::template::{Fields, RenderError};
 use crate::logs::{LogDestination, LogEvent, dead_letter};
@@ -74,6 +75,8 @@ pub struct Pipeline {
     pub application: String,
     pub keys: Keys,
     pub config: PipelineConfig,
+    /// Whether the destination feeds the source, as far as it is known.
+    pub guard: Guard,
     pub source: Arc<dyn StreamSource>,
     pub sink: Sink,
     pub budget: Budget,

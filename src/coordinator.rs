@@ -42,6 +42,7 @@ use crate::lease::keys::Keys;
 use crate::lease::notes::Board;
 use crate::lease::{Lease, LeaseKey, SharedTable, StreamRow, WorkerId};
 use crate::logs::LogSink;
+use crate::logs::guard::Guard;
 use crate::logs::sink::WriterDied;
 use crate::metrics::Metrics;
 use crate::readiness::{Latch, Readiness};
@@ -113,6 +114,8 @@ pub struct Pipeline {
     pub source: Arc<dyn StreamSource>,
     pub sink: Arc<dyn LogSink>,
     pub config: PipelineConfig,
+    /// Whether the destination feeds the source, as far as it is known.
+    pub guard: Guard,
 }
 
 /// Why a worker ended other than by a complete drain. The process ends with this as its last word.

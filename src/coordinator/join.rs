@@ -162,6 +162,7 @@ impl Life {
                 application: settings.application.clone(),
                 keys: settings.keys.clone(),
                 config: pipeline.config.clone(),
+                guard: pipeline.guard.clone(),
                 source: pipeline.source.clone(),
                 sink,
                 budget,

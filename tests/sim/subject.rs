@@ -10,6 +10,7 @@ use weir::config::{AwsSettings, DestinationConfig, PipelineConfig, SourceConfig,
 use weir::coordinator::{self, Pipeline, Worker};
 use weir::decode::{Decode, DecodeSettings};
 use weir::logs::batch::Refusal;
+use weir::logs::guard::Guard;
 use weir::logs::template::{Template, TemplateKind};
 use weir::metrics::Metrics;
 use weir::readiness::Readiness;
@@ -218,6 +219,7 @@ fn worker(seat: &Seat) -> Worker {
                 }),
                 sink: Arc::new(SimLogs { seat: seat.clone() }),
                 config: config(&settings, table),
+                guard: Guard::default(),
             })
             .collect(),
         settings: coordinator::Settings {
