@@ -13,7 +13,7 @@ use crate::aws::{AwsClients, Clients};
 use crate::backoff::Backoff;
 use crate::cli;
 use crate::cli::exit::Exit;
-use crate::clock::{Clock, SystemClock, Timestamp, timeout};
+use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, Start};
 use crate::coordinator::{self, Pipeline, Settings, Worker};
 use crate::http::{self, Server};
@@ -180,15 +180,9 @@ async fn work(config: Config) -> Result<(), Failure> {
         let state = clients.clients(&config.state.aws).await?;
         let table: SharedTable = Arc::new(state_table(&state, &config, &clock));
         let mut pipelines = Vec::new();
-        let mut outlets = Vec::new();
         for pipeline in &config.pipelines {
             let from = clients.clients(&pipeline.source.aws).await?;
             let to = clients.clients(&pipeline.destination.aws).await?;
-            let logs = Arc::new(CloudWatchLogs::new(to.logs));
-            outlets.push(Outlet {
-                logs: logs.clone(),
-                region: to.region,
-            });
             let choice = pipeline.source.stream.clone();
             pipelines.push(Pipeline {
                 name: pipeline.name.clone(),
@@ -198,12 +192,12 @@ async fn work(config: Config) -> Result<(), Failure> {
                     choice,
                     clock.clone(),
                 )),
-                sink: logs,
+                sink: Arc::new(CloudWatchLogs::new(to.logs)),
                 config: pipeline.clone(),
                 guard: Guard::default(),
             });
         }
-        if !guard(&mut pipelines, &outlets, &config, &*clock, &mut rng, stop.clone()).await? {
+        if !guard(&mut pipelines, &clients, &config, &*clock, &mut rng, stop.clone()).await? {
             return Ok(());
         }
         if !prepare(&*table, &config, &*clock, &readiness, &mut rng, stop.clone()).await? {
@@ -253,40 +247,35 @@ async fn work(config: Config) -> Result<(), Failure> {
     ended
 }
 
-/// Where a pipeline writes.
-struct Outlet {
-    logs: Arc<CloudWatchLogs>,
-    region: String,
-}
-
 /// Refuses a destination that feeds its own source, and tells what can't be known of the others. `false`: a stop
 /// was wished before.
 async fn guard(
     pipelines: &mut [Pipeline],
-    outlets: &[Outlet],
+    clients: &AwsClients,
     config: &Config,
     clock: &dyn Clock,
     rng: &mut fastrand::Rng,
     mut stop: Stop,
 ) -> Result<bool, Failure> {
     let end = clock.now() + LOOKS;
-    for (pipeline, outlet) in pipelines.iter_mut().zip(outlets) {
+    for pipeline in pipelines {
         // Only a Kinesis stream can be written to by CloudWatch Logs.
         if pipeline.config.source.stream.kinesis_name().is_none() {
             continue;
         }
+        let to = clients.clients(&pipeline.config.destination.aws).await?;
+        let logs = CloudWatchLogs::new(to.logs);
         let name = pipeline.name.clone();
         let key = format!("pipelines.{name}.destination.group");
         let looked = async {
             let left = end.since(clock.now());
-            let stream = match timeout(clock, left, pipeline.source.current()).await {
+            let stream = match crate::clock::timeout(clock, left, pipeline.source.current()).await {
                 Ok(Ok(stream)) => stream,
                 Ok(Err(error)) => return Err(error.to_string()),
                 Err(_) => return Err("no answer in time".to_owned()),
             };
-            let (left, logs) = (end.since(clock.now()), &*outlet.logs);
-            let application = &config.application;
-            let verdict = look(application, &pipeline.config, &stream, logs, clock, rng, left).await;
+            let (left, application) = (end.since(clock.now()), &config.application);
+            let verdict = look(application, &pipeline.config, &stream, &logs, clock, rng, left).await;
             Ok((stream, verdict))
         };
         let looked = tokio::select! {
@@ -304,7 +293,7 @@ async fn guard(
             }
         };
         let now = clock.wall();
-        pipeline.guard = Guard::new(&pipeline.config, &stream, &outlet.region, &verdict, now);
+        pipeline.guard = Guard::new(&pipeline.config, &stream, &to.region, &verdict, now);
         match verdict {
             Verdict::Loop(found) => {
                 return Err(Failure::Loop {
