@@ -22,7 +22,8 @@ use crate::lease::heartbeat::Times;
 use crate::lease::keys::{Keys, KeysError, Reader};
 use crate::lease::{LeaseTable, PrepareError, SharedTable};
 use crate::logs::cloudwatch::CloudWatchLogs;
-use crate::logs::guard::Guard;
+use crate::logs::guard::look::look;
+use crate::logs::guard::{Guard, Loop, Verdict};
 use crate::metrics::Metrics;
 use crate::operator::Desk;
 use crate::readiness::{Latch, Readiness};
@@ -34,6 +35,9 @@ use crate::stream::kinesis::KinesisStream;
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+/// How long the looks for destinations that feed their own source may take, all together. What is not seen by
+/// then is noticed while running.
+const LOOKS: Duration = Duration::from_secs(30);
 
 /// Why the process ends with a failure. Each is its last word.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +52,8 @@ enum Failure {
         "pipelines.{pipeline}.source.start: {start} lies in the future, and every change before it would be dropped: use a time that has passed, or `latest`"
     )]
     FutureStart { pipeline: String, start: Timestamp },
+    #[error("pipelines.{pipeline}.destination.group: {found}")]
+    Loop { pipeline: String, found: Loop },
     #[error("the operating system gives no random numbers: {0}")]
     Random(getrandom::Error),
     #[error("the state tables can't be used: {0}")]
@@ -71,7 +77,7 @@ enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
-            Self::FutureStart { .. } | Self::Aws(_) => Exit::Misused,
+            Self::FutureStart { .. } | Self::Loop { .. } | Self::Aws(_) => Exit::Misused,
             _ => Exit::Failed,
         }
     }
@@ -186,9 +192,12 @@ async fn work(config: Config) -> Result<(), Failure> {
                 name: pipeline.name.clone(),
                 source: source(&config.application, pipeline, from, &clock),
                 sink: Arc::new(CloudWatchLogs::new(to.logs)),
-                guard: Guard::default(),
                 config: pipeline.clone(),
+                guard: Guard::default(),
             });
+        }
+        if !guard(&mut pipelines, &clients, &config, &*clock, &mut rng, stop.clone()).await? {
+            return Ok(());
         }
         if !prepare(&*table, &config, &*clock, &readiness, &mut rng, stop.clone()).await? {
             return Ok(());
@@ -245,6 +254,70 @@ async fn work(config: Config) -> Result<(), Failure> {
         http.abort();
     }
     ended
+}
+
+/// Refuses a destination that feeds its own source, and tells what can't be known of the others. `false`: a stop
+/// was wished before.
+async fn guard(
+    pipelines: &mut [Pipeline],
+    clients: &AwsClients,
+    config: &Config,
+    clock: &dyn Clock,
+    rng: &mut fastrand::Rng,
+    mut stop: Stop,
+) -> Result<bool, Failure> {
+    let end = clock.now() + LOOKS;
+    for pipeline in pipelines {
+        // Only a Kinesis stream can be written to by CloudWatch Logs.
+        if pipeline.config.source.stream.kinesis_name().is_none() {
+            continue;
+        }
+        let to = clients.clients(&pipeline.config.destination.aws).await?;
+        let logs = CloudWatchLogs::new(to.logs);
+        let name = pipeline.name.clone();
+        let key = format!("pipelines.{name}.destination.group");
+        let looked = async {
+            let left = end.since(clock.now());
+            let stream = match crate::clock::timeout(clock, left, pipeline.source.current()).await {
+                Ok(Ok(stream)) => stream,
+                Ok(Err(error)) => return Err(error.to_string()),
+                Err(_) => return Err("no answer in time".to_owned()),
+            };
+            let (left, application) = (end.since(clock.now()), &config.application);
+            let verdict = look(application, &pipeline.config, &stream, &logs, clock, rng, left).await;
+            Ok((stream, verdict))
+        };
+        let looked = tokio::select! {
+            looked = looked => looked,
+            () = stop.wished() => return Ok(false),
+        };
+        let (stream, verdict) = match looked {
+            Ok(looked) => looked,
+            Err(why) => {
+                warn!(
+                    pipeline = name,
+                    "{key}: whether it feeds its own source is not known: the stream can't be asked: {why}"
+                );
+                continue;
+            }
+        };
+        let now = clock.wall();
+        pipeline.guard = Guard::new(&pipeline.config, &stream, &to.region, &verdict, now);
+        match verdict {
+            Verdict::Loop(found) => {
+                return Err(Failure::Loop {
+                    pipeline: name,
+                    found,
+                });
+            }
+            Verdict::Clear => info!(pipeline = name, %stream, "the destination doesn't feed its own source"),
+            Verdict::Unknown(why) => warn!(
+                pipeline = name,
+                "{key}: whether it feeds its own source is not known: {why}. Each event that comes is checked for it"
+            ),
+        }
+    }
+    Ok(true)
 }
 
 /// Makes the state tables ready, however long it takes. `false`: a stop was wished before.

@@ -83,9 +83,10 @@ pub struct Pipeline {
     pub application: String,
     pub keys: Keys,
     pub config: PipelineConfig,
+    /// Whether the destination feeds the source, as far as it is known.
+    pub guard: Guard,
     pub source: Arc<dyn StreamSource>,
     pub sink: Sink,
-    pub guard: Guard,
     pub budget: Budget,
     pub table: SharedTable,
     pub clock: Arc<dyn Clock>,
@@ -438,8 +439,7 @@ impl Consumer {
         for (record, outcome) in records {
             let held = outcome.held(&record);
             if let Outcome::Decoded(decoded) = &outcome
-                && let Some(group) = self.destinations.comes_back(decoded)
-                && !self.pipeline.guard.is_leftover(record.time)
+                && let Some(group) = self.destinations.comes_back(decoded, record.time)
             {
                 came_back = Some(group.to_owned());
                 break;

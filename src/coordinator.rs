@@ -113,8 +113,9 @@ pub struct Pipeline {
     pub name: String,
     pub source: Arc<dyn StreamSource>,
     pub sink: Arc<dyn LogSink>,
-    pub guard: Guard,
     pub config: PipelineConfig,
+    /// Whether the destination feeds the source, as far as it is known.
+    pub guard: Guard,
 }
 
 /// Why a worker ended other than by a complete drain. The process ends with this as its last word.

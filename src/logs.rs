@@ -109,6 +109,33 @@ impl SinkError {
     }
 }
 
+/// A subscription filter of a log group: it delivers the group's events elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SubscriptionFilter {
+    pub name: String,
+    pub destination_arn: String,
+}
+
+/// A subscription filter policy of an account: it delivers the events of all its groups in a region elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountPolicy {
+    pub name: String,
+    /// JSON.
+    pub document: String,
+    /// Which groups. `None`: all.
+    pub selection_criteria: Option<String>,
+}
+
+/// What CloudWatch Logs delivers elsewhere. No method retries.
+#[async_trait]
+pub trait Subscriptions: Send + Sync + 'static {
+    /// Every subscription filter of the group. A missing group is [`SinkError::Missing`].
+    async fn filters(&self, group: &str) -> Result<Vec<SubscriptionFilter>, SinkError>;
+
+    /// Every subscription filter policy of the account and region.
+    async fn account_policies(&self) -> Result<Vec<AccountPolicy>, SinkError>;
+}
+
 /// CloudWatch Logs, raw.
 #[async_trait]
 pub trait LogSink: Send + Sync + 'static {

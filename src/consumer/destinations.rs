@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Pipeline;
+use crate::clock::Timestamp;
 use crate::decode::{DecodeError, Decoded, Envelope};
 use crate::logs::batch::Refusal;
 use crate::logs::sink::Parcel;
@@ -133,13 +134,19 @@ impl Destinations {
         Outgoing::Events { decoded, to }
     }
 
-    /// The group of an envelope that this pipeline writes to itself, if there is one: what it wrote came back.
-    pub(super) fn comes_back<'e>(&mut self, decoded: &'e Decoded) -> Option<&'e str> {
+    /// The group of an envelope that this pipeline writes to itself, if there is one: what it wrote came back,
+    /// in a record that `arrived` then.
+    pub(super) fn comes_back<'e>(
+        &mut self,
+        decoded: &'e Decoded,
+        arrived: Option<Timestamp>,
+    ) -> Option<&'e str> {
         decoded.envelopes.iter().find_map(|envelope| {
-            let into_itself = self
-                .of_envelope(envelope)
-                .is_ok_and(|to| to.group == envelope.log_group);
-            (into_itself || self.groups.contains(&envelope.log_group)).then_some(envelope.log_group.as_str())
+            let from = envelope.log_group.as_str();
+            let into_itself = self.of_envelope(envelope).is_ok_and(|to| to.group == from);
+            let is_ours = into_itself || self.groups.contains(from);
+            let guard = &self.pipeline.guard;
+            (is_ours && guard.comes_back(&envelope.owner, from, from, arrived)).then_some(from)
         })
     }
 

@@ -3,6 +3,8 @@
 //! Owns the requests and the reading of their answers. Must never retry, split or create on its own;
 //! errors of the SDK stop here. `app` makes one for each set of AWS settings.
 
+mod subscriptions;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

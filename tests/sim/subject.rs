@@ -10,6 +10,7 @@ use weir::config::{AwsSettings, DestinationConfig, PipelineConfig, SourceConfig,
 use weir::coordinator::{self, Pipeline, Worker};
 use weir::decode::{Decode, DecodeSettings};
 use weir::logs::batch::Refusal;
+use weir::logs::guard::Guard;
 use weir::logs::template::{Template, TemplateKind};
 use weir::metrics::Metrics;
 use weir::readiness::Readiness;
@@ -221,8 +222,8 @@ fn worker(seat: &Seat) -> Worker {
                     table,
                 }),
                 sink: Arc::new(SimLogs { seat: seat.clone() }),
-                guard: weir::logs::guard::Guard::default(),
                 config: config(&settings, table),
+                guard: Guard::default(),
             })
             .collect(),
         settings: coordinator::Settings {
