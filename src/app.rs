@@ -372,13 +372,15 @@ fn source(
             Arc::new(DynamoDbStreams::new(from.dynamodb, from.streams, choice, clock))
         }
         (StreamChoice::Kinesis(_) | StreamChoice::KinesisArn(_), fan_out) => {
-            let polling = KinesisStream::new(from.kinesis.clone(), choice, from.region, clock);
+            let polling = KinesisStream::new(from.kinesis.clone(), choice, from.region.clone(), clock);
             match fan_out {
                 None => Arc::new(polling),
                 Some(fan_out) => {
                     let of_its_own = || format!("{application}-{}", pipeline.name);
                     let consumer = fan_out.consumer.clone().unwrap_or_else(of_its_own);
-                    Arc::new(FanOut::new(from.kinesis, polling, consumer))
+                    let kinesis = from.kinesis.clone();
+                    let apart = Arc::new(move || from.kinesis_apart());
+                    Arc::new(FanOut::new(kinesis, apart, polling, consumer))
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The clients of AWS's services.
 //!
-//! Owns the one HTTP client of the process (proxy, CA bundle, connect time-out), the credentials, and the
+//! Owns the HTTP client of the process (proxy, CA bundle, connect time-out), the credentials, and the
 //! rule that the SDK never retries: Weir does, by its own clock and counting. Called by `app` and `cli`;
 //! the adapters get their clients from there.
 //!
@@ -18,6 +18,7 @@ pub mod raw;
 use std::collections::HashMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
@@ -71,11 +72,33 @@ pub struct Clients {
     pub logs: aws_sdk_cloudwatchlogs::Client,
     /// Where they send their requests, for messages and ARNs.
     pub region: String,
+    pub connections: Connections,
+}
+
+impl Clients {
+    /// A Kinesis client with connections of its own. Requests to one host share a connection where the service
+    /// speaks HTTP/2, and its window: 5 MB that came for some and are not read stop all others. A request
+    /// whose answer is read slowly, or not at all for a while, needs a connection for itself.
+    pub fn kinesis_apart(&self) -> aws_sdk_kinesis::Client {
+        let config = self.kinesis.config().to_builder();
+        aws_sdk_kinesis::Client::from_conf(config.http_client((self.connections.0)()).build())
+    }
+}
+
+/// Makes HTTP clients that share nothing but their settings.
+#[derive(Clone)]
+pub struct Connections(Arc<dyn Fn() -> SharedHttpClient + Send + Sync>);
+
+impl std::fmt::Debug for Connections {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Connections")
+    }
 }
 
 /// Makes clients, each set of settings once.
 pub struct AwsClients {
     http: SharedHttpClient,
+    connections: Connections,
     made: tokio::sync::Mutex<HashMap<AwsSettings, Clients>>,
 }
 
@@ -83,12 +106,14 @@ impl AwsClients {
     /// Reads the proxy and the CA bundle from the environment. No I/O but reading the bundle.
     pub fn from_env() -> Result<Self, AwsError> {
         let bundle = CaBundle::find(|name| std::env::var_os(name))?;
-        Ok(Self::new(http_client(ProxyConfig::from_env(), bundle)))
+        Ok(Self::new(ProxyConfig::from_env(), bundle))
     }
 
-    fn new(http: SharedHttpClient) -> Self {
+    fn new(proxy: ProxyConfig, bundle: Option<CaBundle>) -> Self {
+        let connections = Connections(Arc::new(move || http_client(proxy.clone(), bundle.clone())));
         Self {
-            http,
+            http: (connections.0)(),
+            connections,
             made: tokio::sync::Mutex::default(),
         }
     }
@@ -108,6 +133,7 @@ impl AwsClients {
             kinesis: aws_sdk_kinesis::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             region: config.region().map(ToString::to_string).unwrap_or_default(),
+            connections: self.connections.clone(),
         };
         made.insert(settings.clone(), clients.clone());
         Ok(clients)
@@ -152,7 +178,7 @@ impl AwsClients {
     }
 }
 
-/// One HTTP client: the SDK keeps a pool of connections in it for each set of time-outs.
+/// An HTTP client: the SDK keeps a pool of connections in it for each set of time-outs.
 fn http_client(proxy: ProxyConfig, bundle: Option<CaBundle>) -> SharedHttpClient {
     let trust = match bundle {
         // A bundle named for AWS is all that is trusted, as in the AWS CLI.
@@ -174,7 +200,7 @@ fn http_client(proxy: ProxyConfig, bundle: Option<CaBundle>) -> SharedHttpClient
 }
 
 /// A file of certificates, checked: the SDK panics on one it can't use.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct CaBundle {
     pem: Vec<u8>,
 }

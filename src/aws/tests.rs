@@ -237,7 +237,7 @@ async fn a_refused_connection_was_never_sent_and_a_broken_one_perhaps() {
 
 #[tokio::test]
 async fn clients_are_made_once_for_each_settings() {
-    let aws = AwsClients::new(http_client(ProxyConfig::disabled(), None));
+    let aws = AwsClients::new(ProxyConfig::disabled(), None);
     let settings = |region: &str| AwsSettings {
         region: Some(region.to_owned()),
         ..AwsSettings::default()

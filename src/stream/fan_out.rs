@@ -54,9 +54,14 @@ const ACTIVATION_PACE: Duration = Duration::from_millis(500);
 
 type Events = EventReceiver<Event, InStreamError>;
 
+/// Makes a client with connections of its own.
+pub type Apart = Arc<dyn Fn() -> aws_sdk_kinesis::Client + Send + Sync>;
+
 /// One stream, pushed to one registered consumer.
 pub struct FanOut {
     kinesis: aws_sdk_kinesis::Client,
+    /// For each subscription: one whose events wait for their reader would stop the others on its connection.
+    apart: Apart,
     polling: KinesisStream,
     /// The consumer's name.
     consumer: String,
@@ -83,6 +88,8 @@ struct Subscription {
 
 struct Feed {
     events: Events,
+    /// Kept as long as its connection is used.
+    _client: aws_sdk_kinesis::Client,
     /// What came and was not asked for yet.
     next: Option<Result<RecordBatch, SourceError>>,
     /// When something came last.
@@ -90,9 +97,15 @@ struct Feed {
 }
 
 impl FanOut {
-    pub fn new(kinesis: aws_sdk_kinesis::Client, polling: KinesisStream, consumer: String) -> Self {
+    pub fn new(
+        kinesis: aws_sdk_kinesis::Client,
+        apart: Apart,
+        polling: KinesisStream,
+        consumer: String,
+    ) -> Self {
         Self {
             kinesis,
+            apart,
             clock: polling.clock.clone(),
             polling,
             consumer,
@@ -225,7 +238,7 @@ impl FanOut {
         consumer: &str,
         shard: &ShardId,
         position: &StartingPosition,
-    ) -> Result<Events, Failure> {
+    ) -> Result<(Events, aws_sdk_kinesis::Client), Failure> {
         let (kind, sequence_number, timestamp) = match position {
             StartingPosition::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
             StartingPosition::AtTimestamp(time) => (
@@ -243,8 +256,8 @@ impl FanOut {
             .build()
             .map_err(|e| Failure::Unavailable(e.to_string()))?;
         self.pace(shard).await;
-        let asked = self
-            .kinesis
+        let client = (self.apart)();
+        let asked = client
             .subscribe_to_shard()
             .consumer_arn(consumer)
             .shard_id(shard.as_str())
@@ -254,7 +267,7 @@ impl FanOut {
             Ok(Ok(answer)) => {
                 let next = self.clock.now() + SUBSCRIBE_PACE;
                 self.open().next_call.insert(shard.clone(), next);
-                Ok(answer.event_stream)
+                Ok((answer.event_stream, client))
             }
             Ok(Err(error)) => Err(failure(&error)),
             Err(_) => Err(Failure::Unanswered(format!(
@@ -390,10 +403,10 @@ impl StreamSource for FanOut {
         });
         let what = format!("{shard} of {}", stream.service_arn());
         let mut registered_again = false;
-        let events = loop {
+        let (events, client) = loop {
             let consumer = self.consumer_arn(stream).await?;
             match self.subscribe(&consumer, shard, position).await {
-                Ok(events) => break events,
+                Ok(subscribed) => break subscribed,
                 // The consumer was deleted, or its stream, or the shard is gone.
                 Err(failure) if is(&failure, "ResourceNotFoundException") => {
                     let mut registered = self.registered.lock().await;
@@ -417,6 +430,7 @@ impl StreamSource for FanOut {
         let token = ShardIterator::new(format!("{shard}/{}", open.made));
         let feed = Feed {
             events,
+            _client: client,
             next: None,
             heard: now,
         };

@@ -1,5 +1,6 @@
 //! Records of a Kinesis stream, pushed.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_kinesis::config::timeout::TimeoutConfig;
@@ -16,6 +17,16 @@ use crate::kinesis::{active, create, named, pause, put};
 
 const WHICH: [Make; 2] = [Make::Ministack, Make::KinesisLocal];
 
+fn fan_out(clients: &Clients) -> FanOut {
+    let apart = clients.clone();
+    FanOut::new(
+        clients.kinesis.clone(),
+        Arc::new(move || apart.kinesis_apart()),
+        named(clients, "audit"),
+        "weir-audit".to_owned(),
+    )
+}
+
 /// A stream of one shard, and a reader of it.
 struct Reader {
     source: FanOut,
@@ -25,11 +36,7 @@ struct Reader {
 
 impl Reader {
     async fn of(clients: &Clients) -> Self {
-        let source = FanOut::new(
-            clients.kinesis.clone(),
-            named(clients, "audit"),
-            "weir-audit".to_owned(),
-        );
+        let source = fan_out(clients);
         let arn = source.current().await.unwrap();
         let shard = source.list_shards(&arn).await.unwrap().shards[0].id.clone();
         Self { source, arn, shard }

@@ -40,7 +40,12 @@ fn case(answers: impl IntoIterator<Item = Answer>) -> Case {
     let choice = StreamChoice::Kinesis("audit".to_owned());
     let polling = KinesisStream::new(client.clone(), choice, "eu-west-1".to_owned(), clock.clone());
     Case {
-        source: FanOut::new(client, polling, "weir".to_owned()),
+        source: FanOut::new(
+            client.clone(),
+            Arc::new(move || client.clone()),
+            polling,
+            "weir".to_owned(),
+        ),
         canned,
         clock,
     }
