@@ -24,7 +24,7 @@ use exit::Exit;
 pub use flags::WrongUse;
 pub use output::{failed, tell};
 
-/// Leases the shards of DynamoDB Streams and writes every record to CloudWatch Logs.
+/// Leases the shards of DynamoDB Streams and Kinesis, and writes every record to CloudWatch Logs.
 #[derive(Debug, Parser)]
 #[command(name = "weir", version, disable_help_subcommand = true)]
 struct Cli {

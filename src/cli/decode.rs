@@ -1,7 +1,7 @@
 //! `weir decode`: what a record holds, without a stream.
 //!
-//! Owns the arguments, the reading and the printing. [`framing`] finds the records, [`lines`] prints them, and
-//! what they hold is decided in [`crate::decode`], by the code that `weir run` has.
+//! Owns the arguments, the reading and the printing. `framing` finds the records, `lines` prints them, and what
+//! they hold is decided in [`crate::decode`], by the code that `weir run` has.
 
 mod framing;
 mod lines;
@@ -25,7 +25,8 @@ use crate::suggest;
 
 /// Show what records hold, as `weir run` would log it
 ///
-/// Reads FILE, or standard input, and prints a line of JSON for each event. What the input is shows by itself:
+/// Reads FILE, or standard input, and prints a line of JSON for each event. What the input is
+/// shows by itself:
 ///
 ///   weir decode record.bin              bytes as they lie in Kinesis: gzip, an aggregate, anything
 ///   echo H4sIA… | weir decode           the same in base64, as consoles and logs show it
@@ -37,9 +38,10 @@ use crate::suggest;
 ///   weir decode --base64 records.txt    a record a line; one alone may be wrapped, as `base64` does it
 ///   weir decode note.txt                any other text: one record
 ///
-/// Of an event that came through a subscription of CloudWatch Logs its log group is shown; JSON is printed as it
-/// is, on one line; text becomes {"message": …}. What can't be decoded is told on standard error with its place,
-/// and the rest is printed all the same. An audit line that can't be read is printed with the reason.
+/// Of an event that came through a subscription of CloudWatch Logs its log group is shown; JSON is
+/// printed as it is, on one line; text becomes {"message": …}. What can't be decoded is told on
+/// standard error with its place, and the rest is printed all the same. An audit line that can't
+/// be read is printed with the reason.
 ///
 /// A record, a line or an event of Lambda may have 32 MiB; lines may be as many as they are.
 #[derive(Debug, clap::Args)]

@@ -50,11 +50,14 @@ pub(super) struct RunArgs {
     stream_arn: Option<String>,
     /// What the records of a Kinesis stream are read as [env: WEIR_DECODE] [default: auto]
     ///
-    /// subscription: a log group's, through a subscription filter of CloudWatch Logs; its messages pass unchanged.
-    /// audit: the audit log of MySQL or MariaDB, in such a subscription or line by line; each line becomes JSON.
-    /// change: the changes of a DynamoDB table, which it sends to Kinesis.
-    /// json, text: pass unchanged. base64: bytes, in base64 inside JSON.
-    /// auto: by its looks a subscription, a change, text, else base64. gzip is undone.
+    /// auto          by its looks a subscription, a change, text, else base64
+    /// subscription  from a log group, through a subscription filter: its messages unchanged
+    /// audit         the audit log of MySQL or MariaDB, in such a subscription or not: JSON
+    /// change        the changes of a DynamoDB table, which it sends to Kinesis
+    /// json, text    unchanged
+    /// base64        bytes, in base64 inside JSON
+    ///
+    /// gzip is undone.
     #[arg(long, value_name = "HOW", verbatim_doc_comment)]
     decode: Option<String>,
     /// Read a Kinesis stream by enhanced fan-out, as the consumer APPLICATION-PIPELINE [env: WEIR_FAN_OUT]
