@@ -530,6 +530,8 @@ pub fn message(line: &str, context: &Context<'_>) -> (String, bool) {
         }
     }
     out.text.push('}');
+    // A record may hold a million lines of a few bytes, and their messages are held until they are delivered.
+    out.text.shrink_to_fit();
     (out.text, parsed.is_ok())
 }
 

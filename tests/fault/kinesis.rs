@@ -142,10 +142,10 @@ fn aggregate(key: &str, parts: &[Vec<u8>]) -> Vec<u8> {
     [&[0xf3, 0x89, 0x9a, 0xc2], body.as_slice(), digest.as_slice()].concat()
 }
 
-/// The stream in one emulator, everything else in another.
+/// The stream in one emulator, or in that of everything else.
 struct World {
     emulator: Emulator,
-    stream: KinesisLocal,
+    stream: Option<KinesisLocal>,
     kinesis: Client,
     logs: aws_sdk_cloudwatchlogs::Client,
     // Dropped last: the others have files in it.
@@ -153,11 +153,16 @@ struct World {
 }
 
 impl World {
-    async fn new(shards: i32) -> Self {
+    /// `resharding`: the emulator whose shards split and merge rightly, which pushes no records to their end.
+    async fn new(shards: i32, resharding: bool) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let emulator = Emulator::start(dir.path()).await;
-        let stream = KinesisLocal::start(dir.path()).await;
-        let kinesis = clients::kinesis(stream.address);
+        let stream = match resharding {
+            true => Some(KinesisLocal::start(dir.path()).await),
+            false => None,
+        };
+        let address = stream.as_ref().map_or(emulator.address, |stream| stream.address);
+        let kinesis = clients::kinesis(address);
         kinesis
             .create_stream()
             .stream_name(STREAM)
@@ -186,20 +191,19 @@ impl World {
         .await;
     }
 
-    fn run(&self, number: usize) -> Weir {
+    fn run(&self, number: usize, more: &[&str]) -> Weir {
         let http: SocketAddr = free_address();
+        let kinesis = self.stream.as_ref().map_or(self.emulator.address, |s| s.address);
         let mut command = weir::command(self.dir.path());
         command
             .env("AWS_ENDPOINT_URL", format!("http://{}", self.emulator.address))
-            .env(
-                "AWS_ENDPOINT_URL_KINESIS",
-                format!("http://{}", self.stream.address),
-            )
+            .env("AWS_ENDPOINT_URL_KINESIS", format!("http://{kinesis}"))
             .env("AWS_REGION", clients::REGION)
             .env("AWS_ACCESS_KEY_ID", clients::ACCESS_KEY)
             .env("AWS_SECRET_ACCESS_KEY", "test")
             .args(["run", "--kinesis-stream", STREAM, "--log-group", GROUP])
-            .args(["--http-address", &http.to_string(), "--log-format", "text"]);
+            .args(["--http-address", &http.to_string(), "--log-format", "text"])
+            .args(more);
         Weir::start(command, http, &self.dir.path().join(format!("weir-{number}.log")))
     }
 
@@ -286,6 +290,54 @@ impl World {
             .map(|(_, name, message)| (name, message))
             .collect()
     }
+
+    /// Waits until every unit is in the log, and each key's in their order; returns how many are there twice.
+    /// Whoever delivers nothing for a minute hangs.
+    async fn all_delivered(&self, workers: &mut [Weir], expected: &BTreeMap<String, u32>) -> usize {
+        let all: usize = expected.values().map(|n| *n as usize).sum();
+        let (mut most, mut moved) = (0, Instant::now());
+        let events = loop {
+            for worker in workers.iter_mut() {
+                worker.must_live();
+            }
+            let events = self.events().await;
+            if events.len() > most {
+                (most, moved) = (events.len(), Instant::now());
+            }
+            // A hang shows what is missing.
+            if most >= all || moved.elapsed() > Duration::from_secs(60) {
+                break events;
+            }
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        };
+        let mut found: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+        let mut seen = BTreeSet::new();
+        let mut repeats = 0;
+        for (stream, message) in &events {
+            assert_ne!(stream, "dead-letter", "{message}");
+            let (key, n) = unit(message);
+            match seen.insert((key.clone(), n)) {
+                true => found.entry(key).or_default().push(n),
+                false => repeats += 1,
+            }
+        }
+        println!("{} of {all} events are in the log, {repeats} repeats", seen.len());
+        let wrong: Vec<_> = expected
+            .iter()
+            .filter(|(key, n)| !found.get(*key).is_some_and(|f| f.iter().copied().eq(0..**n)))
+            .collect();
+        assert!(
+            wrong.is_empty(),
+            "{} keys lack units, or have them out of order: {:?}",
+            wrong.len(),
+            wrong
+                .iter()
+                .take(3)
+                .map(|(key, n)| (key, n, &found[*key]))
+                .collect::<Vec<_>>()
+        );
+        repeats
+    }
 }
 
 fn bounds(shard: &Shard) -> (u128, u128) {
@@ -360,8 +412,8 @@ async fn mixed_records_go_through_splits_and_merges_in_order() {
     let records: usize = setting("WEIR_FAULT_KINESIS_RECORDS", 6_000);
     let reshards: usize = setting("WEIR_FAULT_KINESIS_RESHARDS", 6);
     let keys = 200;
-    let world = World::new(4).await;
-    let mut workers = [world.run(0), world.run(1)];
+    let world = World::new(4, true).await;
+    let mut workers = [world.run(0, &[]), world.run(1, &[])];
     for worker in &mut workers {
         worker.ready().await;
     }
@@ -382,48 +434,7 @@ async fn mixed_records_go_through_splits_and_merges_in_order() {
         began.elapsed()
     );
     assert!(done >= 2, "a split and a merge at least");
-    let all: usize = expected.values().map(|n| *n as usize).sum();
-    let (mut most, mut moved) = (0, Instant::now());
-    let events = loop {
-        for worker in &mut workers {
-            worker.must_live();
-        }
-        let events = world.events().await;
-        if events.len() > most {
-            (most, moved) = (events.len(), Instant::now());
-        }
-        // A hang shows what is missing.
-        if most >= all || moved.elapsed() > Duration::from_secs(60) {
-            break events;
-        }
-        tokio::time::sleep(Duration::from_secs(1)).await;
-    };
-    let mut found: BTreeMap<String, Vec<u32>> = BTreeMap::new();
-    let mut seen = BTreeSet::new();
-    let mut repeats = 0;
-    for (stream, message) in &events {
-        assert_ne!(stream, "dead-letter", "{message}");
-        let (key, n) = unit(message);
-        match seen.insert((key.clone(), n)) {
-            true => found.entry(key).or_default().push(n),
-            false => repeats += 1,
-        }
-    }
-    println!("{} of {all} events are in the log, {repeats} repeats", seen.len());
-    let wrong: Vec<_> = expected
-        .iter()
-        .filter(|(key, n)| !found.get(*key).is_some_and(|f| f.iter().copied().eq(0..**n)))
-        .collect();
-    assert!(
-        wrong.is_empty(),
-        "{} keys lack units, or have them out of order: {:?}",
-        wrong.len(),
-        wrong
-            .iter()
-            .take(3)
-            .map(|(key, n)| (key, n, &found[*key]))
-            .collect::<Vec<_>>()
-    );
+    let repeats = world.all_delivered(&mut workers, &expected).await;
     if unsure == 0 {
         assert_eq!(repeats, 0, "nothing failed, so nothing repeats");
     }
@@ -434,6 +445,38 @@ async fn mixed_records_go_through_splits_and_merges_in_order() {
     }
     println!("{damaged} damaged aggregates, {controls} control messages");
     assert!(damaged > 0.0 && controls > 0.0);
+    for worker in &mut workers {
+        worker.terminate();
+        assert!(worker.ended().await.success());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_are_pushed_and_a_death_loses_none() {
+    let records: usize = setting("WEIR_FAULT_FAN_OUT_RECORDS", 3_000);
+    let keys = 100;
+    let world = World::new(3, false).await;
+    let start = |number| world.run(number, &["--fan-out"]);
+    let mut workers = [start(0)];
+    workers[0].ready().await;
+    let writer = {
+        let kinesis = world.kinesis.clone();
+        tokio::spawn(async move { write(&kinesis, keys, records / keys, 11).await })
+    };
+    workers[0].first_delivery().await;
+    // Two subscribers of one name: the second takes over what the first held.
+    let [first] = workers;
+    first.kill_nine();
+    let mut workers = [start(1)];
+    let (expected, _) = writer.await.unwrap();
+    let repeats = world.all_delivered(&mut workers, &expected).await;
+    println!("{repeats} repeats after the death");
+    let consumers = world.kinesis.list_stream_consumers();
+    let summary = world.kinesis.describe_stream_summary().stream_name(STREAM);
+    let summary = summary.send().await.unwrap().stream_description_summary.unwrap();
+    let consumers = consumers.stream_arn(summary.stream_arn).send().await.unwrap();
+    let names: Vec<_> = consumers.consumers().iter().map(|c| c.consumer_name()).collect();
+    assert_eq!(names, ["weir-mixed"], "one consumer, registered once");
     for worker in &mut workers {
         worker.terminate();
         assert!(worker.ended().await.success());
