@@ -163,7 +163,7 @@ impl KinesisStream {
             return Ok(());
         }
         let (now, _) = self.describe(None, Some(stream.service_arn())).await?;
-        if now == *stream {
+        if now == *stream || created(&now).is_none() {
             return Ok(());
         }
         replaced(stream, &now)
