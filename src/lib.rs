@@ -1,5 +1,5 @@
-//! Weir leases the shards of DynamoDB Streams, decodes their records, and writes every one of them to
-//! CloudWatch Logs.
+//! Weir leases the shards of DynamoDB Streams and Kinesis Data Streams, decodes their records, and writes
+//! every one of them to CloudWatch Logs.
 //!
 //! This crate is the program's own; it promises no API. `ARCHITECTURE.md` has the map, the flow of the
 //! data and the invariants of the parts. What follows is what the whole must keep; each promise has a
@@ -7,12 +7,12 @@
 //! with seeded faults, tries to break it.
 //!
 //! # Nothing is lost
-//! A record ends as delivered, dropped by the user's rule (before the start), or dead-lettered with its
-//! raw bytes and the reason. The counters add up: received = delivered + before_start +
-//! already_delivered + dead_lettered + given_back + in_flight. `already_delivered` are records whose every
-//! event was found in the log after a dead worker; `given_back` are records that were read and then left to
-//! the shard's next owner, who reads them again. A gap that the service
-//! made (trimmed data) is a row in the fleet table, an error in the log, and a count.
+//! A record ends as delivered, dropped by the user's rule (before the start), without events (CloudWatch
+//! Logs' control messages: filtered), or dead-lettered with its raw bytes and the reason. The counters add
+//! up: received = delivered + filtered + before_start + already_delivered + dead_lettered + given_back +
+//! in_flight. `already_delivered` are records whose every event was found in the log after a dead worker;
+//! `given_back` are records that were read and then left to the shard's next owner, who reads them again. A
+//! gap that the service made (trimmed data) is a row in the fleet table, an error in the log, and a count.
 //!
 //! # At least once, nearly once
 //! A checkpoint moves only over the contiguous prefix that CloudWatch Logs accepted
