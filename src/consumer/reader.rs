@@ -44,8 +44,8 @@ pub(super) struct Portion {
     /// What was looked up, and the memory that it holds.
     pub(super) found: Option<(Found, Reservation)>,
     pub(super) damaged_aggregates: u64,
-    /// This is the first portion of an answer, and its first record is here: `None` inside says that the
-    /// answer had no records.
+    /// This is the first portion of an answer, and the answer began with this record, perhaps one that is
+    /// done; `None` inside: it had none.
     pub(super) begins: Option<Option<SequenceNumber>>,
     pub(super) then: Then,
 }
@@ -182,6 +182,7 @@ impl Reader {
         let limit = self.limit()?;
         let asked = source.records(&self.stream, &iterator);
         let batch = timeout(clock, limit, asked).await.map_err(|_| slow(limit))??;
+        let begins = Some(batch.records.first().map(|r| r.sequence_number.clone()));
         let (records, damaged_aggregates, after) = self.take_apart(batch);
         let found = match look {
             Some(mut look) => match self.earliest(&records) {
@@ -195,7 +196,6 @@ impl Reader {
             (found, memory)
         });
         memory.shrink(after.bytes);
-        let begins = Some(records.front().map(|r| r.sequence_number.clone()));
         let rest = Rest {
             records,
             after,

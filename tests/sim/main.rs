@@ -23,6 +23,7 @@ mod fakes;
 mod faults;
 mod fleet;
 mod kcl;
+mod kinesis;
 mod logs;
 mod lookup;
 mod model;

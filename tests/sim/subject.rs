@@ -8,7 +8,7 @@ use fastrand::Rng;
 use tokio::sync::watch;
 use weir::config::{AwsSettings, DestinationConfig, PipelineConfig, SourceConfig, Start, StreamChoice};
 use weir::coordinator::{self, Pipeline, Worker};
-use weir::decode::{Decode, DecodeSettings};
+use weir::decode::{Decode, DecodeSettings, Skip};
 use weir::logs::batch::Refusal;
 use weir::logs::guard::Guard;
 use weir::logs::template::{Template, TemplateKind};
@@ -112,6 +112,7 @@ impl State {
 pub struct Counted {
     pub received: u64,
     pub delivered: u64,
+    pub filtered: u64,
     pub before_start: u64,
     pub already_delivered: u64,
     pub dead_lettered: u64,
@@ -127,10 +128,17 @@ impl Counted {
                 .map(|r| m.records_dead_lettered.with_label_values(&[p, r.as_str()]).get())
                 .sum()
         };
+        let filtered = |p: &str| {
+            let reasons = Skip::ALL.into_iter();
+            reasons
+                .map(|r| m.records_filtered.with_label_values(&[p, r.as_str()]).get())
+                .sum()
+        };
         let in_flight = |p: &str| m.records_in_flight.with_label_values(&[p]).get();
         Self {
             received: s.over_pipelines(|p| m.records_received.with_label_values(&[p]).get()),
             delivered: s.over_pipelines(|p| m.records_delivered.with_label_values(&[p]).get()),
+            filtered: s.over_pipelines(filtered),
             before_start: s.over_pipelines(|p| m.records_before_start.with_label_values(&[p]).get()),
             already_delivered: s
                 .over_pipelines(|p| m.records_already_delivered.with_label_values(&[p]).get()),
@@ -141,7 +149,7 @@ impl Counted {
     }
 
     fn adds_up(&self) -> bool {
-        let left_out = self.before_start + self.already_delivered;
+        let left_out = self.filtered + self.before_start + self.already_delivered;
         let ended = self.delivered + left_out + self.dead_lettered + self.given_back;
         self.received as i64 == ended as i64 + self.in_flight
     }

@@ -1,0 +1,141 @@
+//! Chosen stories of Kinesis streams: aggregates, doubtful ends, and what the service trims without a word.
+
+use weir::lease::Checkpoint;
+
+use crate::directed::{PATIENCE, enable, faults, repeats, s, start, tell};
+use crate::scenario::{settle, write_some};
+use crate::streams::Kinesis;
+use crate::world::{State, World};
+
+fn is_of_kinesis(world: &World, kinesis: Kinesis) {
+    world.with(|s| {
+        s.streams.kinesis = Some(kinesis);
+        s.settings.kinesis = true;
+    });
+}
+
+const POLLED: Kinesis = Kinesis {
+    aggregates: true,
+    fan_out: false,
+};
+
+/// Once, a listing that said "closed" was believed at once, and what was still to read of the shard was lost.
+#[test]
+fn a_closed_shard_is_read_to_its_end_although_the_service_loses_its_thread() {
+    let name = "kinesis::a_closed_shard_is_read_to_its_end_although_the_service_loses_its_thread";
+    tell(name, 20, async |world| {
+        is_of_kinesis(&world, POLLED);
+        enable(&world, 2);
+        // An answer in seven has no next iterator, and as many have no records.
+        faults(&world, |f| {
+            f.expired_iterator = 1_400;
+            f.empty_answer = 1_400;
+        });
+        let _slot = start(&world, 0);
+        for _ in 0..5 {
+            write_some(&world, 60, 4, s(6)).await;
+            world.with(State::reshard);
+        }
+        settle(&world, s(1_800)).await;
+    });
+}
+
+#[test]
+fn a_planned_stop_inside_an_aggregate_repeats_nothing() {
+    let name = "kinesis::a_planned_stop_inside_an_aggregate_repeats_nothing";
+    let runs = tell(name, 20, async |world| {
+        is_of_kinesis(&world, POLLED);
+        enable(&world, 1);
+        world.with(|s| {
+            for _ in 0..200 {
+                let (now, key) = (s.wall(), format!("k{}", s.rng.u32(0..5)));
+                s.streams.write_aggregate(&key, 5, now, &mut s.rng);
+            }
+        });
+        let slot = start(&world, 0);
+        for _ in 0..6 {
+            let wait = world.with(|s| s.rng.u64(200..4_000));
+            world.pass_time(std::time::Duration::from_millis(wait)).await;
+            slot.stop();
+            slot.gone().await;
+            slot.resume();
+        }
+        settle(&world, PATIENCE).await;
+    });
+    assert!(runs.iter().all(|run| repeats(run) == 0));
+}
+
+/// A crash leaves a checkpoint on a part of an aggregate; the next reader begins behind that part.
+#[test]
+fn a_checkpoint_inside_an_aggregate_is_gone_on_from() {
+    let name = "kinesis::a_checkpoint_inside_an_aggregate_is_gone_on_from";
+    let runs = tell(name, 20, async |world| {
+        is_of_kinesis(&world, POLLED);
+        enable(&world, 1);
+        let slot = start(&world, 0);
+        for _ in 0..5 {
+            write_some(&world, 60, 3, s(20)).await;
+            slot.crash_after(world.with(|s| s.rng.u64(1..200)));
+            slot.resume();
+        }
+        settle(&world, PATIENCE).await;
+    });
+    let inside = runs.iter().filter(|run| {
+        run.world.with(|s| {
+            let lease = s.lease_of((0, 0)).unwrap();
+            matches!(lease.checkpoint, Checkpoint::At(_, sub) if sub > 0)
+        })
+    });
+    assert!(inside.count() > 0, "no story ended with a checkpoint on a part");
+}
+
+#[test]
+fn what_kinesis_trimmed_without_a_word_leaves_a_recorded_gap() {
+    let name = "kinesis::what_kinesis_trimmed_without_a_word_leaves_a_recorded_gap";
+    let runs = tell(name, 10, async |world| {
+        is_of_kinesis(&world, POLLED);
+        enable(&world, 1);
+        let slot = start(&world, 0);
+        write_some(&world, 50, 5, s(10)).await;
+        world.pass_time(s(3)).await;
+        slot.stop();
+        slot.gone().await;
+        write_some(&world, 50, 5, s(10)).await;
+        world.with(|s| {
+            let written = s.streams.changes.len();
+            s.streams.trim((0, 0), written - 20);
+        });
+        slot.resume();
+        write_some(&world, 50, 5, s(30)).await;
+        settle(&world, PATIENCE).await;
+    });
+    for run in runs {
+        run.world
+            .with(|s| assert_eq!(s.table.gaps.len(), 1, "one gap: {:?}", s.table.gaps));
+    }
+}
+
+#[test]
+fn a_restart_that_finds_its_checkpoint_leaves_no_gap() {
+    let name = "kinesis::a_restart_that_finds_its_checkpoint_leaves_no_gap";
+    for fan_out in [false, true] {
+        let runs = tell(name, 10, async |world| {
+            is_of_kinesis(&world, Kinesis { fan_out, ..POLLED });
+            enable(&world, 2);
+            let slot = start(&world, 0);
+            for _ in 0..4 {
+                write_some(&world, 40, 5, s(8)).await;
+                slot.stop();
+                slot.gone().await;
+                write_some(&world, 20, 5, s(4)).await;
+                slot.resume();
+            }
+            settle(&world, PATIENCE).await;
+        });
+        for run in &runs {
+            run.world
+                .with(|s| assert!(s.table.gaps.is_empty(), "{:?}", s.table.gaps));
+        }
+        assert!(runs.iter().all(|run| repeats(run) == 0));
+    }
+}
