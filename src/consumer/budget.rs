@@ -39,7 +39,7 @@ const LEAST_EVENTS: usize = 1 << 20;
 impl Budget {
     /// A budget of `bytes`, half of them for answers, but at least one answer of `largest`, and its events:
     /// with less, nothing could ever be read.
-    pub fn new(bytes: usize, largest: usize, pipeline: &str, metrics: Metrics) -> Self {
+    pub fn new(bytes: usize, largest: usize, pipeline: &str, metrics: &Metrics) -> Self {
         let answers = largest.max(bytes / 2);
         let events = LEAST_EVENTS.max(bytes.saturating_sub(answers));
         metrics
@@ -214,11 +214,11 @@ mod tests {
 
     #[tokio::test]
     async fn answers_that_hold_all_their_memory_leave_that_of_events_alone() {
-        let budget = Budget::new(16 << 20, 1 << 20, "p", Metrics::new());
+        let budget = Budget::new(16 << 20, 1 << 20, "p", &Metrics::new());
         let answers = budget.reserve_answer(usize::MAX).await;
         let events = budget.reserve_events(usize::MAX).await;
         assert_eq!((answers.bytes(), events.bytes()), (8 << 20, 8 << 20));
-        let poor = Budget::new(0, 1 << 20, "p", Metrics::new());
+        let poor = Budget::new(0, 1 << 20, "p", &Metrics::new());
         assert_eq!(poor.reserve_answer(usize::MAX).await.bytes(), 1 << 20);
         assert_eq!(poor.reserve_events(usize::MAX).await.bytes(), LEAST_EVENTS);
     }

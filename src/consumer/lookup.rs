@@ -209,7 +209,7 @@ mod tests {
     async fn in_use(events: &[LogEvent]) -> LookUp {
         let mut gathered = Gathered::new([1, 2]);
         gathered.add(events);
-        let memory = budget::Budget::new(1 << 20, 1 << 20, "p", Metrics::new())
+        let memory = budget::Budget::new(1 << 20, 1 << 20, "p", &Metrics::new())
             .reserve_events(0)
             .await;
         let mut look_up = LookUp::Off;

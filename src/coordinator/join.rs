@@ -157,7 +157,7 @@ impl Life {
 
             let (orders, ordered) = mpsc::channel(1);
             let largest = pipeline.source.largest_answer();
-            let budget = Budget::new(share, largest, &pipeline.name, worker.metrics.clone());
+            let budget = Budget::new(share, largest, &pipeline.name, &worker.metrics);
             let shared = Arc::new(consumer::Pipeline {
                 application: settings.application.clone(),
                 keys: settings.keys.clone(),

@@ -82,11 +82,11 @@ impl Kind {
                 let events: Vec<_> = (0..MOST_UNITS)
                     .map(|i| serde_json::json!({ "id": format!("{n}-{i}"), "timestamp": now, "message": unit(n + i) }))
                     .collect();
-                gzip(envelope("DATA_MESSAGE", events).as_bytes())
+                gzip(envelope("DATA_MESSAGE", &events).as_bytes())
             }
             Self::Control => {
                 let event = serde_json::json!({ "id": "", "timestamp": now, "message": "CWL CONTROL MESSAGE" });
-                gzip(envelope("CONTROL_MESSAGE", vec![event]).as_bytes())
+                gzip(envelope("CONTROL_MESSAGE", &[event]).as_bytes())
             }
             Self::Change => serde_json::json!({
                 "awsRegion": clients::REGION, "eventID": "e", "eventName": "INSERT", "userIdentity": null,
@@ -105,7 +105,7 @@ impl Kind {
     }
 }
 
-fn envelope(kind: &str, events: Vec<serde_json::Value>) -> String {
+fn envelope(kind: &str, events: &[serde_json::Value]) -> String {
     serde_json::json!({
         "messageType": kind, "owner": "111122223333", "logGroup": "/app/one", "logStream": "s",
         "subscriptionFilters": ["f"], "logEvents": events
