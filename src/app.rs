@@ -191,6 +191,7 @@ async fn work(config: Config) -> Result<(), Failure> {
             pipelines.push(Pipeline {
                 name: pipeline.name.clone(),
                 source: source(&config.application, pipeline, from, &clock),
+                subscriptions: Some(Arc::new(CloudWatchLogs::new(to.logs.clone()))),
                 sink: Arc::new(CloudWatchLogs::new(to.logs)),
                 config: pipeline.clone(),
                 guard: Guard::default(),
@@ -302,7 +303,7 @@ async fn guard(
             }
         };
         let now = clock.wall();
-        pipeline.guard = Guard::new(&pipeline.config, &stream, &to.region, &verdict, now);
+        pipeline.guard = Guard::new(&pipeline.config, &stream, &verdict, now);
         match verdict {
             Verdict::Loop(found) => {
                 return Err(Failure::Loop {

@@ -23,6 +23,7 @@ use self::budget::{Budget, Reservation};
 use self::destinations::{Destinations, Outgoing};
 use self::lookup::{Look, LookUp};
 use self::reader::{After, Outcome, Portion, Reader, Then};
+use self::trouble::Closed;
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Progress, Timestamp};
 use crate::config::{PipelineConfig, Start};
@@ -31,7 +32,9 @@ use crate::lease::held::{HeldLease, LeaseError, Leases};
 use crate::lease::keys::Keys;
 use crate::lease::{Checkpoint, LeaseKey, SharedTable, plan};
 use crate::ledger::{Acknowledged, Ledger};
-use crate::logs::guard::Guard;
+use crate::logs::Subscriptions;
+use crate::logs::guard::look::look_at;
+use crate::logs::guard::{Guard, Verdict};
 use crate::logs::sink::{Delivered, Lane, Parcel, Sink};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -57,6 +60,16 @@ const FIRST_CHECKPOINT: Duration = Duration::from_secs(1);
 const DOUBTS: u32 = 3;
 /// …so far apart.
 const DOUBT_WAIT: Duration = Duration::from_millis(500);
+/// A stream that had nothing more to give then has lost nothing since: Kinesis keeps records for a day at least
+/// (developer guide, "Changing the data retention period").
+const TIP_TRUSTED: Duration = Duration::from_secs(12 * 3600);
+/// The rest of an answer waits so long for its shard's cap; then it is read again when there is room.
+const STALL: Duration = Duration::from_secs(5);
+/// How long a look at the filters of a group may take, for how long what it saw is believed…
+const LOOK: Duration = Duration::from_secs(10);
+const CLEAR_FOR: Duration = Duration::from_secs(60);
+/// …and when it is repeated while it shows a circle, or nothing.
+const RELOOK: Duration = Duration::from_secs(30);
 /// Why a gap is written down where a record is missing that Kinesis says nothing of.
 const TRIMMED_AT_CHECKPOINT: &str = "the record at the checkpoint is in the stream no more, so it was trimmed, and perhaps records after it that were not read";
 /// A checkpoint that the table did not answer is tried again so soon.
@@ -87,6 +100,8 @@ pub struct Pipeline {
     pub guard: Guard,
     pub source: Arc<dyn StreamSource>,
     pub sink: Sink,
+    /// Who can be asked for the filters of a log group.
+    pub subscriptions: Option<Arc<dyn Subscriptions>>,
     pub budget: Budget,
     pub table: SharedTable,
     pub clock: Arc<dyn Clock>,
@@ -150,7 +165,7 @@ pub async fn run(
     }
     let not_before = lease_start.or(stream_start);
     let destinations = Destinations::of(&pipeline, &stream, &lease.shard);
-    let wished = pipeline.config.destination.looks_up();
+    let wished = pipeline.config.destination.looks_up(pipeline.config.decode.how);
     let look_up = LookUp::at_take(from, wished, destinations.one());
     let reader = Reader {
         pipeline: pipeline.clone(),
@@ -175,6 +190,11 @@ pub async fn run(
         destinations,
         position,
         checkpointed,
+        last: None,
+        is_whole: true,
+        tip_at: None,
+        troubled: false,
+        stalled: None,
         leases,
         progress,
         rng,
@@ -188,7 +208,11 @@ pub async fn run(
         written: None,
         pipeline,
     };
-    consumer.run(held, deliveries, stop).await
+    let (readiness, part) = (consumer.pipeline.readiness.clone(), consumer.part());
+    let end = consumer.run(held, deliveries, stop).await;
+    // Whoever reads the shard next tells what is wrong then.
+    readiness.solved(&part);
+    end
 }
 
 /// Where a shard is read from.
@@ -262,6 +286,16 @@ struct Consumer {
     /// The record of the checkpoint, which the first read must give once more: if it doesn't, the stream has
     /// trimmed it, and perhaps others that were not read. Kinesis itself says nothing of that.
     checkpointed: Option<SequenceNumber>,
+    /// The last record that was taken in…
+    last: Option<Place>,
+    /// …and whether that was the end of its answer, which `position` lies behind.
+    is_whole: bool,
+    /// When the stream last said that there was nothing more.
+    tip_at: Option<Monotonic>,
+    /// A problem with reading was told.
+    troubled: bool,
+    /// Since when the shard's cap keeps the rest of an answer from being decoded.
+    stalled: Option<Monotonic>,
     progress: Progress,
     rng: fastrand::Rng,
     look_up: LookUp,
@@ -291,8 +325,8 @@ enum Step {
     PerhapsEnded,
     /// The shard, or its stream, is gone; what was not read is lost.
     Gone,
-    /// Nothing more may be read until a person has acted.
-    Stopped(String),
+    /// An event of this group, which this pipeline writes to, came back.
+    Suspicion(String),
 }
 
 impl Consumer {
@@ -304,6 +338,7 @@ impl Consumer {
     ) -> End {
         let clock = self.pipeline.clock.clone();
         let mut read = self.read(None, Duration::ZERO);
+        let mut is_rest = false;
         let mut reading = true;
         let mut ended = false;
         let mut backoff = Backoff::default();
@@ -327,6 +362,10 @@ impl Consumer {
             // The shard's own cap; the budget is the pipeline's.
             let (records, bytes) = self.ledger.span();
             let may_read = reading && bytes <= AHEAD_BYTES && records <= AHEAD_RECORDS;
+            if self.is_stalled(is_rest && reading && !may_read) {
+                // What is left of the answer would hold memory that other shards could be read with.
+                (read, is_rest) = (self.read(None, Duration::ZERO), false);
+            }
             // Safe to cancel: recv keeps its queue, `read` is only borrowed and goes on at the next round,
             // a wish stays wished, a tick is no loss.
             tokio::select! {
@@ -340,10 +379,10 @@ impl Consumer {
                     }
                     let mut step = match fetched {
                         Ok(portion) => {
-                            if backoff.failures() > 0 {
-                                self.pipeline.readiness.solved(&self.part());
+                            // That a stream has pushed nothing yet doesn't say that it works.
+                            if !portion.is_quiet() {
+                                backoff.reset();
                             }
-                            backoff.reset();
                             if self.misses_its_checkpoint(&portion)
                                 && self.record_gap(TRIMMED_AT_CHECKPOINT).await.is_err()
                             {
@@ -353,24 +392,25 @@ impl Consumer {
                         }
                         Err(error) => self.failed(&error, &mut backoff).await,
                     };
-                    if let Step::PerhapsEnded = step {
-                        step = match self.has_ended().await {
-                            true => Step::Ended,
-                            false => {
-                                self.doubtful_ends = 0;
-                                Step::Read(None, backoff.next(&mut self.rng))
-                            }
-                        };
+                    match step {
+                        Step::PerhapsEnded => {
+                            self.doubtful_ends = 0;
+                            step = match self.is_closed().await {
+                                Some(Closed::Yes) => Step::Ended,
+                                Some(Closed::Gone) => Step::Gone,
+                                Some(Closed::No) | None => Step::Read(None, backoff.next(&mut self.rng)),
+                            };
+                        }
+                        Step::Suspicion(group) => step = Step::Read(None, self.suspect(&group).await),
+                        _ => {}
                     }
+                    is_rest = matches!(step, Step::GoOn(_));
                     match step {
                         Step::Read(iterator, wait) => read = self.read(iterator, wait),
                         Step::GoOn(rest) => read = self.reader.go_on(rest),
-                        Step::Ended | Step::PerhapsEnded => (reading, ended) = (false, true),
-                        Step::Stopped(why) => {
-                            reading = false;
-                            tracing::error!(lease = %self.key, shard_id = %self.reader.shard, "{why}");
-                            self.pipeline.readiness.problem(&self.part(), why);
-                        }
+                        Step::Ended => (reading, ended) = (false, true),
+                        // Both have become another step.
+                        Step::PerhapsEnded | Step::Suspicion(_) => read = self.read(None, DOUBT_WAIT),
                         Step::Gone => return self.end_gone(held, deliveries, stop).await,
                     }
                 }
@@ -384,6 +424,9 @@ impl Consumer {
 
     /// The next read, with the look-up that is still due.
     fn read(&mut self, iterator: Option<ShardIterator>, wait: Duration) -> reader::Reading {
+        if iterator.is_none() {
+            self.aim();
+        }
         let look = match &self.look_up {
             LookUp::Due(destination) => Some(Look {
                 pipeline: self.pipeline.clone(),
@@ -395,6 +438,43 @@ impl Consumer {
             LookUp::Off | LookUp::On(_) => None,
         };
         self.reader.read(iterator, self.position.clone(), wait, look)
+    }
+
+    /// Where to begin anew: behind what was taken in.
+    fn aim(&mut self) {
+        let Some(last) = self.last.clone() else {
+            return;
+        };
+        if !self.pipeline.source.has_aggregates() {
+            self.position = StartingPosition::After(last.sequence_number);
+            return;
+        }
+        // Kinesis says nothing of what it trimmed: it reads on at its horizon. So where records were left to be
+        // read, the last one must come once more. One that was the newest may be trimmed without a loss.
+        let now = self.pipeline.clock.now();
+        let at_tip = self.tip_at.is_some_and(|then| now.since(then) < TIP_TRUSTED);
+        if self.is_whole && at_tip {
+            self.checkpointed = None;
+            return;
+        }
+        self.position = StartingPosition::At(last.sequence_number.clone());
+        self.checkpointed = Some(last.sequence_number.clone());
+        self.reader.done = Some(last);
+    }
+
+    /// Whether the rest of an answer has waited in vain for a while. Asked at each round.
+    fn is_stalled(&mut self, waits: bool) -> bool {
+        let now = self.pipeline.clock.now();
+        match (waits, self.stalled) {
+            (false, _) => self.stalled = None,
+            (true, None) => self.stalled = Some(now),
+            (true, Some(since)) if now.since(since) >= STALL => {
+                self.stalled = None;
+                return true;
+            }
+            (true, Some(_)) => {}
+        }
+        false
     }
 
     /// How far the log is behind the table: while records are in flight, by the oldest of them, however
@@ -438,14 +518,18 @@ impl Consumer {
         let some = !records.is_empty();
         for (record, outcome) in records {
             let held = outcome.held(&record);
-            if let Outcome::Decoded(decoded) = &outcome
-                && let Some(group) = self.destinations.comes_back(decoded, record.time)
-            {
-                came_back = Some(group.to_owned());
+            if let Some(group) = self.destinations.comes_back(&record, &outcome) {
+                came_back = Some(group);
                 break;
             }
             self.accounts.received(record.data.len());
+            self.last = Some(record.place());
+            self.is_whole = false;
             let outgoing = match outcome {
+                Outcome::Empty => {
+                    self.accounts.filtered(Skip::Nothing);
+                    Outgoing::Nothing
+                }
                 Outcome::BeforeStart => {
                     self.accounts.before_start();
                     Outgoing::Nothing
@@ -485,7 +569,7 @@ impl Consumer {
         self.reservations.extend(memory);
         self.fit_reservations();
         match (came_back, then) {
-            (Some(group), _) => Step::Stopped(self.tell_circle(&group)),
+            (Some(group), _) => Step::Suspicion(group),
             (None, Then::Rest(rest)) => Step::GoOn(rest),
             (None, Then::Next(after)) => self.go_on(after),
         }
@@ -499,6 +583,7 @@ impl Consumer {
                 Next::End | Next::PerhapsEnd => Step::Read(None, Duration::ZERO),
             };
         }
+        self.solved();
         let is_doubtful = after.next == Next::PerhapsEnd && after.records == 0;
         self.doubtful_ends = if is_doubtful { self.doubtful_ends + 1 } else { 0 };
         let now = self.pipeline.clock.wall();
@@ -507,7 +592,18 @@ impl Consumer {
             None => Duration::ZERO,
         };
         self.behind = Some(after.behind.unwrap_or(age));
+        if after.behind == Some(Duration::ZERO) {
+            self.tip_at = Some(self.pipeline.clock.now());
+        }
         let last = after.last.map(|(sequence_number, _)| sequence_number);
+        if let Some(last) = &last {
+            // Whole, also where it is an aggregate whose last parts were done.
+            self.last = Some(Place {
+                sequence_number: last.clone(),
+                sub_sequence_number: u64::MAX,
+            });
+        }
+        self.is_whole = true;
         if let Some(position) = after.continuation.or(last) {
             self.position = StartingPosition::After(position);
         }
@@ -516,7 +612,10 @@ impl Consumer {
             busy: source.poll_busy,
             idle: source.poll_idle,
         };
-        let wait = self.pipeline.source.wait_after(poll, after.records, after.bytes);
+        // An answer without records is no end while the stream says that there are more.
+        let has_more = after.behind.is_some_and(|behind| !behind.is_zero());
+        let records = after.records.max(usize::from(has_more));
+        let wait = self.pipeline.source.wait_after(poll, records, after.bytes);
         match after.next {
             Next::At(iterator) => Step::Read(Some(iterator), wait),
             Next::End => Step::Ended,
@@ -540,20 +639,64 @@ impl Consumer {
             }
             (Some(_), None) if is_at_tip => {
                 self.checkpointed = None;
+                warn!(
+                    lease = %self.key,
+                    shard_id = %self.reader.shard,
+                    "the shard holds neither the record at the checkpoint nor a later one: if it was not read for longer \
+                     than the stream keeps records, some may have been trimmed unread"
+                );
                 false
             }
             _ => false,
         }
     }
 
-    /// Says that what this pipeline wrote came back to it. It reads nothing more: each round would multiply
-    /// the events, and the bill.
-    fn tell_circle(&self, group: &str) -> String {
+    /// What to do about an event that came back: how long to wait before it is read again.
+    async fn suspect(&mut self, group: &str) -> Duration {
         let (name, stream) = (&self.pipeline.config.name, self.stream.service_arn());
-        format!(
-            "pipeline {name} writes to the log group {group}, and events of {group} come back through {stream}: it stops,              since each round would multiply them. Remove the subscription filter that delivers {group} to that              stream, or let the pipeline write to another group; then restart"
-        )
+        let looked = match &self.pipeline.subscriptions {
+            Some(subscriptions) => {
+                let (clock, mut rng) = (self.pipeline.clock.clone(), self.rng.fork());
+                let look = look_at(group, &self.stream, &**subscriptions, &*clock, &mut rng, LOOK);
+                self.attend(LOOK, look).await
+            }
+            None => None,
+        };
+        let why = match looked {
+            Some(Verdict::Clear) => {
+                debug!(pipeline = %name, group, "an event came from a group that this pipeline writes to; no filter brings it back");
+                let until = self.pipeline.clock.wall().plus(CLEAR_FOR);
+                self.destinations.is_clear(group, until);
+                return Duration::ZERO;
+            }
+            Some(Verdict::Loop(found)) => format!(
+                "subscription filter `{}` of {group} delivers to {stream}",
+                found.filter
+            ),
+            Some(Verdict::Unknown(why)) => {
+                format!("whether a subscription filter does it can't be seen: {why}")
+            }
+            None => "whether a subscription filter does it could not be asked in time".to_owned(),
+        };
+        let problem = format!(
+            "pipeline {name} writes to the log group {group}, and events of {group} come back through {stream}: nothing more is \
+             read, since each round would multiply them ({why}). Remove the filter, or let the pipeline write to another \
+             group; it is looked at again each {RELOOK:?}"
+        );
+        if self.pipeline.readiness.problem(&self.part(), problem.clone()) {
+            tracing::error!(lease = %self.key, shard_id = %self.reader.shard, "{problem}");
+        }
+        self.troubled = true;
+        RELOOK
     }
+
+    /// Reading works.
+    fn solved(&mut self) {
+        if std::mem::take(&mut self.troubled) {
+            self.pipeline.readiness.solved(&self.part());
+        }
+    }
+
     fn settle(&mut self, delivered: &Delivered) {
         for (index, refusal) in delivered.pieces() {
             if self.ledger.accepted(*index) {

@@ -41,9 +41,9 @@ use crate::lease::held::Leases;
 use crate::lease::keys::Keys;
 use crate::lease::notes::Board;
 use crate::lease::{Lease, LeaseKey, SharedTable, StreamRow, WorkerId};
-use crate::logs::LogSink;
 use crate::logs::guard::Guard;
 use crate::logs::sink::WriterDied;
+use crate::logs::{LogSink, Subscriptions};
 use crate::metrics::Metrics;
 use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
@@ -113,6 +113,8 @@ pub struct Pipeline {
     pub name: String,
     pub source: Arc<dyn StreamSource>,
     pub sink: Arc<dyn LogSink>,
+    /// Who can be asked for the filters of a log group.
+    pub subscriptions: Option<Arc<dyn Subscriptions>>,
     pub config: PipelineConfig,
     /// Whether the destination feeds the source, as far as it is known.
     pub guard: Guard,

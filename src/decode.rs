@@ -220,6 +220,11 @@ pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {
     events.saturating_add(AROUND)
 }
 
+/// The envelope that a record is, whatever it is read as.
+pub fn sender(_record: &Record, _settings: &DecodeSettings) -> Option<Envelope> {
+    None
+}
+
 /// The record's bytes, without gzip if the settings say so.
 fn inflated<'r>(record: &'r Record, settings: &DecodeSettings) -> Result<Cow<'r, [u8]>, DecodeError> {
     let zipped = gzip::is_gzip(&record.data);

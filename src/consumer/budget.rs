@@ -40,7 +40,8 @@ impl Budget {
     /// A budget of `bytes`, half of them for answers, but at least one answer of `largest`, and its events:
     /// with less, nothing could ever be read.
     pub fn new(bytes: usize, largest: usize, pipeline: &str, metrics: &Metrics) -> Self {
-        let answers = largest.max(bytes / 2);
+        // What is left of some answers must not keep the next one from being read.
+        let answers = (largest + largest / 4).max(bytes / 2);
         let events = LEAST_EVENTS.max(bytes.saturating_sub(answers));
         metrics
             .buffer_limit_bytes
@@ -109,6 +110,21 @@ impl Reservation {
             drop(permit.split(surplus));
         }
         self.gauge.sub((before - self.bytes()) as i64);
+    }
+
+    /// Keeps `bytes`, rounded up, as [`Self::shrink`] does, or takes what is missing where it is free: nobody
+    /// who holds memory waits for more.
+    pub fn fit(&mut self, bytes: usize) {
+        let missing = units(bytes).saturating_sub(units(self.bytes()));
+        if missing == 0 {
+            return self.shrink(bytes);
+        }
+        if let (Some(permit), Ok(missing)) = (&mut self.permit, u32::try_from(missing))
+            && let Ok(more) = permit.semaphore().clone().try_acquire_many_owned(missing)
+        {
+            permit.merge(more);
+            self.gauge.add(i64::from(missing) * UNIT as i64);
+        }
     }
 
     /// Takes `bytes`, rounded up, out of this one, or as many as it has.
@@ -197,6 +213,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reservation_that_is_too_small_grows_where_there_is_room() {
+        let (pool, gauge) = (Pool::new(10 * UNIT), gauge());
+        let mut one = pool.reserve(2 * UNIT, &gauge).await;
+        let other = pool.reserve(3 * UNIT, &gauge).await;
+        one.fit(6 * UNIT);
+        assert_eq!((one.bytes(), gauge.get()), (6 * UNIT, 9 * UNIT as i64));
+        one.fit(8 * UNIT);
+        assert_eq!(one.bytes(), 6 * UNIT, "there is not enough, and it doesn't wait");
+        one.fit(UNIT);
+        assert_eq!((one.bytes(), gauge.get()), (UNIT, 4 * UNIT as i64));
+        drop((one, other));
+        assert_eq!(pool.permits.available_permits(), 10);
+    }
+
+    #[tokio::test]
     async fn memory_comes_back_oldest_first_as_records_are_finished() {
         let (pool, gauge) = (Pool::new(100 * UNIT), gauge());
         let mut held = vec![
@@ -219,7 +250,7 @@ mod tests {
         let events = budget.reserve_events(usize::MAX).await;
         assert_eq!((answers.bytes(), events.bytes()), (8 << 20, 8 << 20));
         let poor = Budget::new(0, 1 << 20, "p", &Metrics::new());
-        assert_eq!(poor.reserve_answer(usize::MAX).await.bytes(), 1 << 20);
+        assert_eq!(poor.reserve_answer(usize::MAX).await.bytes(), 5 << 18);
         assert_eq!(poor.reserve_events(usize::MAX).await.bytes(), LEAST_EVENTS);
     }
 }

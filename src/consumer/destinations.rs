@@ -4,12 +4,14 @@
 //! else once an envelope. Knows the groups that were written to: an event that comes from one of them has
 //! gone in a circle.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::Pipeline;
+use super::reader::Outcome;
 use crate::clock::Timestamp;
-use crate::decode::{DecodeError, Decoded, Envelope};
+use crate::decode::{self, Decode, DecodeError, DecodeSettings, Decoded, Envelope};
 use crate::logs::batch::Refusal;
 use crate::logs::sink::Parcel;
 use crate::logs::template::{EnvelopeFields, Fields, RenderError};
@@ -21,6 +23,11 @@ const REMEMBERED: usize = 256;
 
 /// Groups that are known as written to. One that is not among them is still noticed if it feeds itself.
 const KNOWN_GROUPS: usize = 4096;
+
+/// The envelope that a record is, whatever it is read as.
+fn sender<'r>(record: &Record, settings: &DecodeSettings) -> Cow<'r, [Envelope]> {
+    decode::sender(record, settings).into_iter().collect()
+}
 
 type Rendered = Result<LogDestination, RenderError>;
 
@@ -81,6 +88,8 @@ pub(super) struct Destinations {
     remembered: BTreeMap<Envelope, Rendered>,
     /// The groups that were written to.
     groups: BTreeSet<String>,
+    /// Of which of them it is known that nothing brings them back, and for records that arrive until when.
+    clear: BTreeMap<String, Timestamp>,
 }
 
 impl Destinations {
@@ -93,11 +102,12 @@ impl Destinations {
             by_envelope: pipeline.config.destination.depends_on_the_envelope(),
             remembered: BTreeMap::new(),
             groups: BTreeSet::new(),
+            clear: BTreeMap::new(),
         };
         destinations.plain = destinations.render(None);
-        if let Ok(to) = &destinations.plain {
-            destinations.groups.insert(to.group.clone());
-        }
+        let plain = destinations.plain.clone();
+        let plain = plain.unwrap_or_else(|_| destinations.fallback());
+        destinations.groups.insert(plain.group);
         destinations
     }
 
@@ -134,20 +144,36 @@ impl Destinations {
         Outgoing::Events { decoded, to }
     }
 
-    /// The group of an envelope that this pipeline writes to itself, if there is one: what it wrote came back,
-    /// in a record that `arrived` then.
-    pub(super) fn comes_back<'e>(
-        &mut self,
-        decoded: &'e Decoded,
-        arrived: Option<Timestamp>,
-    ) -> Option<&'e str> {
-        decoded.envelopes.iter().find_map(|envelope| {
-            let from = envelope.log_group.as_str();
-            let into_itself = self.of_envelope(envelope).is_ok_and(|to| to.group == from);
+    /// The group that a record's events come from, if this pipeline writes to it: what it wrote came back.
+    pub(super) fn comes_back(&mut self, record: &Record, outcome: &Outcome) -> Option<String> {
+        let settings = &self.pipeline.config.decode;
+        // What is read as something else, or can't be read, may have come from a log group all the same.
+        let senders: Cow<'_, [Envelope]> = match outcome {
+            Outcome::Decoded(decoded) if decoded.envelopes.is_empty() => match settings.how {
+                Decode::Json | Decode::Text | Decode::Base64 => sender(record, settings),
+                _ => Cow::Borrowed(&[]),
+            },
+            Outcome::Decoded(decoded) => Cow::Borrowed(&decoded.envelopes),
+            Outcome::Undecodable(_) if settings.how != Decode::Lambda => sender(record, settings),
+            Outcome::Undecodable(_) | Outcome::Empty | Outcome::BeforeStart => Cow::Borrowed(&[]),
+        };
+        let returning = senders.iter().find(|sender| {
+            let from = sender.log_group.as_str();
+            let into_itself = self.of_envelope(sender).is_ok_and(|to| to.group == from);
             let is_ours = into_itself || self.groups.contains(from);
+            let is_clear = self
+                .clear
+                .get(from)
+                .is_some_and(|until| record.time < Some(*until));
             let guard = &self.pipeline.guard;
-            (is_ours && guard.comes_back(&envelope.owner, from, from, arrived)).then_some(from)
-        })
+            is_ours && !is_clear && guard.comes_back(&sender.owner, from, from, record.time)
+        });
+        returning.map(|sender| sender.log_group.clone())
+    }
+
+    /// No filter brings this group's events back: those that arrive before `until` are let through.
+    pub(super) fn is_clear(&mut self, group: &str, until: Timestamp) {
+        self.clear.insert(group.to_owned(), until);
     }
 
     fn of_envelope(&mut self, envelope: &Envelope) -> Rendered {

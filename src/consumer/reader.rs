@@ -25,11 +25,18 @@ use crate::stream::{
 /// A request to the stream. An answer of a megabyte takes well below a second in the region.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// What an event takes on its way, beside its message.
+const EVENT: usize = 64;
+/// Of so many records the events' times are looked at before a look-up.
+const FIRST_FOR_A_LOOK: usize = 100;
+
 /// The events of a portion are estimated to take no more than this in memory, unless one record alone does.
 const PORTION: usize = 4 << 20;
 
 /// What became of a record.
 pub(super) enum Outcome {
+    /// An aggregate of nothing.
+    Empty,
     BeforeStart,
     Decoded(Decoded),
     Undecodable(DecodeError),
@@ -48,6 +55,13 @@ pub(super) struct Portion {
     /// done; `None` inside: it had none.
     pub(super) begins: Option<Option<SequenceNumber>>,
     pub(super) then: Then,
+}
+
+impl Portion {
+    /// Nothing was asked for: the stream has pushed nothing yet.
+    pub(super) fn is_quiet(&self) -> bool {
+        matches!(&self.then, Then::Next(after) if after.quiet)
+    }
 }
 
 /// How it goes on after a portion.
@@ -94,7 +108,7 @@ impl Default for After {
 
 /// The records of an answer that are not decoded yet.
 pub(super) struct Rest {
-    records: VecDeque<Record>,
+    records: VecDeque<(Record, bool)>,
     after: After,
     damaged_aggregates: u64,
     found: Option<(Found, Reservation)>,
@@ -213,7 +227,8 @@ impl Reader {
     }
 
     /// The records one by one, aggregates taken apart, without those that are done.
-    fn take_apart(&self, batch: RecordBatch) -> (VecDeque<Record>, u64, After) {
+    /// `true`: that is an aggregate of nothing, which still has a place in the shard.
+    fn take_apart(&self, batch: RecordBatch) -> (VecDeque<(Record, bool)>, u64, After) {
         let after = After {
             next: batch.next,
             records: batch.records.len(),
@@ -224,20 +239,18 @@ impl Reader {
             quiet: false,
         };
         if !self.pipeline.source.has_aggregates() {
-            return (batch.records.into(), 0, after);
+            let records = batch.records.into_iter().map(|record| (record, false));
+            return (records.collect(), 0, after);
         }
         let mut damaged_aggregates = 0;
         let mut records = VecDeque::with_capacity(batch.records.len());
         for record in batch.records {
             let (parts, damaged) = aggregate::user_records(&record);
             damaged_aggregates += u64::from(damaged);
-            // An aggregate of nothing still has a place in the shard.
-            let empty = parts.is_empty().then(|| Record {
-                data: bytes::Bytes::new(),
-                ..record
-            });
+            let empty = parts.is_empty().then_some((record, true));
             let done = |r: &Record| self.done.as_ref().is_some_and(|done| r.place() <= *done);
-            records.extend(parts.into_iter().chain(empty).filter(|r| !done(r)));
+            let parts = parts.into_iter().map(|part| (part, false));
+            records.extend(parts.chain(empty).filter(|(r, _)| !done(r)));
         }
         (records, damaged_aggregates, after)
     }
@@ -253,11 +266,14 @@ impl Reader {
     /// The time of the earliest event to come, of those that count: what lies before the start is delivered
     /// by nobody, and what has no time goes to the dead letters. Events that come in an envelope are older
     /// than their record.
-    fn earliest(&self, records: &VecDeque<Record>) -> Option<Timestamp> {
-        let count = records.iter().filter(|record| !self.is_before_start(record));
+    fn earliest(&self, records: &VecDeque<(Record, bool)>) -> Option<Timestamp> {
+        let records = records.iter().map(|(record, _)| record);
+        let count = records.filter(|record| !self.is_before_start(record));
         match self.pipeline.config.decode.how {
             Decode::Lambda => count.filter_map(|record| record.time).min(),
+            // Of the first ones alone: all of them might take long, and a part found is as good as any.
             _ => count
+                .take(FIRST_FOR_A_LOOK)
                 .filter_map(|record| self.decode(record).ok())
                 .filter_map(|decoded| decoded.events.iter().map(|e| e.event.timestamp).min())
                 .min(),
@@ -276,7 +292,7 @@ impl Reader {
     async fn portion(&self, mut rest: Box<Rest>) -> Portion {
         let settings = &self.pipeline.config.decode;
         let (mut count, mut estimate) = (0, 0);
-        for record in &rest.records {
+        for (record, _) in &rest.records {
             let more = decode::estimate(record, settings) * budget::COPIES;
             if count > 0 && estimate + more > PORTION {
                 break;
@@ -289,23 +305,25 @@ impl Reader {
             _ => Some(self.pipeline.budget.reserve_events(estimate).await),
         };
         let mut bytes = 0;
-        let records = rest
-            .records
-            .drain(..count)
-            .map(|record| {
-                let outcome = match self.is_before_start(&record) {
-                    true => Outcome::BeforeStart,
-                    false => match self.decode(&record) {
-                        Ok(decoded) => Outcome::Decoded(decoded),
-                        Err(error) => Outcome::Undecodable(error),
-                    },
-                };
-                bytes += outcome.held(&record);
-                (record, outcome)
-            })
-            .collect();
+        let mut records = Vec::with_capacity(count);
+        // What was estimated too low, gzip in gzip say, ends the portion when it shows.
+        while records.len() < count
+            && bytes * budget::COPIES <= estimate.max(PORTION)
+            && let Some((record, is_empty)) = rest.records.pop_front()
+        {
+            let outcome = match (is_empty, self.is_before_start(&record)) {
+                (_, true) => Outcome::BeforeStart,
+                (true, false) => Outcome::Empty,
+                (false, false) => match self.decode(&record) {
+                    Ok(decoded) => Outcome::Decoded(decoded),
+                    Err(error) => Outcome::Undecodable(error),
+                },
+            };
+            bytes += outcome.held(&record);
+            records.push((record, outcome));
+        }
         if let Some(memory) = &mut memory {
-            memory.shrink(bytes * budget::COPIES);
+            memory.fit(bytes * budget::COPIES);
         }
         Portion {
             records,
@@ -325,8 +343,11 @@ impl Outcome {
     /// What a record's events, or its dead letter, hold in memory while they are in flight.
     pub(super) fn held(&self, record: &Record) -> usize {
         match self {
-            Self::BeforeStart => 0,
-            Self::Decoded(decoded) => decoded.events.iter().map(|e| e.event.message.len()).sum(),
+            Self::Empty | Self::BeforeStart => 0,
+            Self::Decoded(decoded) => {
+                let messages: usize = decoded.events.iter().map(|e| e.event.message.len()).sum();
+                messages + decoded.events.len() * EVENT
+            }
             Self::Undecodable(_) => record.data.len(),
         }
     }

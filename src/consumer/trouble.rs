@@ -14,6 +14,14 @@ use crate::stream::{SourceError, StartingPosition};
 /// A complete listing: 100 shards a page, 5 pages a second.
 const LISTING_TIMEOUT: Duration = Duration::from_secs(300);
 
+/// What a listing says of a shard.
+pub(super) enum Closed {
+    Yes,
+    No,
+    /// It is not there any more.
+    Gone,
+}
+
 impl Consumer {
     /// What a failed read asks for.
     pub(super) async fn failed(&mut self, error: &SourceError, backoff: &mut Backoff) -> Step {
@@ -39,22 +47,32 @@ impl Consumer {
                 let wait = backoff.next(&mut self.rng);
                 match self.is_gone().await {
                     Some(true) => Step::Gone,
-                    _ => Step::Read(None, wait),
+                    _ => {
+                        self.tell(error, backoff.failures());
+                        Step::Read(None, wait)
+                    }
                 }
             }
             SourceError::Throttled(_)
             | SourceError::AccessDenied(_)
             | SourceError::NoStream(_)
             | SourceError::Unavailable(_) => {
-                if let SourceError::AccessDenied(why) = error {
-                    self.pipeline.readiness.problem(&self.part(), why.clone());
-                }
-                if (backoff.failures() + 1).is_power_of_two() {
-                    let failures = backoff.failures() + 1;
-                    warn!(lease = %self.key, shard_id = %self.reader.shard, failures, %error, "the shard could not be read; repeating");
-                }
+                self.tell(error, backoff.failures() + 1);
                 Step::Read(None, backoff.next(&mut self.rng))
             }
+        }
+    }
+
+    /// Says that reading failed, now for the `failures`th time in a row: in the log seldom, and under the
+    /// problems where a person must act. That several read a shard shows as a throttle now and then.
+    fn tell(&mut self, error: &SourceError, failures: u32) {
+        if let SourceError::AccessDenied(_) | SourceError::NotFound(_) = error {
+            self.pipeline.readiness.problem(&self.part(), error.to_string());
+            self.troubled = true;
+        }
+        let is_usual = matches!(error, SourceError::Throttled(_)) && failures == 1;
+        if failures.is_power_of_two() && !is_usual {
+            warn!(lease = %self.key, shard_id = %self.reader.shard, failures, %error, "the shard could not be read; repeating");
         }
     }
 
@@ -80,15 +98,20 @@ impl Consumer {
         None
     }
 
-    /// Whether a complete listing confirms that the shard takes no more records, so that what was read is all.
-    pub(super) async fn has_ended(&self) -> bool {
+    /// What a complete listing says of a shard that gives nothing more. `None`: it could not be asked.
+    pub(super) async fn is_closed(&self) -> Option<Closed> {
         let listing = self.pipeline.source.list_shards(&self.stream);
-        match self.attend(LISTING_TIMEOUT, listing).await {
-            Some(Ok(listing)) => {
+        match self.attend(LISTING_TIMEOUT, listing).await? {
+            Ok(listing) => {
                 let shard = listing.shards.iter().find(|s| s.id == self.reader.shard);
-                shard.is_none_or(|shard| shard.closed)
+                Some(match shard {
+                    Some(shard) if shard.closed => Closed::Yes,
+                    Some(_) => Closed::No,
+                    None => Closed::Gone,
+                })
             }
-            Some(Err(_)) | None => false,
+            Err(SourceError::NotFound(_)) => Some(Closed::Gone),
+            Err(_) => None,
         }
     }
 

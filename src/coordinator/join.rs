@@ -165,6 +165,7 @@ impl Life {
                 guard: pipeline.guard.clone(),
                 source: pipeline.source.clone(),
                 sink,
+                subscriptions: pipeline.subscriptions.clone(),
                 budget,
                 table: worker.table.clone(),
                 clock: clock.clone(),

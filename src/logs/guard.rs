@@ -240,23 +240,14 @@ pub struct Guard {
     pub clear_since: Option<Timestamp>,
     /// The account of the destination, where the settings tell it.
     account: Option<String>,
-    /// The destination is in another region than the stream, which no group's filter reaches over.
-    is_apart: bool,
 }
 
 impl Guard {
-    /// For a pipeline that reads this stream and writes in `region`.
-    pub fn new(
-        pipeline: &PipelineConfig,
-        stream: &StreamArn,
-        region: &str,
-        verdict: &Verdict,
-        now: Timestamp,
-    ) -> Self {
+    /// For a pipeline that reads this stream.
+    pub fn new(pipeline: &PipelineConfig, stream: &StreamArn, verdict: &Verdict, now: Timestamp) -> Self {
         Self {
             clear_since: (*verdict == Verdict::Clear).then_some(now),
             account: account(pipeline, stream),
-            is_apart: stream.region().is_some_and(|of_stream| of_stream != region),
         }
     }
 
@@ -265,7 +256,7 @@ impl Guard {
     /// stream before it was known that the group doesn't feed it (any more).
     ///
     /// A filter that was removed may still deliver for hours what it had to retry. So whoever is told `true`
-    /// looks again ([`look::look`]) before anything is stopped.
+    /// looks again ([`look::look_at`]) before anything is stopped.
     ///
     /// Two accounts may have groups of one name. Where the account of the destination isn't known, the name
     /// decides.
@@ -275,7 +266,7 @@ impl Guard {
             .clear_since
             .zip(arrived)
             .is_some_and(|(since, arrived)| arrived < since);
-        from == to && is_same_account && !self.is_apart && !is_leftover
+        from == to && is_same_account && !is_leftover
     }
 }
 

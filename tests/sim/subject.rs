@@ -230,6 +230,7 @@ fn worker(seat: &Seat) -> Worker {
                     table,
                 }),
                 sink: Arc::new(SimLogs { seat: seat.clone() }),
+                subscriptions: None,
                 config: config(&settings, table),
                 guard: Guard::default(),
             })

@@ -29,8 +29,33 @@ pub async fn look(
     within: Duration,
 ) -> Verdict {
     let group = fixed_group(application, pipeline, stream);
+    let template = pipeline.destination.group.as_str();
+    ask(template, group.as_deref(), stream, logs, clock, rng, within).await
+}
+
+/// Looks whether this one group feeds `stream`. Takes `within` at most, as [`look`] does.
+pub async fn look_at(
+    group: &str,
+    stream: &StreamArn,
+    logs: &dyn Subscriptions,
+    clock: &dyn Clock,
+    rng: &mut fastrand::Rng,
+    within: Duration,
+) -> Verdict {
+    ask(group, Some(group), stream, logs, clock, rng, within).await
+}
+
+async fn ask(
+    template: &str,
+    group: Option<&str>,
+    stream: &StreamArn,
+    logs: &dyn Subscriptions,
+    clock: &dyn Clock,
+    rng: &mut fastrand::Rng,
+    within: Duration,
+) -> Verdict {
     let asked = async {
-        let filters = match &group {
+        let filters = match group {
             Some(group) => Some(tries(|| logs.filters(group), clock, rng).await),
             None => None,
         };
@@ -40,12 +65,7 @@ pub async fn look(
         }
     };
     match timeout(clock, within, asked).await {
-        Ok(found) => judge(
-            stream,
-            pipeline.destination.group.as_str(),
-            group.as_deref(),
-            &found,
-        ),
+        Ok(found) => judge(stream, template, group, &found),
         Err(_) => Verdict::Unknown("CloudWatch Logs gave no answer in time".to_owned()),
     }
 }

@@ -239,7 +239,7 @@ fn a_group_is_fixed_if_no_record_and_no_shard_changes_it() {
 #[test]
 fn an_event_comes_back_when_it_would_be_written_to_where_it_is_from() {
     let at = Timestamp::from_millis;
-    let guard = |verdict| Guard::new(&pipeline("g"), &stream(), "eu-west-1", &verdict, at(1000));
+    let guard = |verdict| Guard::new(&pipeline("g"), &stream(), &verdict, at(1000));
     let unknown = guard(Verdict::Unknown(String::new()));
     let clear = guard(Verdict::Clear);
     assert_eq!((unknown.clear_since, clear.clear_since), (None, Some(at(1000))));
@@ -253,9 +253,6 @@ fn an_event_comes_back_when_it_would_be_written_to_where_it_is_from() {
     assert!(!clear.comes_back("111122223333", "g", "g", Some(at(999))));
     // Another account's group of this name.
     assert!(!unknown.comes_back("444455556666", "g", "g", None));
-    // Another region's.
-    let far = Guard::new(&pipeline("g"), &stream(), "us-east-1", &Verdict::Clear, at(1000));
-    assert!(!far.comes_back("111122223333", "g", "g", None));
 }
 
 #[test]
@@ -275,13 +272,7 @@ fn the_account_of_a_destination_is_its_roles_or_the_streams_where_nobody_else_ca
     let mut by_arn = own;
     by_arn.source.stream = StreamChoice::KinesisArn(StreamArn::new(STREAM));
     assert_eq!(account(&by_arn, &stream()), None);
-    let guard = Guard::new(
-        &by_arn,
-        &stream(),
-        "eu-west-1",
-        &Verdict::Clear,
-        Timestamp::from_millis(0),
-    );
+    let guard = Guard::new(&by_arn, &stream(), &Verdict::Clear, Timestamp::from_millis(0));
     assert!(
         guard.comes_back("444455556666", "g", "g", None),
         "the name decides"
