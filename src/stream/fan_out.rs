@@ -301,7 +301,10 @@ impl FanOut {
                 feed.next = Some(self.read(event, stream, token));
             }
             Err(_) if self.clock.now().since(feed.heard) > SILENCE => {
-                feed.next = Some(Err(SourceError::IteratorExpired));
+                let silent = format!(
+                    "nothing was heard on the subscription for {SILENCE:?}: does a proxy between hold the answers back?"
+                );
+                feed.next = Some(Err(SourceError::Unavailable(silent)));
             }
             Err(_) => {}
         }

@@ -115,6 +115,43 @@ fn what_kinesis_trimmed_without_a_word_leaves_a_recorded_gap() {
     }
 }
 
+/// Once, a reader whose iterator had expired during a long outage went on at the horizon, and the checkpoint moved
+/// over what had been trimmed before.
+#[test]
+fn what_is_trimmed_while_the_sink_is_down_leaves_a_recorded_gap() {
+    let name = "kinesis::what_is_trimmed_while_the_sink_is_down_leaves_a_recorded_gap";
+    for fan_out in [false, true] {
+        let runs = tell(name, 1, async |world| {
+            is_of_kinesis(&world, Kinesis { fan_out, ..POLLED });
+            enable(&world, 1);
+            let _slot = start(&world, 0);
+            write_some(&world, 50, 5, s(10)).await;
+            world.with(|s| {
+                // Kinesis keeps records for a day at least; what it had nothing after is trusted for half of it.
+                s.sink_down_until = s.now + std::time::Duration::from_secs(14 * 3_600);
+                // Ahead of its checkpoint by as much as a shard may be.
+                for n in 0..60 {
+                    let key = format!("k{}", n % 5);
+                    let now = s.wall();
+                    s.streams
+                        .write(&key, crate::streams::Kind::Plain, 60_000, now, &mut s.rng);
+                }
+            });
+            write_some(&world, 40, 5, s(13 * 3_600)).await;
+            world.with(|s| {
+                let written = s.streams.changes.len();
+                s.streams.trim((0, 0), written - 10);
+            });
+            write_some(&world, 40, 5, s(4_000)).await;
+            settle(&world, PATIENCE).await;
+        });
+        for run in runs {
+            run.world
+                .with(|s| assert_eq!(s.table.gaps.len(), 1, "one gap: {:?}", s.table.gaps));
+        }
+    }
+}
+
 #[test]
 fn a_restart_that_finds_its_checkpoint_leaves_no_gap() {
     let name = "kinesis::a_restart_that_finds_its_checkpoint_leaves_no_gap";

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use weir::clock::Timestamp;
-use weir::lease::Checkpoint;
+use weir::lease::{Checkpoint, GapRow};
 use weir::logs::{Accepted, LogDestination, LogEvent};
 use weir::stream::{Place, Record, SequenceNumber};
 
@@ -144,6 +144,26 @@ impl State {
             let after = SequenceNumber::parse(&g.after);
             g.arn == *arn && g.shard == shard.id && after.is_none_or(|after| after < c.seq)
         })
+    }
+
+    /// **honest**: each gap that was written down is of a shard that lost something.
+    pub fn gaps_are_gaps(&mut self) {
+        let lost = |gap: &GapRow| {
+            let Some(stream) = self.streams.streams.iter().position(|s| s.arn == gap.arn) else {
+                return true;
+            };
+            let stream_is_gone = self.streams.streams[stream].gone;
+            let shard = self.streams.find_shard(stream, &gap.shard);
+            let shard = shard.map(|shard| self.streams.shard((stream, shard)));
+            stream_is_gone || shard.is_none_or(|shard| shard.gone || shard.trimmed > 0)
+        };
+        let false_ones: Vec<String> = (self.table.gaps.iter())
+            .filter(|gap| !lost(gap))
+            .map(|gap| format!("honest: a gap that is none: {gap:?}"))
+            .collect();
+        for line in false_ones {
+            self.model.broken(self.now, line);
+        }
     }
 
     pub fn is_settled(&self, gid: Gid) -> bool {

@@ -102,6 +102,7 @@ pub async fn settle(world: &Arc<World>, limit: Duration) {
     world.with(|s| {
         s.finish();
         s.counters_add_up();
+        s.gaps_are_gaps();
     });
 }
 
