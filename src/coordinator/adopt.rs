@@ -39,6 +39,14 @@ impl Syncer {
             .values()
             .filter(|l| l.checkpoint != Checkpoint::ShardEnd)
             .collect();
+        if let Some(current) = current.filter(|_| first)
+            && let Some(key) = of_another_creation(keys, &unfinished, current)
+        {
+            return Err(SyncError::AnotherCreation {
+                key: key.clone(),
+                created: current.label().unwrap_or_default().to_owned(),
+            });
+        }
         let named = unfinished.iter().filter_map(|l| keys.stream_of(l));
         arns.extend(named.filter(|arn| self.is_ours(arn, current)));
         sort(arns);
@@ -115,8 +123,68 @@ impl Syncer {
     }
 }
 
+/// A lease of the Kinesis stream of this name, where none is of its creation. Taken as it is, it would be of a
+/// stream that was deleted, and its shard's records would count as lost.
+fn of_another_creation<'a>(keys: &Keys, leases: &[&'a Lease], current: &StreamArn) -> Option<&'a LeaseKey> {
+    current.kinesis_name()?;
+    let named = leases.iter().filter_map(|l| Some((l, keys.stream_of(l)?)));
+    let of_the_name = named.filter(|(_, arn)| arn.service_arn() == current.service_arn());
+    let (current, other): (Vec<_>, Vec<_>) = of_the_name.partition(|(_, arn)| arn.label() == current.label());
+    other
+        .first()
+        .filter(|_| current.is_empty())
+        .map(|(lease, _)| &lease.key)
+}
+
 /// The oldest first, each once. The label is the time the stream was enabled.
 pub(super) fn sort(arns: &mut Vec<StreamArn>) {
     arns.sort_by(|a, b| (a.label(), a).cmp(&(b.label(), b)));
     arns.dedup();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::stream::ShardId;
+
+    fn lease(stream: &StreamArn) -> Lease {
+        Lease {
+            key: LeaseKey::new(stream.as_str()),
+            stream: Some(stream.clone()),
+            ..lineage::new_lease(
+                LeaseKey::new("k"),
+                stream,
+                &crate::stream::Shard {
+                    id: ShardId::new("shardId-000000000000"),
+                    parents: vec![],
+                    closed: false,
+                    hash_range: None,
+                },
+                Checkpoint::TrimHorizon,
+            )
+        }
+    }
+
+    #[test]
+    fn leases_that_name_another_creation_of_the_stream_are_not_taken_for_those_of_a_deleted_one() {
+        let arn = "arn:aws:kinesis:eu-west-1:111122223333:stream/audit";
+        let of = |created| StreamArn::kinesis(arn, Some(created));
+        let other = StreamArn::kinesis("arn:aws:kinesis:eu-west-1:111122223333:stream/b", Some(1));
+        let keys = Keys::KclStreams(Vec::new());
+        let current = of(1_700_000_000);
+        for (streams, refused) in [
+            (vec![of(1_700_000_000)], false),
+            (vec![of(1)], true),
+            (vec![of(1_700_000_000_000), other.clone()], true),
+            // It was created again while KCL ran.
+            (vec![of(1_600_000_000), of(1_700_000_000)], false),
+            (vec![other], false),
+            (vec![], false),
+        ] {
+            let leases: Vec<Lease> = streams.iter().map(lease).collect();
+            let leases: Vec<&Lease> = leases.iter().collect();
+            let found = of_another_creation(&keys, &leases, &current);
+            assert_eq!(found.is_some(), refused, "{streams:?}");
+        }
+    }
 }

@@ -184,6 +184,12 @@ pub(super) enum SyncError {
          begin anew, choose another `application`"
     )]
     NotItsStream(LeaseKey),
+    #[error(
+        "the lease {key:?} is of a Kinesis stream of this name that was created at another second than {created}, as KCL \
+         names it: was it made with an epoch of the application's own? Nothing is read, or its checkpoints would count as \
+         those of a deleted stream; to begin anew, choose another `application`"
+    )]
+    AnotherCreation { key: LeaseKey, created: String },
     #[error("this worker is fenced")]
     Fenced,
 }
