@@ -23,7 +23,7 @@ use crate::lease::keys::{Keys, KeysError, Reader};
 use crate::lease::{LeaseTable, PrepareError, SharedTable};
 use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::logs::guard::look::look;
-use crate::logs::guard::{Guard, Loop, Verdict};
+use crate::logs::guard::{Guard, Loop, Verdict, fixed_group};
 use crate::metrics::Metrics;
 use crate::operator::Desk;
 use crate::readiness::{Latch, Readiness};
@@ -297,7 +297,7 @@ async fn guard(
             Err(why) => {
                 warn!(
                     pipeline = name,
-                    "{key}: whether it feeds its own source is not known: the stream can't be asked: {why}"
+                    "whether the destination feeds this pipeline's source is not known, since the stream can't be asked: {why}"
                 );
                 continue;
             }
@@ -312,6 +312,14 @@ async fn guard(
                 });
             }
             Verdict::Clear => info!(pipeline = name, %stream, "the destination doesn't feed its own source"),
+            Verdict::Unknown(why)
+                if fixed_group(&config.application, &pipeline.config, &stream).is_none() =>
+            {
+                info!(
+                    pipeline = name,
+                    "{key}: each event that comes is checked for coming from a group that is written to: {why}"
+                )
+            }
             Verdict::Unknown(why) => warn!(
                 pipeline = name,
                 "{key}: whether it feeds its own source is not known: {why}. Each event that comes is checked for it"

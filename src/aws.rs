@@ -157,7 +157,11 @@ impl AwsClients {
             loader = loader.region(Region::new(region.clone()));
         }
         let mut config = loader.load().await;
-        let region = config.region().cloned().ok_or(AwsError::NoRegion)?;
+        let region = config.region().cloned();
+        // AWS_REGION may be set to nothing.
+        let region = region
+            .filter(|region| !region.as_ref().is_empty())
+            .ok_or(AwsError::NoRegion)?;
         if let Some(role) = &settings.assume_role_arn {
             let mut provider = AssumeRoleProvider::builder(role)
                 .session_name(SESSION)

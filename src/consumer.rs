@@ -194,6 +194,7 @@ pub async fn run(
         is_whole: true,
         tip_at: None,
         troubled: false,
+        letters: 0,
         stalled: None,
         leases,
         progress,
@@ -294,6 +295,8 @@ struct Consumer {
     tip_at: Option<Monotonic>,
     /// A problem with reading was told.
     troubled: bool,
+    /// Records that went to the dead letters.
+    letters: u64,
     /// Since when the shard's cap keeps the rest of an answer from being decoded.
     stalled: Option<Monotonic>,
     progress: Progress,
@@ -551,6 +554,21 @@ impl Consumer {
                     }
                 }
             };
+            if let Outgoing::Letter(letter) = &outgoing {
+                self.letters += 1;
+                // Often it is all records, or none.
+                if self.letters.is_power_of_two() {
+                    warn!(
+                        lease = %self.key,
+                        shard_id = %self.reader.shard,
+                        sequence_number = %record.sequence_number,
+                        letters = self.letters,
+                        group = letter.group(),
+                        "a record goes to the dead letters: {}",
+                        letter.detail()
+                    );
+                }
+            }
             let size = record.data.len().max(held);
             let index = self
                 .ledger

@@ -83,7 +83,7 @@ metrics! {
     shards_ended: IntCounterVec = "weir_shards_ended_total" ["pipeline"];
     /// Checkpoints written.
     checkpoints: IntCounterVec = "weir_checkpoints_total" ["pipeline"];
-    /// How far the log is behind the table, in milliseconds: the age of the shard's oldest record that was read and is not delivered; with none, that of the newest record at the last read, and 0 if that gave none.
+    /// How far the log is behind the stream, in milliseconds: the age of the shard's oldest record that was read and is not delivered; with none, that of the newest record at the last read, and 0 if that gave none.
     shard_lag: IntGaugeVec = "weir_shard_lag_milliseconds" ["pipeline", "shard_id"];
     /// Requests to the state tables that failed, by class. They are repeated.
     table_errors: IntCounterVec = "weir_table_errors_total" ["class"];

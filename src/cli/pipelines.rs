@@ -16,7 +16,8 @@ use crate::operator::{Desk, PipelineState, Refusal};
 /// Pause and resume pipelines
 ///
 /// A paused pipeline is read by nobody until it is resumed; its workers finish what is in flight, checkpoint, and
-/// free its leases. The stream keeps its records for 24 hours: what is not read by then is lost.
+/// free its leases. A stream of DynamoDB keeps its records for 24 hours, one of Kinesis as long as it is set to: what is
+/// not read by then is lost.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_CODES)]
 pub(super) struct PipelinesArgs {

@@ -28,6 +28,8 @@ use crate::decode::DecodeSettings;
 /// {log_stream}, and, if the logs are those of a database, {cluster} and {instance}. {field:-default} stands for the
 /// default where there is no value.
 ///
+/// The flags make one pipeline, named after its table or stream; under another name it begins anew.
+///
 /// SIGTERM and SIGINT drain: what is in flight is delivered and checkpointed. A second signal ends at once.
 /// Exit codes: 0 after a complete drain, 1 after a failure, 2 for wrong arguments or settings, 130 or 143
 /// after a second signal.

@@ -893,7 +893,7 @@ pipelines:
     fn the_audit_example_is_the_second_job() {
         let config = load(&example("audit.yaml")).unwrap();
         let pipeline = &config.pipelines[0];
-        assert_eq!(pipeline.name, "aurora-audit");
+        assert_eq!(pipeline.name, "rds-audit");
         assert_eq!(pipeline.source.stream, StreamChoice::Kinesis("rds-audit".into()));
         assert_eq!(pipeline.source.start, Start::Latest);
         assert_eq!(pipeline.decode, DecodeSettings::of(Decode::Audit));

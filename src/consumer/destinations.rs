@@ -48,6 +48,16 @@ pub(super) struct Letter {
     detail: String,
 }
 
+impl Letter {
+    pub(super) fn detail(&self) -> &str {
+        &self.detail
+    }
+
+    pub(super) fn group(&self) -> &str {
+        &self.meant_for.group
+    }
+}
+
 impl Outgoing {
     /// How many deliveries finish the record.
     pub(super) fn pieces(&self) -> u32 {
@@ -204,12 +214,27 @@ impl Destinations {
         })
     }
 
-    /// The group's own template may be what failed: the letters then go to a group of the pipeline's name.
+    /// Where the letters go that have no destination: to its group, if that at least can be told, else to one of
+    /// the pipeline's name.
     fn fallback(&self) -> LogDestination {
-        dead_letter::destination(&format!("/weir/{}", self.pipeline.config.name))
+        let group = self.with_fields(None, |fields| {
+            self.pipeline.config.destination.group.render(fields)
+        });
+        let group = group.unwrap_or_else(|_| format!("/weir/{}", self.pipeline.config.name));
+        dead_letter::destination(&group)
     }
 
     fn render(&self, envelope: Option<&Envelope>) -> Rendered {
+        let destination = &self.pipeline.config.destination;
+        self.with_fields(envelope, |fields| {
+            Ok(LogDestination {
+                group: destination.group.render(fields)?,
+                stream: destination.stream.render(fields)?,
+            })
+        })
+    }
+
+    fn with_fields<T>(&self, envelope: Option<&Envelope>, use_them: impl FnOnce(&Fields<'_>) -> T) -> T {
         let stream = &self.stream;
         let fields = Fields {
             application: &self.pipeline.application,
@@ -227,10 +252,6 @@ impl Destinations {
                 instance: envelope.instance(),
             }),
         };
-        let destination = &self.pipeline.config.destination;
-        Ok(LogDestination {
-            group: destination.group.render(&fields)?,
-            stream: destination.stream.render(&fields)?,
-        })
+        use_them(&fields)
     }
 }
