@@ -86,8 +86,9 @@ pub fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> 
     Ok(decoded)
 }
 
-/// Lines without an envelope. The server may cut a statement inside a character: such bytes alone are
-/// replaced.
+/// Lines without an envelope. The server may cut a statement inside a character: in a line that is an audit
+/// line all the same, such bytes are replaced. Anywhere else they are the sign of other data (compressed, in
+/// another encoding, damaged), of which a text would keep nothing: the record is an error as a whole.
 fn audit_lines(
     data: &[u8],
     position: Position<'_>,
@@ -95,7 +96,17 @@ fn audit_lines(
 ) -> Result<Decoded, DecodeError> {
     let mut decoded = Decoded::default();
     let mut room = Room::for_events_of(data, settings);
-    for line in audit::lines(&String::from_utf8_lossy(data)) {
+    let (text, broken) = match plain::utf8(data) {
+        Ok(text) => (Cow::Borrowed(text), None),
+        Err(why) => (Cow::Owned(replaced(data)), Some(why)),
+    };
+    for line in audit::lines(&text) {
+        if let Some(why) = &broken
+            && line.contains(char::REPLACEMENT_CHARACTER)
+            && audit::parse(line).is_err()
+        {
+            return Err(why.clone());
+        }
         let id = position.id(decoded.events.len());
         let context = audit::Context {
             log_group: None,
@@ -118,6 +129,20 @@ fn audit_lines(
         decoded.skipped = Some(Skip::Nothing);
     }
     Ok(decoded)
+}
+
+/// [`String::from_utf8_lossy`] in no more memory than the text takes, which is three times the bytes at most.
+/// A string that grows to that would hold twice as much on the way.
+pub fn replaced(data: &[u8]) -> String {
+    let parts = || {
+        data.utf8_chunks().flat_map(|chunk| {
+            let broken = !chunk.invalid().is_empty();
+            [chunk.valid(), if broken { "\u{fffd}" } else { "" }]
+        })
+    };
+    let mut text = String::with_capacity(parts().map(str::len).sum());
+    text.extend(parts());
+    text
 }
 
 /// `data` as one event.

@@ -246,12 +246,13 @@ fn audit_lines_come_in_an_envelope_or_alone() {
         .collect();
     assert_eq!(told, [(1_767_225_600_001, Some(0)), (1_767_225_600_002, Some(0))]);
 
-    let alone = decoded(b"first, \xe6\x97\nsecond", Decode::Audit).unwrap();
+    let row = b"20260101 00:00:00,db,app,host,7,9,QUERY,shop,'select \xe6\x97',0\nsecond";
+    let alone = decoded(row, Decode::Audit).unwrap();
     assert_eq!((alone.events.len(), alone.envelopes.len()), (2, 0));
-    assert_eq!(alone.unparsed_lines, 2);
+    assert_eq!(alone.unparsed_lines, 1);
     let messages: Vec<_> = alone.events.iter().map(|e| &*e.event.message).collect();
     assert!(
-        messages[0].contains("first, \u{fffd}"),
+        messages[0].contains("\"object\":\"select \u{fffd}\""),
         "the broken bytes alone: {}",
         messages[0]
     );
@@ -273,6 +274,52 @@ fn audit_lines_come_in_an_envelope_or_alone() {
     assert!(
         decoded(&broken, Decode::Audit).is_err(),
         "in an envelope nothing is replaced"
+    );
+}
+
+#[test]
+fn bytes_that_are_neither_text_nor_an_audit_line_are_an_error_of_the_whole_record() {
+    const ROW: &str = "20260101 00:00:00,db,app,host,7,9,QUERY,shop,'select 1',0\n";
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(6));
+    zlib.write_all(ROW.repeat(9).as_bytes()).unwrap();
+    let zlib = zlib.finish().unwrap();
+    let utf16: Vec<u8> = format!("\u{feff}{ROW}")
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    for (name, data, at) in [
+        ("zlib", zlib, 1),
+        ("UTF-16", utf16, 0),
+        ("one byte", vec![0xff], 0),
+        ("a line that is cut", b"first, \xe6\x97\nsecond".to_vec(), 7),
+        (
+            "behind an audit line",
+            [ROW.as_bytes(), b"lat\xefn"].concat(),
+            ROW.len() + 3,
+        ),
+        (
+            "an audit line that never ends",
+            b"20260101 00:00:00,db,app,host,7,9,QUERY,shop,'lat\xefn".to_vec(),
+            49,
+        ),
+    ] {
+        assert_eq!(
+            decoded(&data, Decode::Audit),
+            Err(DecodeError::NotUtf8 { at }),
+            "{name}"
+        );
+    }
+    for data in [&[0xff; 5000][..], b"a\xe6\x97\n\xf0\x9f\xa6b\xe9", b""] {
+        let text = reading::replaced(data);
+        assert_eq!(text, String::from_utf8_lossy(data));
+        assert!(text.capacity() <= 3 * data.len(), "{}", text.capacity());
+    }
+    let replaced = format!("{ROW}a \u{fffd} of its own");
+    assert_eq!(
+        decoded(replaced.as_bytes(), Decode::Audit)
+            .unwrap()
+            .unparsed_lines,
+        1
     );
 }
 
