@@ -278,6 +278,86 @@ fn audit_lines_come_in_an_envelope_or_alone() {
 }
 
 #[test]
+fn an_event_of_several_audit_lines_becomes_one_event_a_line() {
+    const CONNECT: &str = "20260101 00:00:00,db,app,host,7,0,CONNECT,,,0";
+    const QUERY: &str = "20260101 00:00:01,db,app,host,7,9,QUERY,shop,'select 1',0";
+    let open = "20260101 00:00:01,db,app,host,7,9,QUERY,shop,'select 1";
+    let read = |message: &str, id: &str| {
+        let event = serde_json::json!({"id": id, "timestamp": 5, "message": message});
+        let envelope = format!(
+            r#"{{"messageType":"DATA_MESSAGE","logGroup":"g","logEvents":[{event},{{"id":"32","timestamp":6,"message":""}}]}}"#
+        );
+        let decoded = decoded(envelope.as_bytes(), Decode::Audit).unwrap();
+        let (last, events) = decoded.events.split_last().unwrap();
+        assert_eq!(last.event.timestamp.millis(), 6);
+        assert!(
+            events
+                .iter()
+                .all(|e| e.envelope == Some(0) && e.event.timestamp.millis() == 5)
+        );
+        let rows: Vec<serde_json::Value> = events
+            .iter()
+            .map(|e| serde_json::from_str(&e.event.message).unwrap())
+            .collect();
+        let unparsed = rows.iter().filter(|row| !row["error"].is_null()).count() as u64;
+        assert_eq!(decoded.unparsed_lines, unparsed + 1, "and the last one");
+        let told = |row: &serde_json::Value| {
+            let what = ["operation", "message"].map(|name| row[name].as_str().unwrap_or_default());
+            (what.concat(), row["id"].as_str().unwrap_or_default().to_owned())
+        };
+        rows.iter().map(told).collect::<Vec<_>>()
+    };
+    for (name, message, expected) in [
+        ("one line", format!("{CONNECT}\n"), vec![("CONNECT", "31")]),
+        (
+            "two rows",
+            format!("{CONNECT}\n{QUERY}\n"),
+            vec![("CONNECT", "31:0"), ("QUERY", "31:1")],
+        ),
+        (
+            "two rows of one kind, with an empty line",
+            format!("{CONNECT}\r\n\r\n{CONNECT}"),
+            vec![("CONNECT", "31:0"), ("CONNECT", "31:1")],
+        ),
+        (
+            "a row and a part of one",
+            format!("end of one',0\n{QUERY}\n{open}"),
+            vec![("end of one',0", "31:0"), ("QUERY", "31:1"), (open, "31:2")],
+        ),
+        (
+            "a row behind one that is damaged",
+            format!("{}\n{QUERY}", CONNECT.replace(",0,C", ",x,C")),
+            vec![
+                ("20260101 00:00:00,db,app,host,7,x,CONNECT,,,0", "31:0"),
+                ("QUERY", "31:1"),
+            ],
+        ),
+        (
+            "SQL of two lines",
+            format!("{open}\n+1',0"),
+            vec![("QUERY", "31")],
+        ),
+        (
+            "SQL that holds a row",
+            format!("{open}/*\n{CONNECT}\n*/',0"),
+            vec![("QUERY", "31")],
+        ),
+        ("no audit log", "a\nb\n".to_owned(), vec![("a\nb\n", "31")]),
+    ] {
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(what, id)| (what.to_owned(), id.to_owned()))
+            .collect();
+        assert_eq!(read(&message, "31"), expected, "{name}");
+    }
+    let without_id = read(&format!("{CONNECT}\n{QUERY}"), "");
+    assert!(
+        without_id.len() == 2 && without_id.iter().all(|(_, id)| id.is_empty()),
+        "{without_id:?}"
+    );
+}
+
+#[test]
 fn bytes_that_are_neither_text_nor_an_audit_line_are_an_error_of_the_whole_record() {
     const ROW: &str = "20260101 00:00:00,db,app,host,7,9,QUERY,shop,'select 1',0\n";
     let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(6));
