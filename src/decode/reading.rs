@@ -61,7 +61,7 @@ fn enveloped(
 
 /// Audit lines, in envelopes or alone.
 pub fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
-    if !Looks::of(data).is_envelope() {
+    if !Looks::of(data).resembles_envelope() {
         return audit_lines(data, position, settings);
     }
     fn told(text: &str) -> Option<&str> {

@@ -166,7 +166,7 @@ pub struct Looks {
 
 impl Looks {
     /// Looks at the names at the top of the object that `bytes` begin with, no further than it takes to know
-    /// an envelope. They need not be JSON to their end, nor at all.
+    /// an envelope: events that stand last, as CloudWatch Logs writes them, are not looked at. They need not be JSON to their end, nor at all.
     pub fn of(bytes: &[u8]) -> Self {
         let mut looks = Self::default();
         if bytes.trim_ascii_start().starts_with(b"{") {
@@ -177,7 +177,14 @@ impl Looks {
         looks
     }
 
+    /// All three names. An application may have one or two of them in JSON of its own.
     pub fn is_envelope(self) -> bool {
+        self.message_type && self.log_events && self.log_group
+    }
+
+    /// Whether it is better read as an envelope where the other choice is a line of an audit log, which no JSON
+    /// is: what it lacks is told then.
+    pub fn resembles_envelope(self) -> bool {
         self.message_type && (self.log_events || self.log_group)
     }
 }

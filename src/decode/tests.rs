@@ -15,6 +15,8 @@ const ARRIVED: i64 = 1_767_225_600_500;
 const ENVELOPE: &str = r#"{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"/app","logStream":"s","logEvents":[{"id":"31","timestamp":1767225600001,"message":"one\n"},{"id":"32","timestamp":1767225600002,"message":"two"}]}"#;
 const CHANGE: &str = r#" {"awsRegion":"eu-west-1","eventName":"INSERT","tableName":"orders","dynamodb":{"ApproximateCreationDateTime":1767225600123999,"Keys":{"id":{"N":"1"}}},"eventSource":"aws:dynamodb"}
 "#;
+/// An application's own.
+const ORDER: &str = r#"{"messageType":"ORDER_CREATED","logGroup":"billing","amount":5}"#;
 /// A DynamoDB Streams record, as the API gives it.
 const WIRE: &str = r#"{"eventID":"e","dynamodb":{"Keys":{},"SequenceNumber":"7"}}"#;
 
@@ -104,6 +106,11 @@ fn auto_takes_a_record_for_what_it_looks_like() {
         ("half a change", CHANGE[..99].into(), one(ARRIVED, &CHANGE[..99])),
         ("JSON", b" {\"a\": 1}\n".to_vec(), one(ARRIVED, " {\"a\": 1}\n")),
         ("half of JSON", b"{\"a\":".to_vec(), one(ARRIVED, "{\"a\":")),
+        (
+            "JSON with names of an envelope",
+            ORDER.into(),
+            one(ARRIVED, ORDER),
+        ),
         ("a record of Lambda", WIRE.into(), one(ARRIVED, WIRE)),
         ("text", "日本\0\r\n".into(), one(ARRIVED, "日本\0\r\n")),
         ("text in gzip", hoge.clone(), one(ARRIVED, "hoge\n")),
@@ -159,6 +166,11 @@ fn each_reading_takes_its_own_and_refuses_the_rest() {
         (Decode::Text, b"abc\xe9", Err("not UTF-8 from byte 3 on")),
         (Decode::Subscription, b"text", Err("not an envelope")),
         (Decode::Subscription, b"\xff", Err("not UTF-8")),
+        (
+            Decode::Subscription,
+            ORDER.as_bytes(),
+            Err("unknown message type `ORDER_CREATED`"),
+        ),
         (Decode::Change, b"{}", Err("`eventSource`")),
         (
             Decode::Change,

@@ -198,22 +198,36 @@ fn what_is_no_envelope_is_refused_with_the_reason() {
 #[test]
 fn an_envelope_is_known_by_names_wherever_it_breaks_off() {
     let whole = envelope(r#"[{"id":"1","timestamp":5,"message":"m"}]"#);
-    let known = whole.find("logGroup").unwrap() + "logGroup\"".len();
+    let end_of = |name: &str| whole.find(name).unwrap() + name.len() + 1;
     for length in 0..whole.len() {
         let looks = Looks::of(&whole.as_bytes()[..length]);
-        assert_eq!(looks.is_envelope(), length >= known, "at {length}");
+        assert_eq!(looks.is_envelope(), length >= end_of("logEvents"), "at {length}");
+        assert_eq!(
+            looks.resembles_envelope(),
+            length >= end_of("logGroup"),
+            "at {length}"
+        );
     }
-    let late = r#"{"logEvents":[{"messageType":1}],"x":"\ud800 \u0000","messageType":"DATA_MESSAGE"}"#;
+    let late =
+        r#"{"logEvents":[{"messageType":1}],"x":"\ud800 \u0000","logGroup":1,"messageType":"DATA_MESSAGE"}"#;
     assert!(Looks::of(late.as_bytes()).is_envelope());
-    assert!(Looks::of(b"\n {\"messageType\":\"\xff\",\"logGroup\":1}").is_envelope());
-    for other in [
-        r#"{"messageType":"x"}"#,
-        r#"{"logGroup":"g","logEvents":[]}"#,
-        r#"{"a":{"messageType":"x","logGroup":"g"}}"#,
-        r#"[{"messageType":"x","logGroup":"g"}]"#,
-        r#""messageType logGroup""#,
+    let broken = b"\n {\"messageType\":\"\xff\",\"logGroup\":1,\"logEvents\":\xff";
+    assert!(Looks::of(broken).is_envelope());
+    for (other, resembles) in [
+        (r#"{"messageType":"ORDER","logGroup":"billing","amount":5}"#, true),
+        (r#"{"messageType":"x","logEvents":[]}"#, true),
+        (r#"{"messageType":"x"}"#, false),
+        (r#"{"logGroup":"g","logEvents":[]}"#, false),
+        (
+            r#"{"a":{"messageType":"x","logGroup":"g","logEvents":[]}}"#,
+            false,
+        ),
+        (r#"[{"messageType":"x","logGroup":"g","logEvents":[]}]"#, false),
+        (r#""messageType logGroup logEvents""#, false),
     ] {
-        assert!(!Looks::of(other.as_bytes()).is_envelope(), "{other}");
+        let looks = Looks::of(other.as_bytes());
+        assert!(!looks.is_envelope(), "{other}");
+        assert_eq!(looks.resembles_envelope(), resembles, "{other}");
     }
     assert!(Looks::of(br#"{"a":1,"dynamodb":{}}"#).dynamodb);
 }
