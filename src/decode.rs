@@ -195,6 +195,15 @@ pub fn decode(
     }
 }
 
+/// The envelope that the record is, whatever it is read as: the first, if it is several. `None` if it is none, or
+/// none that can be read so far; an envelope whose events are damaged still tells where they are from.
+///
+/// What Weir wrote may come back to it in records that it opens no envelope of. This is how that is seen.
+pub fn sender(record: &Record, settings: &DecodeSettings) -> Option<Envelope> {
+    let data = inflated(record, settings).ok()?;
+    subscription::sender(&data)
+}
+
 /// Roughly the most bytes that the record's events will take, for the memory budget. What lies in gzip in
 /// gzip, or in more than one member, is not seen from outside and may be more, up to the settings' limit.
 pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {

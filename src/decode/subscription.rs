@@ -235,5 +235,75 @@ impl<'de> Visitor<'de> for Look<'_> {
     }
 }
 
+/// What the envelope that `bytes` begin with tells of itself, if it looks like one. Its events are not read, so
+/// it need not be whole: what stands before the first damage counts.
+pub fn sender(bytes: &[u8]) -> Option<Envelope> {
+    if !Looks::of(bytes).is_envelope() {
+        return None;
+    }
+    let mut sender = Sender::default();
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    // As above.
+    let _ = (&mut sender).deserialize(&mut json);
+    Some(Envelope {
+        owner: sender.owner.unwrap_or_default(),
+        log_group: sender.log_group?,
+        log_stream: sender.log_stream.unwrap_or_default(),
+    })
+}
+
+/// A field that is null is an empty one.
+#[derive(Default)]
+struct Sender {
+    owner: Option<String>,
+    log_group: Option<String>,
+    log_stream: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "camelCase")]
+enum SenderName {
+    Owner,
+    LogGroup,
+    LogStream,
+    #[serde(other)]
+    Other,
+}
+
+impl<'de> DeserializeSeed<'de> for &mut Sender {
+    type Value = ();
+
+    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for &mut Sender {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(name) = map.next_key()? {
+            let field = match name {
+                SenderName::Owner => &mut self.owner,
+                SenderName::LogGroup => &mut self.log_group,
+                SenderName::LogStream => &mut self.log_stream,
+                SenderName::Other => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            *field = Some(map.next_value::<Option<String>>()?.unwrap_or_default());
+            if self.owner.is_some() && self.log_group.is_some() && self.log_stream.is_some() {
+                return Err(de::Error::custom("read enough"));
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests;

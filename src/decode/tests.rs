@@ -440,6 +440,61 @@ fn very_many_events_of_very_little_are_too_much() {
 }
 
 #[test]
+fn an_envelope_tells_its_sender_whatever_it_is_read_as() {
+    let envelope = |owner: &str, stream: &str| {
+        Some(Envelope {
+            owner: owner.to_owned(),
+            log_group: "/app".to_owned(),
+            log_stream: stream.to_owned(),
+        })
+    };
+    let events_first =
+        r#"{"logEvents":[{"owner":"x"}],"logGroup":"/app","messageType":1,"logStream":null,"owner":"é"}"#;
+    let again = ENVELOPE.replace("/app", "/other");
+    let broken = [&ENVELOPE.as_bytes()[..110], b"\xff"].concat();
+    for (name, data, expected) in [
+        ("an envelope", ENVELOPE.as_bytes().to_vec(), envelope("1", "s")),
+        (
+            "in gzip in gzip",
+            gzip(&gzip(ENVELOPE.as_bytes())),
+            envelope("1", "s"),
+        ),
+        ("the events first", events_first.into(), envelope("é", "")),
+        (
+            "several",
+            [ENVELOPE, &again].concat().into_bytes(),
+            envelope("1", "s"),
+        ),
+        ("damaged events", broken, envelope("1", "s")),
+        (
+            "no owner",
+            br#"{"messageType":"","logGroup":"/app","logEvents":[]}"#.to_vec(),
+            envelope("", ""),
+        ),
+        (
+            "a group that is no text",
+            br#"{"messageType":"","logGroup":1,"logEvents":[]}"#.to_vec(),
+            None,
+        ),
+        ("half of gzip", gzip(ENVELOPE.as_bytes())[..90].to_vec(), None),
+        ("an application's own", ORDER.into(), None),
+        ("a change", CHANGE.into(), None),
+        ("nothing", vec![], None),
+        ("bytes", vec![0xff; 9], None),
+    ] {
+        for how in ALL {
+            let sender = sender(&record(&data), &DecodeSettings::of(how));
+            assert_eq!(sender, expected, "{name}, read as {how:?}");
+        }
+    }
+    let small = DecodeSettings {
+        inflate_limit: 100,
+        ..DecodeSettings::of(Decode::Text)
+    };
+    assert_eq!(sender(&record(&gzip(ENVELOPE.as_bytes())), &small), None);
+}
+
+#[test]
 fn a_record_without_a_time_is_an_error_where_the_time_is_needed() {
     for (how, data, needed) in [
         (Decode::Auto, ENVELOPE, None),
@@ -548,6 +603,10 @@ proptest! {
             prop_assert_eq!(decoded.events.is_empty(), decoded.skipped.is_some());
             prop_assert!(decoded.events.iter().filter_map(|e| e.envelope).all(|e| e < decoded.envelopes.len()));
             prop_assert!(decoded.unparsed_lines <= decoded.events.len() as u64);
+            if let ([envelope], Decode::Auto) = (&decoded.envelopes[..], settings.how) {
+                let sender = sender(&record, &settings);
+                prop_assert_eq!(sender.as_ref(), Some(envelope));
+            }
         }
         estimate(&record, &settings);
     }
