@@ -148,7 +148,10 @@ pub enum DecodeError {
     #[error("not gzip, though the pipeline's settings say that every record is")]
     NotGzip,
     /// Very many events of very little.
-    #[error("the record's events take more than {limit} bytes")]
+    #[error(
+        "the record's events take more than {limit} bytes: a higher `inflate_limit` in the settings (`--limit` of \
+         `weir decode`) allows more"
+    )]
     TooMuch { limit: usize },
     #[error("not UTF-8 from byte {at} on")]
     NotUtf8 { at: usize },

@@ -242,7 +242,12 @@ fn gzip_is_undone_as_the_settings_say() {
     let bomb = decode_record(&record(&gzip(&vec![0; 10 << 20])), &small).unwrap_err();
     assert_eq!(
         bomb.to_string(),
-        "gzip holds more than 1048576 bytes, the limit of one record"
+        "gzip holds more than 1048576 bytes: a higher `inflate_limit` in the settings (`--limit` of `weir decode`) allows more"
+    );
+    let much = DecodeError::TooMuch { limit: 4 << 20 }.to_string();
+    assert_eq!(
+        much,
+        "the record's events take more than 4194304 bytes: a higher `inflate_limit` in the settings (`--limit` of `weir decode`) allows more"
     );
 }
 
