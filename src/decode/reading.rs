@@ -45,14 +45,12 @@ fn enveloped(
     settings: &DecodeSettings,
     mut each: impl FnMut(Told<'_>, &Envelope, &mut Events) -> Result<(), DecodeError>,
 ) -> Result<Decoded, DecodeError> {
-    let opened = subscription::open(plain::utf8(data)?, settings.unknown_messages)?;
     let mut events = Events::of(data, settings);
-    for told in opened.events {
-        let envelope = &opened.envelopes[told.envelope];
-        each(told, envelope, &mut events)?;
-    }
+    let opened = subscription::open(plain::utf8(data)?, settings.unknown_messages, |told, envelope| {
+        each(told, envelope, &mut events)
+    })?;
     Ok(Decoded {
-        events: events.list,
+        events: events.finish(),
         envelopes: opened.envelopes,
         skipped: opened.skipped,
         unparsed_lines: 0,
@@ -147,7 +145,7 @@ fn audit_lines(
     }
     Ok(Decoded {
         skipped: events.list.is_empty().then_some(Skip::Nothing),
-        events: events.list,
+        events: events.finish(),
         unparsed_lines,
         ..Decoded::default()
     })
@@ -197,6 +195,12 @@ impl Events {
         let event = LogEvent { timestamp, message };
         self.list.push(Event { event, envelope });
         Ok(())
+    }
+
+    /// They are held until they are delivered, and there may be a million of them.
+    fn finish(mut self) -> Vec<Event> {
+        self.list.shrink_to_fit();
+        self.list
     }
 }
 

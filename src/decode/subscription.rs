@@ -7,8 +7,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, Visitor};
+use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::json::{Object, short};
@@ -17,11 +17,10 @@ use crate::clock::Timestamp;
 
 /// The envelopes of one record, opened.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Opened<'a> {
+pub struct Opened {
     /// Those that events came in.
     pub envelopes: Vec<Envelope>,
-    pub events: Vec<Told<'a>>,
-    /// Why there are no events, where there are none.
+    /// Why there were no events, where there were none.
     pub skipped: Option<Skip>,
 }
 
@@ -54,7 +53,7 @@ struct Wire<'a> {
 }
 
 /// Keeps a null, which [`Option`] takes for an absent field.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
     Deserialize::deserialize(deserializer).map(Some)
 }
 
@@ -70,8 +69,14 @@ struct WireEvent<'a> {
 #[derive(Deserialize)]
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
-/// Opens the envelopes that `text` is: one as a rule, or several without anything between them.
-pub fn open(text: &str, unknown: UnknownMessages) -> Result<Opened<'_>, DecodeError> {
+/// Opens the envelopes that `text` is: one as a rule, or several without anything between them. Each event is
+/// given to `each` as soon as it is read, and the first error is the last of it: a record of millions of events
+/// never lies in memory whole before someone asks whether it may.
+pub fn open<'a>(
+    text: &'a str,
+    unknown: UnknownMessages,
+    mut each: impl FnMut(Told<'a>, &Envelope) -> Result<(), DecodeError>,
+) -> Result<Opened, DecodeError> {
     let mut opened = Opened::default();
     let mut skipped = None;
     for wire in serde_json::Deserializer::from_str(text).into_iter::<Object<Wire>>() {
@@ -81,14 +86,14 @@ pub fn open(text: &str, unknown: UnknownMessages) -> Result<Opened<'_>, DecodeEr
         let skip = match &*kind {
             "DATA_MESSAGE" => {
                 let events = wire.log_events.ok_or_else(|| missing("logEvents"))?;
-                let before = opened.events.len();
-                tell(events.get(), opened.envelopes.len(), &mut opened.events)?;
-                if opened.events.len() > before {
-                    opened.envelopes.push(Envelope {
-                        owner: wire.owner.unwrap_or_default().into_owned(),
-                        log_group: wire.log_group.unwrap_or_default().into_owned(),
-                        log_stream: wire.log_stream.unwrap_or_default().into_owned(),
-                    });
+                let envelope = Envelope {
+                    owner: wire.owner.unwrap_or_default().into_owned(),
+                    log_group: wire.log_group.unwrap_or_default().into_owned(),
+                    log_stream: wire.log_stream.unwrap_or_default().into_owned(),
+                };
+                let at = opened.envelopes.len();
+                if tell(events.get(), at, &mut |told| each(told, &envelope))? > 0 {
+                    opened.envelopes.push(envelope);
                 }
                 Skip::Nothing
             }
@@ -103,32 +108,79 @@ pub fn open(text: &str, unknown: UnknownMessages) -> Result<Opened<'_>, DecodeEr
     if skipped.is_none() {
         return Err(DecodeError::Envelope("the record is empty".to_owned()));
     }
-    if opened.events.is_empty() {
+    if opened.envelopes.is_empty() {
         opened.skipped = skipped;
     }
     Ok(opened)
 }
 
-/// Adds the events of the list `events`.
-fn tell<'a>(events: &'a str, envelope: usize, to: &mut Vec<Told<'a>>) -> Result<(), DecodeError> {
-    let list: Option<Vec<Object<WireEvent>>> = serde_json::from_str(events)
-        .map_err(|e| DecodeError::Envelope(format!("logEvents: {}", short(e))))?;
-    for (index, Object(event)) in list.into_iter().flatten().enumerate() {
-        let lacks = |reason| DecodeError::Event { index, reason };
-        to.push(Told {
-            envelope,
-            id: event
-                .id
-                .map_or(Some(Cow::Borrowed("")), id)
-                .ok_or(lacks("its id is no text"))?,
-            time: event
-                .timestamp
-                .and_then(time)
-                .ok_or(lacks("it has no timestamp in milliseconds"))?,
-            message: event.message.ok_or(lacks("it has no message"))?,
-        });
+/// Gives the events of the list `events` to `each`, and tells how many there were.
+fn tell<'a>(
+    events: &'a str,
+    envelope: usize,
+    each: &mut impl FnMut(Told<'a>) -> Result<(), DecodeError>,
+) -> Result<usize, DecodeError> {
+    if events == "null" {
+        return Ok(0);
     }
-    Ok(())
+    let mut list = List {
+        envelope,
+        told: 0,
+        each,
+        refused: None,
+    };
+    let read = serde_json::Deserializer::from_str(events).deserialize_seq(&mut list);
+    match (list.refused, read) {
+        (Some(why), _) => Err(why),
+        (None, Err(e)) => Err(DecodeError::Envelope(format!("logEvents: {}", short(e)))),
+        (None, Ok(())) => Ok(list.told),
+    }
+}
+
+/// Reads a list of events, one at a time.
+struct List<'l, F> {
+    envelope: usize,
+    told: usize,
+    each: &'l mut F,
+    /// What an error of the JSON's reader can't carry.
+    refused: Option<DecodeError>,
+}
+
+impl<'de, F: FnMut(Told<'de>) -> Result<(), DecodeError>> Visitor<'de> for &mut List<'_, F> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a sequence")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<(), A::Error> {
+        while let Some(Object(event)) = list.next_element()? {
+            let given = told(event, self.told, self.envelope).and_then(|event| (self.each)(event));
+            if let Err(why) = given {
+                self.refused = Some(why);
+                return Err(de::Error::custom("refused"));
+            }
+            self.told += 1;
+        }
+        Ok(())
+    }
+}
+
+/// The event that stands at `index` of its envelope.
+fn told(event: WireEvent<'_>, index: usize, envelope: usize) -> Result<Told<'_>, DecodeError> {
+    let lacks = |reason| DecodeError::Event { index, reason };
+    Ok(Told {
+        envelope,
+        id: event
+            .id
+            .map_or(Some(Cow::Borrowed("")), id)
+            .ok_or(lacks("its id is no text"))?,
+        time: event
+            .timestamp
+            .and_then(time)
+            .ok_or(lacks("it has no timestamp in milliseconds"))?,
+        message: event.message.ok_or(lacks("it has no message"))?,
+    })
 }
 
 /// A text's own; of anything else (emulators send numbers) as it is spelt.
@@ -205,7 +257,7 @@ enum Name {
 impl<'de> DeserializeSeed<'de> for Look<'_> {
     type Value = ();
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }
@@ -273,7 +325,7 @@ enum SenderName {
 impl<'de> DeserializeSeed<'de> for &mut Sender {
     type Value = ();
 
-    fn deserialize<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
         deserializer.deserialize_map(self)
     }
 }

@@ -438,6 +438,12 @@ fn very_many_events_of_very_little_are_too_much() {
             assert_eq!(error, Some(DecodeError::TooMuch { limit }));
         }
     }
+    // Refused before the end is read, which is no event at all.
+    let many = r#"{"timestamp":1,"message":"a"},"#.repeat(100_000);
+    let many = format!(r#"{{"messageType":"DATA_MESSAGE","logGroup":"g","logEvents":[{many}{{}}]}}"#);
+    let error = decode_record(&record(many.as_bytes()), &settings(Decode::Audit)).err();
+    let limit = 4 * many.len();
+    assert_eq!(error, Some(DecodeError::TooMuch { limit }));
     let plain = decode_record(&record(envelope.as_bytes()), &settings(Decode::Subscription)).unwrap();
     assert_eq!(plain.events.len(), 30_001);
     let lines = "a line of a usual length, with a statement in it, or a part of one\n".repeat(5000);

@@ -9,8 +9,33 @@ fn envelope(events: &str) -> String {
     )
 }
 
-fn dead_letter(text: &str) -> Result<Opened<'_>, DecodeError> {
-    open(text, UnknownMessages::DeadLetter)
+/// What [`open`] gives, with the events.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Whole<'a> {
+    envelopes: Vec<Envelope>,
+    events: Vec<Told<'a>>,
+    skipped: Option<Skip>,
+}
+
+fn opened(text: &str, unknown: UnknownMessages) -> Result<Whole<'_>, DecodeError> {
+    let mut told = Vec::new();
+    let Opened { envelopes, skipped } = open(text, unknown, |event, envelope| {
+        told.push((event, envelope.clone()));
+        Ok(())
+    })?;
+    let events = told.into_iter().map(|(event, envelope)| {
+        assert_eq!(envelopes[event.envelope], envelope);
+        event
+    });
+    Ok(Whole {
+        events: events.collect(),
+        envelopes,
+        skipped,
+    })
+}
+
+fn dead_letter(text: &str) -> Result<Whole<'_>, DecodeError> {
+    opened(text, UnknownMessages::DeadLetter)
 }
 
 fn messages(text: &str) -> Vec<String> {
@@ -108,10 +133,10 @@ fn what_holds_no_events_says_why() {
         (new.to_owned(), Skip::MessageType),
         (format!("{control}{new}"), Skip::ControlMessage),
     ] {
-        let opened = open(&text, UnknownMessages::Skip).unwrap();
-        let expected = Opened {
+        let opened = opened(&text, UnknownMessages::Skip).unwrap();
+        let expected = Whole {
             skipped: Some(skip),
-            ..Opened::default()
+            ..Whole::default()
         };
         assert_eq!(opened, expected, "{text}");
     }
@@ -164,6 +189,19 @@ fn an_event_that_can_not_be_told_exactly_is_an_error_of_the_whole_record() {
         let error = dead_letter(&text).unwrap_err().to_string();
         assert!(error.contains(reason), "{event}: {error}");
     }
+}
+
+#[test]
+fn who_refuses_an_event_is_told_of_no_further_one() {
+    let event = r#"{"timestamp":5,"message":"m"}"#;
+    let mut seen = 0;
+    let why = DecodeError::TooMuch { limit: 7 };
+    let whole = envelope(&format!("[{event},{event},{event},{{}}]"));
+    let result = open(&whole, UnknownMessages::Skip, |_, _| {
+        seen += 1;
+        if seen == 2 { Err(why.clone()) } else { Ok(()) }
+    });
+    assert_eq!((result, seen), (Err(why), 2));
 }
 
 #[test]
