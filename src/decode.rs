@@ -217,12 +217,17 @@ pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {
         settings.how != Decode::Lambda && settings.gzip != Gzip::Never && gzip::is_gzip(&record.data);
     let all = if zipped {
         // The inflated bytes and the events made of them.
-        let content = gzip::size_hint(&record.data, settings.inflate_limit);
+        let content = match gzip::size_hint(&record.data, settings.inflate_limit) {
+            // Of several members the last one's size alone is told, and a layer inside hides its own.
+            hint if hint < len => len.saturating_mul(4).min(settings.inflate_limit),
+            hint => hint,
+        };
         content.saturating_mul(2).saturating_add(len)
     } else {
         len
     };
     let events = match settings.how {
+        Decode::Audit if !zipped => audit_estimate(&record.data, settings),
         // Each line is told again, field by field.
         Decode::Audit => all.saturating_mul(3),
         // Base64 is four thirds.
@@ -230,6 +235,28 @@ pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {
         _ => all,
     };
     events.saturating_add(AROUND)
+}
+
+/// What audit lines become: themselves, and around each the names of its fields and an id that holds the
+/// stream's ARN, which is many times a short line.
+fn audit_estimate(data: &[u8], settings: &DecodeSettings) -> usize {
+    /// The name of a stream has at most 128 characters, and what stands before it less than 64.
+    const ARN: usize = 192;
+    const LINE: usize = ARN + 400;
+    let breaks = data
+        .trim_ascii_end()
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count();
+    let by_lines = data.len().saturating_add((breaks + 1).saturating_mul(LINE));
+    // Many events may stand on one line of an envelope.
+    let envelope = data.trim_ascii_start().starts_with(b"{");
+    let least = match breaks {
+        1.. if !envelope => data.len(),
+        _ => data.len().saturating_mul(3),
+    };
+    // More is refused; most breaks of a record of nothing else are no lines.
+    by_lines.min(reading::most_of(data, settings)).max(least)
 }
 
 /// The record's bytes, without gzip if the settings say so.

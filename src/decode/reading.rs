@@ -204,6 +204,12 @@ impl Events {
     }
 }
 
+/// The most bytes that events of `data` may take. An audit line of a short statement is told in about four times
+/// its bytes.
+pub fn most_of(data: &[u8], settings: &DecodeSettings) -> usize {
+    data.len().max(settings.inflate_limit).saturating_mul(4)
+}
+
 /// The memory that one record's events may take. What is told of an event, its ids and names, may be a hundred
 /// times what it holds: without an end to it, a record of a few megabytes of short lines would fill gigabytes.
 struct Room {
@@ -212,13 +218,11 @@ struct Room {
 }
 
 impl Room {
-    /// An audit line of a short statement is told in about four times its bytes.
-    const RATIO: usize = 4;
     /// Of an event itself, next to its message.
     const EVENT: usize = size_of::<Event>();
 
     fn for_events_of(data: &[u8], settings: &DecodeSettings) -> Self {
-        let limit = data.len().max(settings.inflate_limit).saturating_mul(Self::RATIO);
+        let limit = most_of(data, settings);
         Self { limit, left: limit }
     }
 

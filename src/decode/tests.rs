@@ -568,6 +568,47 @@ fn an_estimate_covers_what_one_layer_holds() {
     assert!(estimate(&zipped, &DecodeSettings::of(Decode::Text)) >= 2 << 20);
 }
 
+#[test]
+fn an_estimate_counts_audit_lines_and_does_not_trust_a_size_that_can_not_be_all() {
+    let audit = DecodeSettings::of(Decode::Audit);
+    for line in ["a\n", "20260101 00:00:00,db,app,host,7,0,CONNECT,,,0\n"] {
+        let data = line.repeat(2000);
+        let decoded = decoded(data.as_bytes(), Decode::Audit).unwrap();
+        let bytes: usize = decoded.events.iter().map(|e| e.event.message.len()).sum();
+        let estimate = estimate(&record(data.as_bytes()), &audit);
+        assert!(bytes <= estimate, "{bytes} > {estimate}");
+    }
+    let of = |data: &[u8]| estimate(&record(data), &audit);
+    let long = "x".repeat(100_000);
+    assert!(of(format!("{long}\n").as_bytes()) >= 300_000, "one line");
+    assert!(
+        of([&*long; 5].join("\n").as_bytes()) < 600_000,
+        "long lines are told once"
+    );
+    assert!(
+        of(format!("{{{long}\n{long}").as_bytes()) >= 600_000,
+        "an envelope"
+    );
+    let small = DecodeSettings {
+        inflate_limit: 1 << 20,
+        ..audit
+    };
+    let breaks = estimate(&record(&b"\n".repeat(1 << 20)), &small);
+    assert!(breaks <= (4 << 20) + 1024, "no more than what is refused");
+
+    let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(5000).collect();
+    let members = [gzip(&noise), gzip(b"")].concat();
+    let text = DecodeSettings::of(Decode::Text);
+    for data in [members.clone(), [gzip(&noise), gzip(b"x")].concat()] {
+        assert!(estimate(&record(&data), &text) >= 4 * data.len());
+    }
+    let limited = DecodeSettings {
+        inflate_limit: 6000,
+        ..text
+    };
+    assert!(estimate(&record(&members), &limited) <= 2 * 6000 + members.len() + 1024);
+}
+
 /// Bytes of any kind, and such as one of the decoders takes for its own, whole and damaged.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let whole = prop_oneof![
