@@ -148,7 +148,10 @@ pub enum DecodeError {
     #[error("not gzip, though the pipeline's settings say that every record is")]
     NotGzip,
     /// Very many events of very little.
-    #[error("the record's events take more than {limit} bytes")]
+    #[error(
+        "the record's events take more than {limit} bytes: a higher `inflate_limit` in the settings (`--limit` of \
+         `weir decode`) allows more"
+    )]
     TooMuch { limit: usize },
     #[error("not UTF-8 from byte {at} on")]
     NotUtf8 { at: usize },
@@ -195,6 +198,15 @@ pub fn decode(
     }
 }
 
+/// The envelope that the record is, whatever it is read as: the first, if it is several. `None` if it is none, or
+/// none that can be read so far; an envelope whose events are damaged still tells where they are from.
+///
+/// What Weir wrote may come back to it in records that it opens no envelope of. This is how that is seen.
+pub fn sender(record: &Record, settings: &DecodeSettings) -> Option<Envelope> {
+    let data = inflated(record, settings).ok()?;
+    subscription::sender(&data)
+}
+
 /// Roughly the most bytes that the record's events will take, for the memory budget. What lies in gzip in
 /// gzip, or in more than one member, is not seen from outside and may be more, up to the settings' limit.
 pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {
@@ -205,12 +217,17 @@ pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {
         settings.how != Decode::Lambda && settings.gzip != Gzip::Never && gzip::is_gzip(&record.data);
     let all = if zipped {
         // The inflated bytes and the events made of them.
-        let content = gzip::size_hint(&record.data, settings.inflate_limit);
+        let content = match gzip::size_hint(&record.data, settings.inflate_limit) {
+            // Of several members the last one's size alone is told, and a layer inside hides its own.
+            hint if hint < len => len.saturating_mul(4).min(settings.inflate_limit),
+            hint => hint,
+        };
         content.saturating_mul(2).saturating_add(len)
     } else {
         len
     };
     let events = match settings.how {
+        Decode::Audit if !zipped => audit_estimate(&record.data, settings),
         // Each line is told again, field by field.
         Decode::Audit => all.saturating_mul(3),
         // Base64 is four thirds.
@@ -220,9 +237,26 @@ pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {
     events.saturating_add(AROUND)
 }
 
-/// The envelope that a record is, whatever it is read as.
-pub fn sender(_record: &Record, _settings: &DecodeSettings) -> Option<Envelope> {
-    None
+/// What audit lines become: themselves, and around each the names of its fields and an id that holds the
+/// stream's ARN, which is many times a short line.
+fn audit_estimate(data: &[u8], settings: &DecodeSettings) -> usize {
+    /// The name of a stream has at most 128 characters, and what stands before it less than 64.
+    const ARN: usize = 192;
+    const LINE: usize = ARN + 400;
+    let breaks = data
+        .trim_ascii_end()
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count();
+    let by_lines = data.len().saturating_add((breaks + 1).saturating_mul(LINE));
+    // Many events may stand on one line of an envelope.
+    let envelope = data.trim_ascii_start().starts_with(b"{");
+    let least = match breaks {
+        1.. if !envelope => data.len(),
+        _ => data.len().saturating_mul(3),
+    };
+    // More is refused; most breaks of a record of nothing else are no lines.
+    by_lines.min(reading::most_of(data, settings)).max(least)
 }
 
 /// The record's bytes, without gzip if the settings say so.

@@ -25,7 +25,9 @@ pub enum GzipError {
     #[error("gzip is damaged: {0}")]
     Damaged(String),
     /// A bomb, or a limit that is too low.
-    #[error("gzip holds more than {limit} bytes, the limit of one record")]
+    #[error(
+        "gzip holds more than {limit} bytes: a higher `inflate_limit` in the settings (`--limit` of `weir decode`) allows more"
+    )]
     TooLarge { limit: usize },
     #[error("gzip lies in gzip more than {MAX_LAYERS} times")]
     TooDeep,

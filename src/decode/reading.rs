@@ -8,6 +8,7 @@ use super::subscription::{self, Looks, Told};
 use super::{
     DecodeError, DecodeSettings, Decoded, Envelope, Event, Position, Skip, audit, kinesis_change, plain,
 };
+use crate::clock::Timestamp;
 use crate::logs::LogEvent;
 
 /// By its looks. An envelope that is damaged is still one, and an error: as a text it would hide that events
@@ -33,29 +34,23 @@ pub fn auto(
 
 /// The messages of envelopes, unchanged.
 pub fn subscription(data: &[u8], settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
-    enveloped(data, settings, |told, _| told.message)
+    enveloped(data, settings, |told, _, events| {
+        events.push(told.time, Some(told.envelope), told.message)
+    })
 }
 
-/// The events of the envelopes that `data` is, each with the message that `message` makes of it.
+/// What `each` makes of the events of the envelopes that `data` is.
 fn enveloped(
     data: &[u8],
     settings: &DecodeSettings,
-    mut message: impl FnMut(Told<'_>, &Envelope) -> String,
+    mut each: impl FnMut(Told<'_>, &Envelope, &mut Events) -> Result<(), DecodeError>,
 ) -> Result<Decoded, DecodeError> {
-    let opened = subscription::open(plain::utf8(data)?, settings.unknown_messages)?;
-    let mut room = Room::for_events_of(data, settings);
-    let mut events = Vec::with_capacity(opened.events.len());
-    for told in opened.events {
-        let (envelope, timestamp) = (told.envelope, told.time);
-        let message = message(told, &opened.envelopes[envelope]);
-        room.take(&message)?;
-        events.push(Event {
-            event: LogEvent { timestamp, message },
-            envelope: Some(envelope),
-        });
-    }
+    let mut events = Events::of(data, settings);
+    let opened = subscription::open(plain::utf8(data)?, settings.unknown_messages, |told, envelope| {
+        each(told, envelope, &mut events)
+    })?;
     Ok(Decoded {
-        events,
+        events: events.finish(),
         envelopes: opened.envelopes,
         skipped: opened.skipped,
         unparsed_lines: 0,
@@ -64,39 +59,80 @@ fn enveloped(
 
 /// Audit lines, in envelopes or alone.
 pub fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
-    if !Looks::of(data).is_envelope() {
+    if !Looks::of(data).resembles_envelope() {
         return audit_lines(data, position, settings);
     }
     fn told(text: &str) -> Option<&str> {
         (!text.is_empty()).then_some(text)
     }
     let mut unparsed_lines = 0;
-    let mut decoded = enveloped(data, settings, |event, envelope| {
-        let context = audit::Context {
-            log_group: told(&envelope.log_group),
-            log_stream: told(&envelope.log_stream),
-            owner: told(&envelope.owner),
-            id: told(&event.id),
+    let mut decoded = enveloped(data, settings, |event, envelope, events| {
+        let mut add = |line: &str, id: &str| {
+            let context = audit::Context {
+                log_group: told(&envelope.log_group),
+                log_stream: told(&envelope.log_stream),
+                owner: told(&envelope.owner),
+                id: told(id),
+            };
+            let (message, parsed) = audit::message(line, &context);
+            unparsed_lines += u64::from(!parsed);
+            events.push(event.time, Some(event.envelope), message)
         };
-        let (message, parsed) = audit::message(&event.message, &context);
-        unparsed_lines += u64::from(!parsed);
-        message
+        if !holds_lines(&event.message) {
+            return add(&event.message, &event.id);
+        }
+        for (index, line) in audit::lines(&event.message).enumerate() {
+            match &*event.id {
+                "" => add(line, "")?,
+                id => add(line, &format!("{id}:{index}"))?,
+            }
+        }
+        Ok(())
     })?;
     decoded.unparsed_lines = unparsed_lines;
     Ok(decoded)
 }
 
-/// Lines without an envelope. The server may cut a statement inside a character: such bytes alone are
-/// replaced.
+/// Whether the message of an event is several lines, with an audit line among them: an agent that reads a file
+/// may send it in such pieces. Any other text is one message, and so is a query whose SQL goes over lines: it may
+/// hold a whole audit line, which nobody wrote there but the one who sent the query.
+fn holds_lines(message: &str) -> bool {
+    let mut lines = audit::lines(message);
+    let (Some(first), Some(_)) = (lines.next(), lines.next()) else {
+        return false;
+    };
+    if audit::parse(first).is_ok() {
+        return true;
+    }
+    let one_query = audit::parse(message).is_ok_and(|row| {
+        let before = [row.serverhost, row.username, row.host, row.database];
+        row.operation == "QUERY" && !before.iter().any(|field| field.contains('\n'))
+    });
+    !one_query && audit::lines(message).any(|line| audit::parse(line).is_ok())
+}
+
+/// Lines without an envelope. The server may cut a statement inside a character: in a line that is an audit
+/// line all the same, such bytes are replaced. Anywhere else they are the sign of other data (compressed, in
+/// another encoding, damaged), of which a text would keep nothing: the record is an error as a whole.
 fn audit_lines(
     data: &[u8],
     position: Position<'_>,
     settings: &DecodeSettings,
 ) -> Result<Decoded, DecodeError> {
-    let mut decoded = Decoded::default();
-    let mut room = Room::for_events_of(data, settings);
-    for line in audit::lines(&String::from_utf8_lossy(data)) {
-        let id = position.id(decoded.events.len());
+    let mut events = Events::of(data, settings);
+    let mut unparsed_lines = 0;
+    let (text, broken) = match plain::utf8(data) {
+        Ok(text) => (Cow::Borrowed(text), None),
+        Err(why) => (Cow::Owned(replaced(data)), Some(why)),
+    };
+    for line in audit::lines(&text) {
+        if let Some(why) = &broken
+            && line.contains(char::REPLACEMENT_CHARACTER)
+            && audit::parse(line).is_err()
+        {
+            return Err(why.clone());
+        }
+        let id = position.id(events.list.len());
         let context = audit::Context {
             log_group: None,
             log_stream: None,
@@ -104,25 +140,74 @@ fn audit_lines(
             id: Some(&id),
         };
         let (message, parsed) = audit::message(line, &context);
-        room.take(&message)?;
-        decoded.unparsed_lines += u64::from(!parsed);
-        decoded.events.push(Event {
-            event: LogEvent {
-                timestamp: position.time()?,
-                message,
-            },
-            envelope: None,
-        });
+        unparsed_lines += u64::from(!parsed);
+        events.push(position.time()?, None, message)?;
     }
-    if decoded.events.is_empty() {
-        decoded.skipped = Some(Skip::Nothing);
-    }
-    Ok(decoded)
+    Ok(Decoded {
+        skipped: events.list.is_empty().then_some(Skip::Nothing),
+        events: events.finish(),
+        unparsed_lines,
+        ..Decoded::default()
+    })
+}
+
+/// [`String::from_utf8_lossy`] in no more memory than the text takes, which is three times the bytes at most.
+/// A string that grows to that would hold twice as much on the way.
+pub fn replaced(data: &[u8]) -> String {
+    let parts = || {
+        data.utf8_chunks().flat_map(|chunk| {
+            let broken = !chunk.invalid().is_empty();
+            [chunk.valid(), if broken { "\u{fffd}" } else { "" }]
+        })
+    };
+    let mut text = String::with_capacity(parts().map(str::len).sum());
+    text.extend(parts());
+    text
 }
 
 /// `data` as one event.
 pub fn base64(data: &[u8], position: Position<'_>) -> Result<Decoded, DecodeError> {
     position.event(plain::base64(data, position, position.time()?)?)
+}
+
+/// The events of one record, while they become more.
+struct Events {
+    list: Vec<Event>,
+    room: Room,
+}
+
+impl Events {
+    /// None yet, of what a record's `data` may become.
+    fn of(data: &[u8], settings: &DecodeSettings) -> Self {
+        Self {
+            list: Vec::new(),
+            room: Room::for_events_of(data, settings),
+        }
+    }
+
+    fn push(
+        &mut self,
+        timestamp: Timestamp,
+        envelope: Option<usize>,
+        message: String,
+    ) -> Result<(), DecodeError> {
+        self.room.take(&message)?;
+        let event = LogEvent { timestamp, message };
+        self.list.push(Event { event, envelope });
+        Ok(())
+    }
+
+    /// They are held until they are delivered, and there may be a million of them.
+    fn finish(mut self) -> Vec<Event> {
+        self.list.shrink_to_fit();
+        self.list
+    }
+}
+
+/// The most bytes that events of `data` may take. An audit line of a short statement is told in about four times
+/// its bytes.
+pub fn most_of(data: &[u8], settings: &DecodeSettings) -> usize {
+    data.len().max(settings.inflate_limit).saturating_mul(4)
 }
 
 /// The memory that one record's events may take. What is told of an event, its ids and names, may be a hundred
@@ -133,13 +218,11 @@ struct Room {
 }
 
 impl Room {
-    /// An audit line of a short statement is told in about four times its bytes.
-    const RATIO: usize = 4;
     /// Of an event itself, next to its message.
     const EVENT: usize = size_of::<Event>();
 
     fn for_events_of(data: &[u8], settings: &DecodeSettings) -> Self {
-        let limit = data.len().max(settings.inflate_limit).saturating_mul(Self::RATIO);
+        let limit = most_of(data, settings);
         Self { limit, left: limit }
     }
 

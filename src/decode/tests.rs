@@ -15,6 +15,8 @@ const ARRIVED: i64 = 1_767_225_600_500;
 const ENVELOPE: &str = r#"{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"/app","logStream":"s","logEvents":[{"id":"31","timestamp":1767225600001,"message":"one\n"},{"id":"32","timestamp":1767225600002,"message":"two"}]}"#;
 const CHANGE: &str = r#" {"awsRegion":"eu-west-1","eventName":"INSERT","tableName":"orders","dynamodb":{"ApproximateCreationDateTime":1767225600123999,"Keys":{"id":{"N":"1"}}},"eventSource":"aws:dynamodb"}
 "#;
+/// An application's own.
+const ORDER: &str = r#"{"messageType":"ORDER_CREATED","logGroup":"billing","amount":5}"#;
 /// A DynamoDB Streams record, as the API gives it.
 const WIRE: &str = r#"{"eventID":"e","dynamodb":{"Keys":{},"SequenceNumber":"7"}}"#;
 
@@ -104,6 +106,11 @@ fn auto_takes_a_record_for_what_it_looks_like() {
         ("half a change", CHANGE[..99].into(), one(ARRIVED, &CHANGE[..99])),
         ("JSON", b" {\"a\": 1}\n".to_vec(), one(ARRIVED, " {\"a\": 1}\n")),
         ("half of JSON", b"{\"a\":".to_vec(), one(ARRIVED, "{\"a\":")),
+        (
+            "JSON with names of an envelope",
+            ORDER.into(),
+            one(ARRIVED, ORDER),
+        ),
         ("a record of Lambda", WIRE.into(), one(ARRIVED, WIRE)),
         ("text", "日本\0\r\n".into(), one(ARRIVED, "日本\0\r\n")),
         ("text in gzip", hoge.clone(), one(ARRIVED, "hoge\n")),
@@ -159,6 +166,11 @@ fn each_reading_takes_its_own_and_refuses_the_rest() {
         (Decode::Text, b"abc\xe9", Err("not UTF-8 from byte 3 on")),
         (Decode::Subscription, b"text", Err("not an envelope")),
         (Decode::Subscription, b"\xff", Err("not UTF-8")),
+        (
+            Decode::Subscription,
+            ORDER.as_bytes(),
+            Err("unknown message type `ORDER_CREATED`"),
+        ),
         (Decode::Change, b"{}", Err("`eventSource`")),
         (
             Decode::Change,
@@ -230,7 +242,12 @@ fn gzip_is_undone_as_the_settings_say() {
     let bomb = decode_record(&record(&gzip(&vec![0; 10 << 20])), &small).unwrap_err();
     assert_eq!(
         bomb.to_string(),
-        "gzip holds more than 1048576 bytes, the limit of one record"
+        "gzip holds more than 1048576 bytes: a higher `inflate_limit` in the settings (`--limit` of `weir decode`) allows more"
+    );
+    let much = DecodeError::TooMuch { limit: 4 << 20 }.to_string();
+    assert_eq!(
+        much,
+        "the record's events take more than 4194304 bytes: a higher `inflate_limit` in the settings (`--limit` of `weir decode`) allows more"
     );
 }
 
@@ -246,12 +263,13 @@ fn audit_lines_come_in_an_envelope_or_alone() {
         .collect();
     assert_eq!(told, [(1_767_225_600_001, Some(0)), (1_767_225_600_002, Some(0))]);
 
-    let alone = decoded(b"first, \xe6\x97\nsecond", Decode::Audit).unwrap();
+    let row = b"20260101 00:00:00,db,app,host,7,9,QUERY,shop,'select \xe6\x97',0\nsecond";
+    let alone = decoded(row, Decode::Audit).unwrap();
     assert_eq!((alone.events.len(), alone.envelopes.len()), (2, 0));
-    assert_eq!(alone.unparsed_lines, 2);
+    assert_eq!(alone.unparsed_lines, 1);
     let messages: Vec<_> = alone.events.iter().map(|e| &*e.event.message).collect();
     assert!(
-        messages[0].contains("first, \u{fffd}"),
+        messages[0].contains("\"object\":\"select \u{fffd}\""),
         "the broken bytes alone: {}",
         messages[0]
     );
@@ -277,6 +295,132 @@ fn audit_lines_come_in_an_envelope_or_alone() {
 }
 
 #[test]
+fn an_event_of_several_audit_lines_becomes_one_event_a_line() {
+    const CONNECT: &str = "20260101 00:00:00,db,app,host,7,0,CONNECT,,,0";
+    const QUERY: &str = "20260101 00:00:01,db,app,host,7,9,QUERY,shop,'select 1',0";
+    let open = "20260101 00:00:01,db,app,host,7,9,QUERY,shop,'select 1";
+    let read = |message: &str, id: &str| {
+        let event = serde_json::json!({"id": id, "timestamp": 5, "message": message});
+        let envelope = format!(
+            r#"{{"messageType":"DATA_MESSAGE","logGroup":"g","logEvents":[{event},{{"id":"32","timestamp":6,"message":""}}]}}"#
+        );
+        let decoded = decoded(envelope.as_bytes(), Decode::Audit).unwrap();
+        let (last, events) = decoded.events.split_last().unwrap();
+        assert_eq!(last.event.timestamp.millis(), 6);
+        assert!(
+            events
+                .iter()
+                .all(|e| e.envelope == Some(0) && e.event.timestamp.millis() == 5)
+        );
+        let rows: Vec<serde_json::Value> = events
+            .iter()
+            .map(|e| serde_json::from_str(&e.event.message).unwrap())
+            .collect();
+        let unparsed = rows.iter().filter(|row| !row["error"].is_null()).count() as u64;
+        assert_eq!(decoded.unparsed_lines, unparsed + 1, "and the last one");
+        let told = |row: &serde_json::Value| {
+            let what = ["operation", "message"].map(|name| row[name].as_str().unwrap_or_default());
+            (what.concat(), row["id"].as_str().unwrap_or_default().to_owned())
+        };
+        rows.iter().map(told).collect::<Vec<_>>()
+    };
+    for (name, message, expected) in [
+        ("one line", format!("{CONNECT}\n"), vec![("CONNECT", "31")]),
+        (
+            "two rows",
+            format!("{CONNECT}\n{QUERY}\n"),
+            vec![("CONNECT", "31:0"), ("QUERY", "31:1")],
+        ),
+        (
+            "two rows of one kind, with an empty line",
+            format!("{CONNECT}\r\n\r\n{CONNECT}"),
+            vec![("CONNECT", "31:0"), ("CONNECT", "31:1")],
+        ),
+        (
+            "a row and a part of one",
+            format!("end of one',0\n{QUERY}\n{open}"),
+            vec![("end of one',0", "31:0"), ("QUERY", "31:1"), (open, "31:2")],
+        ),
+        (
+            "a row behind one that is damaged",
+            format!("{}\n{QUERY}", CONNECT.replace(",0,C", ",x,C")),
+            vec![
+                ("20260101 00:00:00,db,app,host,7,x,CONNECT,,,0", "31:0"),
+                ("QUERY", "31:1"),
+            ],
+        ),
+        (
+            "SQL of two lines",
+            format!("{open}\n+1',0"),
+            vec![("QUERY", "31")],
+        ),
+        (
+            "SQL that holds a row",
+            format!("{open}/*\n{CONNECT}\n*/',0"),
+            vec![("QUERY", "31")],
+        ),
+        ("no audit log", "a\nb\n".to_owned(), vec![("a\nb\n", "31")]),
+    ] {
+        let expected: Vec<_> = expected
+            .into_iter()
+            .map(|(what, id)| (what.to_owned(), id.to_owned()))
+            .collect();
+        assert_eq!(read(&message, "31"), expected, "{name}");
+    }
+    let without_id = read(&format!("{CONNECT}\n{QUERY}"), "");
+    assert!(
+        without_id.len() == 2 && without_id.iter().all(|(_, id)| id.is_empty()),
+        "{without_id:?}"
+    );
+}
+
+#[test]
+fn bytes_that_are_neither_text_nor_an_audit_line_are_an_error_of_the_whole_record() {
+    const ROW: &str = "20260101 00:00:00,db,app,host,7,9,QUERY,shop,'select 1',0\n";
+    let mut zlib = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(6));
+    zlib.write_all(ROW.repeat(9).as_bytes()).unwrap();
+    let zlib = zlib.finish().unwrap();
+    let utf16: Vec<u8> = format!("\u{feff}{ROW}")
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    for (name, data, at) in [
+        ("zlib", zlib, 1),
+        ("UTF-16", utf16, 0),
+        ("one byte", vec![0xff], 0),
+        ("a line that is cut", b"first, \xe6\x97\nsecond".to_vec(), 7),
+        (
+            "behind an audit line",
+            [ROW.as_bytes(), b"lat\xefn"].concat(),
+            ROW.len() + 3,
+        ),
+        (
+            "an audit line that never ends",
+            b"20260101 00:00:00,db,app,host,7,9,QUERY,shop,'lat\xefn".to_vec(),
+            49,
+        ),
+    ] {
+        assert_eq!(
+            decoded(&data, Decode::Audit),
+            Err(DecodeError::NotUtf8 { at }),
+            "{name}"
+        );
+    }
+    for data in [&[0xff; 5000][..], b"a\xe6\x97\n\xf0\x9f\xa6b\xe9", b""] {
+        let text = reading::replaced(data);
+        assert_eq!(text, String::from_utf8_lossy(data));
+        assert!(text.capacity() <= 3 * data.len(), "{}", text.capacity());
+    }
+    let replaced = format!("{ROW}a \u{fffd} of its own");
+    assert_eq!(
+        decoded(replaced.as_bytes(), Decode::Audit)
+            .unwrap()
+            .unparsed_lines,
+        1
+    );
+}
+
+#[test]
 fn very_many_events_of_very_little_are_too_much() {
     let settings = |how| DecodeSettings {
         inflate_limit: 1 << 20,
@@ -294,10 +438,71 @@ fn very_many_events_of_very_little_are_too_much() {
             assert_eq!(error, Some(DecodeError::TooMuch { limit }));
         }
     }
+    // Refused before the end is read, which is no event at all.
+    let many = r#"{"timestamp":1,"message":"a"},"#.repeat(100_000);
+    let many = format!(r#"{{"messageType":"DATA_MESSAGE","logGroup":"g","logEvents":[{many}{{}}]}}"#);
+    let error = decode_record(&record(many.as_bytes()), &settings(Decode::Audit)).err();
+    let limit = 4 * many.len();
+    assert_eq!(error, Some(DecodeError::TooMuch { limit }));
     let plain = decode_record(&record(envelope.as_bytes()), &settings(Decode::Subscription)).unwrap();
     assert_eq!(plain.events.len(), 30_001);
     let lines = "a line of a usual length, with a statement in it, or a part of one\n".repeat(5000);
     assert!(decode_record(&record(lines.as_bytes()), &settings(Decode::Audit)).is_ok());
+}
+
+#[test]
+fn an_envelope_tells_its_sender_whatever_it_is_read_as() {
+    let envelope = |owner: &str, stream: &str| {
+        Some(Envelope {
+            owner: owner.to_owned(),
+            log_group: "/app".to_owned(),
+            log_stream: stream.to_owned(),
+        })
+    };
+    let events_first =
+        r#"{"logEvents":[{"owner":"x"}],"logGroup":"/app","messageType":1,"logStream":null,"owner":"é"}"#;
+    let again = ENVELOPE.replace("/app", "/other");
+    let broken = [&ENVELOPE.as_bytes()[..110], b"\xff"].concat();
+    for (name, data, expected) in [
+        ("an envelope", ENVELOPE.as_bytes().to_vec(), envelope("1", "s")),
+        (
+            "in gzip in gzip",
+            gzip(&gzip(ENVELOPE.as_bytes())),
+            envelope("1", "s"),
+        ),
+        ("the events first", events_first.into(), envelope("é", "")),
+        (
+            "several",
+            [ENVELOPE, &again].concat().into_bytes(),
+            envelope("1", "s"),
+        ),
+        ("damaged events", broken, envelope("1", "s")),
+        (
+            "no owner",
+            br#"{"messageType":"","logGroup":"/app","logEvents":[]}"#.to_vec(),
+            envelope("", ""),
+        ),
+        (
+            "a group that is no text",
+            br#"{"messageType":"","logGroup":1,"logEvents":[]}"#.to_vec(),
+            None,
+        ),
+        ("half of gzip", gzip(ENVELOPE.as_bytes())[..90].to_vec(), None),
+        ("an application's own", ORDER.into(), None),
+        ("a change", CHANGE.into(), None),
+        ("nothing", vec![], None),
+        ("bytes", vec![0xff; 9], None),
+    ] {
+        for how in ALL {
+            let sender = sender(&record(&data), &DecodeSettings::of(how));
+            assert_eq!(sender, expected, "{name}, read as {how:?}");
+        }
+    }
+    let small = DecodeSettings {
+        inflate_limit: 100,
+        ..DecodeSettings::of(Decode::Text)
+    };
+    assert_eq!(sender(&record(&gzip(ENVELOPE.as_bytes())), &small), None);
 }
 
 #[test]
@@ -363,6 +568,47 @@ fn an_estimate_covers_what_one_layer_holds() {
     assert!(estimate(&zipped, &DecodeSettings::of(Decode::Text)) >= 2 << 20);
 }
 
+#[test]
+fn an_estimate_counts_audit_lines_and_does_not_trust_a_size_that_can_not_be_all() {
+    let audit = DecodeSettings::of(Decode::Audit);
+    for line in ["a\n", "20260101 00:00:00,db,app,host,7,0,CONNECT,,,0\n"] {
+        let data = line.repeat(2000);
+        let decoded = decoded(data.as_bytes(), Decode::Audit).unwrap();
+        let bytes: usize = decoded.events.iter().map(|e| e.event.message.len()).sum();
+        let estimate = estimate(&record(data.as_bytes()), &audit);
+        assert!(bytes <= estimate, "{bytes} > {estimate}");
+    }
+    let of = |data: &[u8]| estimate(&record(data), &audit);
+    let long = "x".repeat(100_000);
+    assert!(of(format!("{long}\n").as_bytes()) >= 300_000, "one line");
+    assert!(
+        of([&*long; 5].join("\n").as_bytes()) < 600_000,
+        "long lines are told once"
+    );
+    assert!(
+        of(format!("{{{long}\n{long}").as_bytes()) >= 600_000,
+        "an envelope"
+    );
+    let small = DecodeSettings {
+        inflate_limit: 1 << 20,
+        ..audit
+    };
+    let breaks = estimate(&record(&b"\n".repeat(1 << 20)), &small);
+    assert!(breaks <= (4 << 20) + 1024, "no more than what is refused");
+
+    let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(5000).collect();
+    let members = [gzip(&noise), gzip(b"")].concat();
+    let text = DecodeSettings::of(Decode::Text);
+    for data in [members.clone(), [gzip(&noise), gzip(b"x")].concat()] {
+        assert!(estimate(&record(&data), &text) >= 4 * data.len());
+    }
+    let limited = DecodeSettings {
+        inflate_limit: 6000,
+        ..text
+    };
+    assert!(estimate(&record(&members), &limited) <= 2 * 6000 + members.len() + 1024);
+}
+
 /// Bytes of any kind, and such as one of the decoders takes for its own, whole and damaged.
 fn bytes() -> impl Strategy<Value = Vec<u8>> {
     let whole = prop_oneof![
@@ -409,6 +655,10 @@ proptest! {
             prop_assert_eq!(decoded.events.is_empty(), decoded.skipped.is_some());
             prop_assert!(decoded.events.iter().filter_map(|e| e.envelope).all(|e| e < decoded.envelopes.len()));
             prop_assert!(decoded.unparsed_lines <= decoded.events.len() as u64);
+            if let ([envelope], Decode::Auto) = (&decoded.envelopes[..], settings.how) {
+                let sender = sender(&record, &settings);
+                prop_assert_eq!(sender.as_ref(), Some(envelope));
+            }
         }
         estimate(&record, &settings);
     }

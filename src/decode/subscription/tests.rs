@@ -9,8 +9,33 @@ fn envelope(events: &str) -> String {
     )
 }
 
-fn dead_letter(text: &str) -> Result<Opened<'_>, DecodeError> {
-    open(text, UnknownMessages::DeadLetter)
+/// What [`open`] gives, with the events.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Whole<'a> {
+    envelopes: Vec<Envelope>,
+    events: Vec<Told<'a>>,
+    skipped: Option<Skip>,
+}
+
+fn opened(text: &str, unknown: UnknownMessages) -> Result<Whole<'_>, DecodeError> {
+    let mut told = Vec::new();
+    let Opened { envelopes, skipped } = open(text, unknown, |event, envelope| {
+        told.push((event, envelope.clone()));
+        Ok(())
+    })?;
+    let events = told.into_iter().map(|(event, envelope)| {
+        assert_eq!(envelopes[event.envelope], envelope);
+        event
+    });
+    Ok(Whole {
+        events: events.collect(),
+        envelopes,
+        skipped,
+    })
+}
+
+fn dead_letter(text: &str) -> Result<Whole<'_>, DecodeError> {
+    opened(text, UnknownMessages::DeadLetter)
 }
 
 fn messages(text: &str) -> Vec<String> {
@@ -108,10 +133,10 @@ fn what_holds_no_events_says_why() {
         (new.to_owned(), Skip::MessageType),
         (format!("{control}{new}"), Skip::ControlMessage),
     ] {
-        let opened = open(&text, UnknownMessages::Skip).unwrap();
-        let expected = Opened {
+        let opened = opened(&text, UnknownMessages::Skip).unwrap();
+        let expected = Whole {
             skipped: Some(skip),
-            ..Opened::default()
+            ..Whole::default()
         };
         assert_eq!(opened, expected, "{text}");
     }
@@ -167,6 +192,19 @@ fn an_event_that_can_not_be_told_exactly_is_an_error_of_the_whole_record() {
 }
 
 #[test]
+fn who_refuses_an_event_is_told_of_no_further_one() {
+    let event = r#"{"timestamp":5,"message":"m"}"#;
+    let mut seen = 0;
+    let why = DecodeError::TooMuch { limit: 7 };
+    let whole = envelope(&format!("[{event},{event},{event},{{}}]"));
+    let result = open(&whole, UnknownMessages::Skip, |_, _| {
+        seen += 1;
+        if seen == 2 { Err(why.clone()) } else { Ok(()) }
+    });
+    assert_eq!((result, seen), (Err(why), 2));
+}
+
+#[test]
 fn what_is_no_envelope_is_refused_with_the_reason() {
     let whole = envelope("[]");
     for (text, reason) in [
@@ -198,22 +236,36 @@ fn what_is_no_envelope_is_refused_with_the_reason() {
 #[test]
 fn an_envelope_is_known_by_names_wherever_it_breaks_off() {
     let whole = envelope(r#"[{"id":"1","timestamp":5,"message":"m"}]"#);
-    let known = whole.find("logGroup").unwrap() + "logGroup\"".len();
+    let end_of = |name: &str| whole.find(name).unwrap() + name.len() + 1;
     for length in 0..whole.len() {
         let looks = Looks::of(&whole.as_bytes()[..length]);
-        assert_eq!(looks.is_envelope(), length >= known, "at {length}");
+        assert_eq!(looks.is_envelope(), length >= end_of("logEvents"), "at {length}");
+        assert_eq!(
+            looks.resembles_envelope(),
+            length >= end_of("logGroup"),
+            "at {length}"
+        );
     }
-    let late = r#"{"logEvents":[{"messageType":1}],"x":"\ud800 \u0000","messageType":"DATA_MESSAGE"}"#;
+    let late =
+        r#"{"logEvents":[{"messageType":1}],"x":"\ud800 \u0000","logGroup":1,"messageType":"DATA_MESSAGE"}"#;
     assert!(Looks::of(late.as_bytes()).is_envelope());
-    assert!(Looks::of(b"\n {\"messageType\":\"\xff\",\"logGroup\":1}").is_envelope());
-    for other in [
-        r#"{"messageType":"x"}"#,
-        r#"{"logGroup":"g","logEvents":[]}"#,
-        r#"{"a":{"messageType":"x","logGroup":"g"}}"#,
-        r#"[{"messageType":"x","logGroup":"g"}]"#,
-        r#""messageType logGroup""#,
+    let broken = b"\n {\"messageType\":\"\xff\",\"logGroup\":1,\"logEvents\":\xff";
+    assert!(Looks::of(broken).is_envelope());
+    for (other, resembles) in [
+        (r#"{"messageType":"ORDER","logGroup":"billing","amount":5}"#, true),
+        (r#"{"messageType":"x","logEvents":[]}"#, true),
+        (r#"{"messageType":"x"}"#, false),
+        (r#"{"logGroup":"g","logEvents":[]}"#, false),
+        (
+            r#"{"a":{"messageType":"x","logGroup":"g","logEvents":[]}}"#,
+            false,
+        ),
+        (r#"[{"messageType":"x","logGroup":"g","logEvents":[]}]"#, false),
+        (r#""messageType logGroup logEvents""#, false),
     ] {
-        assert!(!Looks::of(other.as_bytes()).is_envelope(), "{other}");
+        let looks = Looks::of(other.as_bytes());
+        assert!(!looks.is_envelope(), "{other}");
+        assert_eq!(looks.resembles_envelope(), resembles, "{other}");
     }
     assert!(Looks::of(br#"{"a":1,"dynamodb":{}}"#).dynamodb);
 }
