@@ -227,6 +227,49 @@ fn an_aggregate_is_taken_apart() {
     );
 }
 
+/// An aggregate of these, the digest of its message as of those that AWS's own library writes.
+fn aggregate(records: &[&[u8]]) -> Vec<u8> {
+    use md5::{Digest, Md5};
+    fn field(number: u8, data: &[u8]) -> Vec<u8> {
+        let mut field = vec![number << 3 | 2];
+        let mut length = data.len();
+        while length > 0x7f {
+            field.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        field.push(length as u8);
+        [&field, data].concat()
+    }
+    let mut message = field(1, b"k");
+    for record in records {
+        message.extend(field(3, &[&[0x08, 0x00][..], &field(3, record)].concat()));
+    }
+    let digest = Md5::digest(&message);
+    [&[0xf3, 0x89, 0x9a, 0xc2], &message[..], &digest[..]].concat()
+}
+
+#[test]
+fn an_aggregate_is_taken_apart_whatever_its_parts_are_read_as() {
+    let lines = aggregate(&[AUDIT.as_bytes(), AUDIT.as_bytes()]);
+    let out = printed(&["--as", "audit"], &lines);
+    let objects: Vec<_> = out.lines().map(|row| json(row)["object"].clone()).collect();
+    assert_eq!(objects, ["SELECT 'x', 1"; 2]);
+    let envelopes = [envelope("g", "s", &["one"]), envelope("g", "s", &["two"])];
+    let envelopes = aggregate(&envelopes.each_ref().map(Vec::as_slice));
+    assert_eq!(printed(&["--as", "subscription"], &envelopes).lines().count(), 2);
+    let values = aggregate(&[b"{\"a\":1}", b"2"]);
+    assert_eq!(printed(&["--as", "json"], &values), "{\"a\":1}\n2\n");
+    assert_eq!(
+        printed(&["--as", "text"], &values),
+        "{\"message\":\"{\\\"a\\\":1}\"}\n{\"message\":\"2\"}\n"
+    );
+    assert_eq!(printed(&["--as", "base64"], &values).lines().count(), 2);
+    // What a part can't be read as is told with its place.
+    let ran = decode(&["--as", "json"], &aggregate(&[b"1", b"x"]));
+    assert_eq!((ran.out.as_str(), ran.code), ("1\n", Some(1)));
+    assert!(ran.err.starts_with("error: record 1, part 1: "), "{}", ran.err);
+}
+
 #[test]
 fn a_damaged_aggregate_is_an_error_to_the_one_who_asks_for_its_parts() {
     let mut bytes = STANDARD.decode(AGGREGATE).unwrap();

@@ -241,7 +241,8 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
         record.partition_key = frame.partition_key.map(Arc::from);
         match self.order.how {
             As::Aggregate => self.user_records(&record, &place),
-            As::Events(Decode::Auto) => {
+            // As `weir run` does, whatever the records are read as.
+            As::Events(_) => {
                 let (records, is_damaged) = user_records(&record);
                 drop(record);
                 if is_damaged {
@@ -264,7 +265,6 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
                 }
                 Ok(())
             }
-            As::Events(_) => self.events(&record, &place),
         }
     }
 
