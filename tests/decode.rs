@@ -376,9 +376,35 @@ fn a_bomb_is_an_error_and_takes_little_memory() {
         assert!(ran.err.starts_with("error: record 1: "), "{}", ran.err);
         assert!(ran.memory < 512 << 20, "{} MiB", ran.memory >> 20);
     }
+    let refused = decode(&["--limit", "65MiB"], b"");
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
     let small = gzip(vec![b'0'; 2 << 20]);
     assert_eq!(decode(&["--as", "text", "--limit", "1MiB"], &small).code, Some(1));
     assert_eq!(decode(&["--as", "text", "--limit", "3MiB"], &small).code, Some(0));
+}
+
+#[test]
+fn an_event_of_lambda_that_opens_to_very_much_takes_little_memory() {
+    // Little of it packs well, as of a record that comes in packed: 8 MiB of noise, in base64 in JSON.
+    let mut noise = 1u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (noise >> 56) as u8
+    })
+    .take(8 << 20)
+    .collect();
+    let content = [&noise[..], &vec![0xff; 50 << 20]].concat();
+    let event = serde_json::json!({ "Records": [{ "kinesis": { "data": STANDARD.encode(gzip(content)) } }] });
+    let ran = decode(&["--as", "audit"], event.to_string().as_bytes());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.memory < 512 << 20, "{} MiB", ran.memory >> 20);
+    // Very many events of very little.
+    let events = r#"{"timestamp":1,"message":"a"},"#.repeat((60 << 20) / 30);
+    let envelope = format!(
+        r#"{{"messageType":"DATA_MESSAGE","logGroup":"g","logEvents":[{events}{{"timestamp":1,"message":""}}]}}"#
+    );
+    let ran = decode(&["--as", "subscription"], &gzip(envelope));
+    assert!(ran.memory < 512 << 20, "{} MiB", ran.memory >> 20);
 }
 
 #[test]
@@ -398,7 +424,7 @@ fn one_record_that_is_too_large_is_refused() {
     assert_eq!((ran.out.as_str(), ran.code), ("", Some(1)));
     assert!(
         ran.err
-            .starts_with("error: record 1: looks like one record, and is larger than 32 MiB"),
+            .starts_with("error: record 1: looks like one record, and is larger than 16 MiB"),
         "{}",
         ran.err
     );

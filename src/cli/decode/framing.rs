@@ -16,8 +16,9 @@ use serde_json::value::RawValue;
 use crate::clock::Timestamp;
 
 /// The most that one piece of the input may be: a record, a line, an event of Lambda. A record has 10 MiB at
-/// most (API reference of PutRecord), in base64 a third more; Lambda's events have 6 MB.
-pub const LARGEST: usize = 32 << 20;
+/// most (API reference of PutRecord), as an answer of GetRecords has, in base64 a third more; Lambda's events
+/// have 6 MB.
+pub const LARGEST: usize = 16 << 20;
 
 /// The largest record of Kinesis (API reference of PutRecord). Only what is taken apart into very many parts is
 /// held to it.
@@ -174,7 +175,14 @@ impl<R: BufRead> Iterator for Frames<R> {
     fn next(&mut self) -> Option<Self::Item> {
         match &mut self.kind {
             Kind::One(frame) => frame.take().map(Ok),
-            Kind::Event { text, records } => records.next(text).map(Ok),
+            Kind::Event { text, records } => {
+                let frame = records.next(text);
+                if records.is_done() {
+                    // What the last one opens to needs the memory.
+                    *text = Bytes::new();
+                }
+                frame.map(Ok)
+            }
             Kind::Lines { lines, base64 } => loop {
                 let line = match lines.next()? {
                     Ok(line) => line,
@@ -393,6 +401,10 @@ impl Records {
             places: places.into_iter(),
             number: 0,
         })
+    }
+
+    fn is_done(&self) -> bool {
+        self.places.as_slice().is_empty()
     }
 
     fn next(&mut self, text: &[u8]) -> Option<Frame> {

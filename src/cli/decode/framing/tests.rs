@@ -220,12 +220,12 @@ fn what_is_too_large_for_a_record_is_refused_and_lines_are_not() {
     let of = |expected, base64| frames(&large, expected, base64);
     for (expected, base64) in [(Expected::Any, false), (Expected::Text, false)] {
         let why = of(expected, base64).remove(0).data.unwrap_err();
-        assert!(why.contains("larger than 32 MiB"), "{why}");
+        assert!(why.contains("larger than 16 MiB"), "{why}");
     }
     for (expected, base64) in [(Expected::Lines, false), (Expected::Any, true)] {
         let frame = of(expected, base64).remove(0);
         assert_eq!(frame.place, Place::Line(1));
-        assert!(frame.data.unwrap_err().contains("longer than 32 MiB"));
+        assert!(frame.data.unwrap_err().contains("longer than 16 MiB"));
     }
     drop(large);
     // A long line among others is told, and passed over.
