@@ -1,7 +1,7 @@
 //! Where in an input one record ends and the next begins.
 //!
-//! Pure but for the reader it is given. Owns what the input's looks mean; knows no decoder. Holds one piece of
-//! the input at a time, never more than [`LARGEST`] of it.
+//! Pure but for the reader it is given. Owns what the input's looks mean; asks the decoders only whether something
+//! is all there. Holds one piece of the input at a time, never more than [`LARGEST`] of it.
 
 use std::io::{self, BufRead, Cursor, Read};
 use std::ops::Range;
@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
+use crate::decode::gzip::{self, GzipError};
 
 /// The most that one piece of the input may be: a record, a line, an event of Lambda. A record has 10 MiB at
 /// most (API reference of PutRecord), as an answer of GetRecords has, in base64 a third more; Lambda's events
@@ -36,6 +37,9 @@ const KPL: &[u8] = &[0xf3, 0x89, 0x9a, 0xc2];
 /// The two in base64. The fourth byte of the aggregate's magic shares its last character with what follows.
 const GZIP_BASE64: &[u8] = b"H4sI";
 const KPL_BASE64: &[u8] = b"84maw";
+
+/// No one wraps base64 narrower than so: lines that are shorter are small records.
+const NARROWEST: usize = 32;
 
 /// What the asker expects of text. Other bytes speak for themselves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +112,8 @@ enum Shape {
     Lines,
     /// A record a line, in base64.
     Base64Lines,
+    /// Records in base64 that was wrapped after so many characters.
+    WrappedBase64(usize),
     /// Lines of which some may belong together.
     Blocks,
 }
@@ -121,6 +127,7 @@ enum Kind<R> {
     One(Option<Frame>),
     Event { text: Bytes, records: Records },
     Lines { lines: Lines<R>, base64: bool },
+    Wrapped(Wrapped<R>),
     Blocks(Blocks<R>),
 }
 
@@ -160,6 +167,11 @@ impl<R: BufRead> Frames<R> {
                 lines: lines(head),
                 base64: true,
             },
+            Shape::WrappedBase64(width) => Kind::Wrapped(Wrapped {
+                lines: lines(head),
+                width,
+                next: None,
+            }),
             Shape::Blocks => Kind::Blocks(Blocks {
                 lines: lines(head),
                 next: None,
@@ -205,6 +217,7 @@ impl<R: BufRead> Iterator for Frames<R> {
                 };
                 return Some(Ok(Frame::new(place, data)));
             },
+            Kind::Wrapped(wrapped) => wrapped.next(),
             Kind::Blocks(blocks) => blocks.next(),
         }
     }
@@ -276,38 +289,55 @@ fn begins_in_base64(line: &[u8]) -> bool {
     line.starts_with(GZIP_BASE64) || line.starts_with(KPL_BASE64)
 }
 
-/// Whether base64 is one record that was wrapped, or one a line.
+/// Whether base64 is one record that was wrapped, several that were, or one a line.
 ///
-/// `base64` wraps after 76 characters, PEM and `openssl base64` after 64. Then all lines but the last are so long,
-/// none but the last is padded, and none but the first begins like a record.
+/// What was wrapped has lines of one width, four characters a group, but for the last line of each record. Without
+/// more lines to tell, a first line that is all of a record shows that each is.
 fn base64_shape(head: &[u8], whole: bool) -> Shape {
-    let mut lines = head
-        .split(|b| *b == b'\n')
-        .map(<[u8]>::trim_ascii)
-        .filter(|line| !line.is_empty())
-        .peekable();
-    let Some(first) = lines.next() else {
+    let lines = || {
+        head.split(|b| *b == b'\n')
+            .map(<[u8]>::trim_ascii)
+            .filter(|line| !line.is_empty())
+    };
+    let Some(first) = lines().next() else {
         return Shape::Nothing;
     };
-    let length = first.len();
-    if lines.peek().is_none() {
+    let width = first.len();
+    if lines().nth(1).is_none() {
         // One line, which may go on.
         return if whole { Shape::Base64 } else { Shape::Base64Lines };
     }
-    if !matches!(length, 64 | 76) || first.contains(&b'=') {
+    let fits = width >= NARROWEST && width % 4 == 0 && lines().all(|line| line.len() <= width);
+    if !fits || first.contains(&b'=') || is_a_record_in_base64(first) {
         return Shape::Base64Lines;
     }
-    while let Some(line) = lines.next() {
-        let is_last = lines.peek().is_none();
-        let fits = match is_last {
-            true => line.len() <= length,
-            false => line.len() == length && !line.contains(&b'='),
-        };
-        if !fits || begins_in_base64(line) {
-            return Shape::Base64Lines;
-        }
+    let mut records = 0;
+    let mut before = None;
+    for line in lines() {
+        records += usize::from(begins_a_record(before, line, width));
+        before = Some(line);
     }
-    Shape::Base64
+    match records {
+        1 => Shape::Base64,
+        _ if records == lines().count() => Shape::Base64Lines,
+        _ => Shape::WrappedBase64(width),
+    }
+}
+
+/// Whether a line of wrapped base64 begins another record than the line `before` it is of.
+fn begins_a_record(before: Option<&[u8]>, line: &[u8], width: usize) -> bool {
+    before.is_none_or(|before| before.len() < width || before.ends_with(b"=")) || begins_in_base64(line)
+}
+
+/// Whether a line is a record to its end: gzip that does not break off, or JSON (a number alone is none).
+fn is_a_record_in_base64(line: &[u8]) -> bool {
+    let Ok(bytes) = unbase64(line) else {
+        return false;
+    };
+    if bytes.starts_with(GZIP) {
+        return !matches!(gzip::inflate(&bytes, LARGEST), Err(GzipError::Truncated));
+    }
+    bytes.starts_with(b"{") && std::str::from_utf8(&bytes).is_ok_and(is_json)
 }
 
 /// With padding or without, with line breaks or without.
@@ -489,6 +519,58 @@ impl<R: BufRead> Lines<R> {
             number,
             text: Err(format!("is longer than {} MiB: no record is", LARGEST >> 20)),
         }))
+    }
+}
+
+/// Records in base64 that was wrapped, one after the other.
+struct Wrapped<R> {
+    lines: Lines<R>,
+    width: usize,
+    /// The first line of the next record.
+    next: Option<Line>,
+}
+
+impl<R: BufRead> Wrapped<R> {
+    fn next(&mut self) -> Option<io::Result<Frame>> {
+        let mut record = Vec::new();
+        let mut before: Option<Vec<u8>> = None;
+        let mut place = None;
+        let mut wrong = None;
+        loop {
+            let line = match self.next.take().map(Ok).or_else(|| self.lines.next()) {
+                Some(Ok(line)) => line,
+                Some(Err(error)) => return Some(Err(error)),
+                None => break,
+            };
+            let text = match &line.text {
+                Ok(text) => text.trim_ascii(),
+                Err(_) if place.is_some() => {
+                    self.next = Some(line);
+                    break;
+                }
+                Err(why) => return Some(Ok(Frame::new(Place::Line(line.number), Err(why.clone())))),
+            };
+            if text.is_empty() {
+                continue;
+            }
+            if place.is_some() && begins_a_record(before.as_deref(), text, self.width) {
+                self.next = Some(line);
+                break;
+            }
+            place.get_or_insert(line.number);
+            if record.len() + text.len() > LARGEST {
+                wrong = Some(format!("is larger than {} MiB: no record is", LARGEST >> 20));
+            } else {
+                record.extend_from_slice(text);
+            }
+            before = Some(text.to_vec());
+        }
+        let data = match wrong {
+            Some(wrong) => Err(wrong),
+            None => unbase64(&record),
+        };
+        drop(record);
+        Some(Ok(Frame::new(Place::Line(place?), data)))
     }
 }
 

@@ -115,7 +115,7 @@ fn base64_is_a_record_a_line_or_one_that_was_wrapped() {
         lines(&[(1, &one), (3, &two)])
     );
     let long: Vec<u8> = (0..=255).cycle().take(1000).collect();
-    for width in [64, 76] {
+    for width in [60, 64, 76, 100] {
         assert_eq!(read(&wrapped(&long, width), Expected::Any, true), record(&long));
     }
     // All lines full, the last one too.
@@ -123,8 +123,8 @@ fn base64_is_a_record_a_line_or_one_that_was_wrapped() {
         read(&wrapped(&long[..57 * 3], 76), Expected::Any, true),
         record(&long[..57 * 3])
     );
-    // Another width is no wrapping.
-    assert_eq!(read(&wrapped(&long[..60], 40), Expected::Any, true).len(), 2);
+    // Base64 is in groups of four.
+    assert_eq!(read(&wrapped(&long[..60], 42), Expected::Any, true).len(), 2);
     // Records that happen to be so long begin like records, or are padded.
     let full = gzip(&long)[..57].to_vec();
     let both = format!("{}\n{}\n", STANDARD.encode(&full), STANDARD.encode(&full));
@@ -143,6 +143,52 @@ fn base64_is_a_record_a_line_or_one_that_was_wrapped() {
     let broken = read(b"aG9nZQ==\nno base64!\n", Expected::Any, true);
     assert_eq!(broken[0], ("line 1".to_owned(), b"hoge".to_vec()));
     assert!(broken[1].1.starts_with(b"not base64: "), "{broken:?}");
+}
+
+#[test]
+fn records_in_base64_are_told_apart_however_they_are_wrapped() {
+    let noise: Vec<u8> = (0..900u32).flat_map(|n| (n * n).to_be_bytes()).collect();
+    let (one, two) = (gzip(&noise), gzip(&noise[1..]));
+    for width in [60, 64, 76, 100] {
+        let text = wrapped(&one, width);
+        for base64 in [false, true] {
+            assert_eq!(read(&text, Expected::Any, base64), record(&one), "{width}");
+            let both = [wrapped(&one, width), wrapped(&two, width)].concat();
+            let first = text.iter().filter(|b| **b == b'\n').count() as u64;
+            assert_eq!(
+                read(&both, Expected::Any, base64),
+                lines(&[(1, &one), (first + 1, &two)]),
+                "{width}"
+            );
+        }
+    }
+    // JSON of 48 bytes fills 64 characters, and needs no padding.
+    let value = |n: u32| format!(r#"{{"a":{n},"pad":"{}"}}"#, "x".repeat(32)).into_bytes();
+    let values = [value(0), value(1), value(2)];
+    let text: String = values.iter().map(|v| STANDARD.encode(v) + "\n").collect();
+    assert_eq!(text.lines().next().map(str::len), Some(64));
+    assert_eq!(
+        read(text.as_bytes(), Expected::Any, true),
+        lines(&[(1, &values[0]), (2, &values[1]), (3, &values[2])])
+    );
+    // So is gzip that is all on its line.
+    let zipped = gzip(b"one");
+    let text = format!("{0}\n{1}\n{0}\n", STANDARD.encode(&zipped), "aG9n".repeat(3));
+    assert_eq!(
+        read(text.as_bytes(), Expected::Any, true),
+        lines(&[(1, &zipped), (2, b"hoghoghog"), (3, &zipped)])
+    );
+    // No one wraps so narrowly: these are two.
+    assert_eq!(
+        read(b"aG9nZWhv\naG9n\n", Expected::Any, true),
+        lines(&[(1, b"hogeho"), (2, b"hog")])
+    );
+    // A padded line ends its record.
+    let text = [wrapped(&noise[..100], 60), wrapped(&noise[..59], 60)].concat();
+    assert_eq!(
+        read(&text, Expected::Any, true),
+        lines(&[(1, &noise[..100]), (4, &noise[..59])])
+    );
 }
 
 #[test]
@@ -288,7 +334,7 @@ proptest! {
     }
 
     #[test]
-    fn what_base64_wraps_is_read_back(data in prop::collection::vec(any::<u8>(), 1..400), width in prop::sample::select(vec![64usize, 76])) {
+    fn what_base64_wraps_is_read_back(data in prop::collection::vec(any::<u8>(), 1..400), width in prop::sample::select(vec![60usize, 64, 76, 100])) {
         let read = read(&wrapped(&data, width), Expected::Any, true);
         prop_assert_eq!(read, record(&data));
     }
