@@ -364,6 +364,28 @@ fn what_can_not_be_decoded_is_told_with_its_place_and_exits_with_1() {
 }
 
 #[test]
+fn an_event_is_decoded_around_a_record_without_data_and_may_be_empty() {
+    let ran = decode(&[], br#"{"Records":[],"NextShardIterator":"AAAA"}"#);
+    assert_eq!(
+        (ran.out.as_str(), ran.err.as_str(), ran.code),
+        ("", "the input: holds nothing\n", Some(0))
+    );
+    let event = format!(r#"{{"Records":[{{"kinesis":{{}}}},{{"kinesis":{{"data":"{HOGE}"}}}}]}}"#);
+    let ran = decode(&[], event.as_bytes());
+    assert_eq!(ran.out, "{\"message\":\"hoge\\n\"}\n");
+    assert_eq!(
+        (ran.err.as_str(), ran.code),
+        ("error: record 1: has no data\n", Some(1))
+    );
+    let ran = decode(&[], format!("{event}\n{event}\n").as_bytes());
+    assert_eq!(
+        ran.err,
+        "error: line 1, record 1: has no data\nerror: line 2, record 1: has no data\n"
+    );
+    assert_eq!(ran.out, "{\"message\":\"hoge\\n\"}\n".repeat(2));
+}
+
+#[test]
 fn a_bomb_is_an_error_and_takes_little_memory() {
     let bomb = gzip(vec![b'0'; 200 << 20]);
     for arguments in [

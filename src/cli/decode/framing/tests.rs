@@ -250,7 +250,6 @@ fn an_event_of_lambda_gives_its_records() {
     for other in [
         &br#"{"Records":[{"eventID":"1","dynamodb":{"Keys":{}}}]}"#[..],
         br#"{"Records":[{"data":"b25l"}]}"#,
-        br#"{"Records":[{"kinesis":{"data":"b25l"}},{}]}"#,
         br#"{"Records":[]}"#,
         br#"{"awslogs":1}"#,
         br#"{"awslogs":{"Data":"b25l"}}"#,
@@ -258,6 +257,120 @@ fn an_event_of_lambda_gives_its_records() {
     ] {
         assert_eq!(read(other, Expected::Any, false), record(other));
     }
+}
+
+#[test]
+fn one_line_that_is_none_does_not_make_lines_of_json_one_record() {
+    let (one, two) = (&b"{\"a\":1}"[..], &b"[2]"[..]);
+    for odd in [&b"# a comment"[..], b"{\"a\":\"\xff\"}", b"{\"a\":", b"7"] {
+        for order in [[odd, one, two], [one, odd, two], [one, two, odd]] {
+            for expected in [Expected::Any, Expected::Lines, Expected::Json] {
+                let read = read(&order.join(&b"\n"[..]), expected, false);
+                assert_eq!(read, lines(&[(1, order[0]), (2, order[1]), (3, order[2])]));
+            }
+        }
+    }
+    for text in [
+        &b"one\n{\"a\":1}\nthree\n"[..],
+        b"17\n18\nup\n",
+        b"\xff\n{\"a\":1}\n\xff\n",
+    ] {
+        assert_eq!(read(text, Expected::Any, false), record(text));
+    }
+}
+
+#[test]
+fn events_may_come_one_after_the_other() {
+    let lambda = r#"{"Records":[{"kinesis":{"data":"b25l"}},{"kinesis":{"data":"dHdv"}}]}"#;
+    let pretty = "{\n  \"awslogs\": {\n \"data\": \"dGhyZWU=\" }\n}\n";
+    let all = format!("{lambda}\n{{\"a\":1}}\n{}\n", pretty.replace('\n', " "));
+    let expected = [&b"one"[..], b"two", b"{\"a\":1}", b"three"];
+    for how in ALL {
+        let frames = frames(all.as_bytes(), how, false);
+        let data: Vec<_> = frames.iter().map(|f| f.data.clone().unwrap()).collect();
+        assert_eq!(data, expected, "{how:?}");
+    }
+    let read = |text: String| read(text.as_bytes(), Expected::Any, false);
+    let numbered = |all: &[&[u8]]| -> Vec<_> {
+        let all = all.iter().zip(1..);
+        all.map(|(data, n)| (format!("record {n}"), data.to_vec()))
+            .collect()
+    };
+    assert_eq!(read(format!("{pretty}{pretty}")), numbered(&[b"three", b"three"]));
+    assert_eq!(
+        read(format!("{lambda}{pretty}")),
+        numbered(&[b"one", b"two", b"three"])
+    );
+    // Among other lines the place tells the line.
+    let among = read(format!("# two\n{lambda}\n{{}}\n\"H4sIAA==\"\n"));
+    let expected = [
+        ("line 1", &b"# two"[..]),
+        ("line 2, record 1", b"one"),
+        ("line 2, record 2", b"two"),
+        ("line 3", b"{}"),
+        ("line 4", &[0x1f, 0x8b, 8, 0]),
+    ];
+    assert_eq!(
+        among,
+        expected.map(|(place, data)| (place.to_owned(), data.to_vec()))
+    );
+}
+
+#[test]
+fn an_answer_may_be_empty_and_a_record_without_data() {
+    let empty = br#"{"Records":[],"NextShardIterator":"AAAA","MillisBehindLatest":0}"#;
+    for expected in ALL {
+        assert_eq!(read(empty, expected, false), []);
+    }
+    let kinesis = br#"{"Records":[{"kinesis":{"partitionKey":"k"}},{"kinesis":{"data":"b25l"}},{}]}"#;
+    let answer = br#"{"Records":[{"PartitionKey":"k"},{"Data":"b25l"},{"Data":null}]}"#;
+    for event in [&kinesis[..], answer] {
+        assert_eq!(
+            read(event, Expected::Any, false),
+            [
+                ("record 1".to_owned(), b"has no data".to_vec()),
+                ("record 2".to_owned(), b"one".to_vec()),
+                ("record 3".to_owned(), b"has no data".to_vec()),
+            ]
+        );
+    }
+}
+
+#[test]
+fn base64_may_stand_in_quotes() {
+    let zipped = gzip(b"one");
+    let text = STANDARD.encode(&zipped);
+    let of = |text: &str, expected, base64| read(text.as_bytes(), expected, base64);
+    for base64 in [false, true] {
+        for expected in [Expected::Any, Expected::Lines] {
+            assert_eq!(of(&format!("\"{text}\"\n"), expected, base64), record(&zipped));
+            let list = of(
+                &format!("[\n  \"{text}\",\n  \"aG9nZQ==\"\n]\n"),
+                expected,
+                base64,
+            );
+            assert_eq!(
+                list,
+                [
+                    ("record 1".to_owned(), zipped.clone()),
+                    ("record 2".to_owned(), b"hoge".to_vec())
+                ]
+            );
+            let two = of(&format!("\"{text}\"\n\"{text}\"\n"), expected, base64);
+            assert_eq!(two, lines(&[(1, &zipped), (2, &zipped)]));
+        }
+    }
+    // Of other texts only the asker knows.
+    let hoge = "[\"aG9nZQ==\"]";
+    assert_eq!(of(hoge, Expected::Any, true), record(b"hoge"));
+    assert_eq!(of(hoge, Expected::Any, false), record(hoge.as_bytes()));
+    let twice = "\"aG9nZQ==\"\n\"aG9n\"\n";
+    assert_eq!(
+        of(twice, Expected::Text, true),
+        lines(&[(1, b"hoge"), (2, b"hog")])
+    );
+    let quoted = format!("\"{text}\"");
+    assert_eq!(of(&quoted, Expected::Json, false), record(quoted.as_bytes()));
 }
 
 #[test]
