@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
+use crate::decode::audit;
 use crate::decode::gzip::{self, GzipError};
 
 /// The most that one piece of the input may be: a record, a line, an event of Lambda. A record has 10 MiB at
@@ -27,7 +28,7 @@ const LARGEST_AGGREGATE: usize = 10 << 20;
 
 /// Lines that may belong together are given to the decoder in blocks of about this size…
 const BLOCK: usize = 128 << 10;
-/// …and of this one at most, but for a single line.
+/// …and of this one at most, where no audit line follows; but a statement is not cut.
 const LARGEST_BLOCK: usize = 256 << 10;
 
 /// How a gzip member with the usual method begins (RFC 1952, 2.3).
@@ -747,17 +748,27 @@ impl<R: BufRead> Wrapped<R> {
 }
 
 /// Lines in blocks, so that the decoder sees those together that may belong together: the SQL of an audit line
-/// may hold line breaks.
+/// may hold line breaks. A block ends before an audit line; or before any line, if nothing is open there.
 struct Blocks<R> {
     lines: Lines<R>,
     /// The first line of the next block.
     next: Option<Line>,
 }
 
+/// Whether the last audit line of a block goes on.
+#[derive(Clone, Copy)]
+enum Statement {
+    /// Not looked at yet; it begins here. Most lines need no look: an audit line follows them.
+    Unread(usize),
+    Open,
+    Closed,
+}
+
 impl<R: BufRead> Blocks<R> {
     fn next(&mut self) -> Option<io::Result<Frame>> {
         let mut block = Vec::new();
         let mut place = None;
+        let mut statement = Statement::Closed;
         loop {
             let line = match self.next.take().map(Ok).or_else(|| self.lines.next()) {
                 Some(Ok(line)) => line,
@@ -774,13 +785,32 @@ impl<R: BufRead> Blocks<R> {
                     line.text.map(Bytes::from),
                 )));
             };
-            let full = match begins_like_audit(text) {
-                true => block.len() >= BLOCK,
-                false => block.len() >= LARGEST_BLOCK,
+            let begins = audit::begins_line(text);
+            if let Statement::Unread(start) = statement
+                && !begins
+            {
+                let before = block.get(start..).unwrap_or_default();
+                statement = match audit::is_open(&String::from_utf8_lossy(before)) {
+                    true => Statement::Open,
+                    false => Statement::Closed,
+                };
+            }
+            let full = match statement {
+                _ if block.len() + text.len() > LARGEST => !block.is_empty(),
+                _ if begins => block.len() >= BLOCK,
+                Statement::Open => false,
+                Statement::Unread(_) | Statement::Closed => block.len() >= LARGEST_BLOCK,
             };
             if full {
                 self.next = Some(line);
                 break;
+            }
+            if begins {
+                statement = Statement::Unread(block.len());
+            } else if matches!(statement, Statement::Open)
+                && audit::ends_query(&String::from_utf8_lossy(text))
+            {
+                statement = Statement::Closed;
             }
             place.get_or_insert(line.number);
             block.extend_from_slice(text);
@@ -788,12 +818,6 @@ impl<R: BufRead> Blocks<R> {
         let frame = Frame::new(Place::Line(place?), Ok(Bytes::from(block)));
         Some(Ok(frame))
     }
-}
-
-/// By the first characters of its time: eight digits of a date or of microseconds.
-fn begins_like_audit(line: &[u8]) -> bool {
-    line.get(..8)
-        .is_some_and(|start| start.iter().all(u8::is_ascii_digit))
 }
 
 #[cfg(test)]

@@ -422,6 +422,41 @@ fn many_lines_come_in_blocks_that_begin_with_an_audit_line() {
 }
 
 #[test]
+fn a_statement_is_not_cut_and_envelopes_go_whole() {
+    let row = "20260101 00:00:00,srv,u,h,1,2,QUERY,d,'SELECT 1',0\n";
+    // Lines that begin with eight digits, and are none of the audit's.
+    let values = "(20260102),\n20260103, x,\n".repeat(LARGEST_BLOCK / 16);
+    let statement = format!("20260101 00:00:00,srv,u,h,1,2,QUERY,d,'INSERT INTO t VALUES (\n{values}1)',0\n");
+    let before = row.repeat(BLOCK / row.len() - 1);
+    let input = format!("{before}{statement}{row}x\n");
+    let blocks = frames(input.as_bytes(), Expected::Lines, false);
+    let blocks: Vec<_> = blocks.into_iter().map(|block| block.data.unwrap()).collect();
+    assert_eq!(blocks.len(), 2);
+    assert!(blocks[0] == format!("{before}{statement}"));
+    assert_eq!(blocks[1], format!("{row}x\n"));
+    // Where it has ended, and what follows is nothing, it is cut again.
+    let input = format!("{statement}{}", "x\n".repeat(LARGEST_BLOCK));
+    assert_eq!(frames(input.as_bytes(), Expected::Lines, false).len(), 3);
+    // One that never ends is cut at the largest piece.
+    let input = format!(
+        "20260101 00:00:00,srv,u,h,1,2,QUERY,d,'\n{}",
+        "x\n".repeat(LARGEST / 2)
+    );
+    assert_eq!(frames(input.as_bytes(), Expected::Lines, false).len(), 2);
+
+    let envelope =
+        serde_json::json!({ "messageType": "DATA_MESSAGE", "logEvents": vec![[1; 20]; LARGEST_BLOCK / 200] });
+    let envelope = serde_json::to_string_pretty(&envelope).unwrap();
+    for text in [envelope.repeat(2), format!("{envelope}\n{envelope}\n")] {
+        assert!(text.len() > 2 * LARGEST_BLOCK);
+        assert_eq!(
+            read(text.as_bytes(), Expected::Lines, false),
+            record(text.as_bytes())
+        );
+    }
+}
+
+#[test]
 fn an_aggregate_is_no_larger_than_a_record() {
     let mut large = KPL.to_vec();
     large.resize(LARGEST_AGGREGATE + 1, 0);
