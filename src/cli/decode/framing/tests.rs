@@ -445,7 +445,7 @@ fn a_statement_is_not_cut_and_envelopes_go_whole() {
     assert_eq!(frames(input.as_bytes(), Expected::Lines, false).len(), 2);
 
     let envelope =
-        serde_json::json!({ "messageType": "DATA_MESSAGE", "logEvents": vec![[1; 20]; LARGEST_BLOCK / 200] });
+        serde_json::json!({ "messageType": "DATA_MESSAGE", "logEvents": vec![[1; 20]; LARGEST_BLOCK / 100] });
     let envelope = serde_json::to_string_pretty(&envelope).unwrap();
     for text in [envelope.repeat(2), format!("{envelope}\n{envelope}\n")] {
         assert!(text.len() > 2 * LARGEST_BLOCK);
