@@ -15,6 +15,8 @@
 //!   A QUERY that begins a quote and does not end it well is no place to look for other operations.
 //! * The object of a QUERY begins at the first `,'`, and ends at the last quote of the line, if no backslash
 //!   escapes it: no writer puts a quote behind the object. A quote between the two is part of the SQL.
+//! * A table row with `YYYYMMDD HH:MM:SS` that ends in two commas, or in two and a TLS version, is one of
+//!   MariaDB Enterprise 12.3, which writes how the client was connected behind the return code of all rows.
 //! * `fd00::1:50123` is an address without a port. `[fd00::1]:50123` has one.
 
 use std::borrow::Cow;
@@ -319,8 +321,17 @@ impl<'a> Anchor<'a> {
         let mut tail = match self.kind {
             Kind::Query => query(self.rest),
             Kind::Connection | Kind::Proxy => connection(self.rest),
-            Kind::Table => table(self.rest),
-            Kind::Rename => rename(self.rest),
+            Kind::Table | Kind::Rename => {
+                let (rest, transport) = match timestamp {
+                    Timestamp::Micros(_) => (self.rest, Transport::Unwritten),
+                    Timestamp::Local(_) => table_transport(self.rest),
+                };
+                let tail = match self.kind {
+                    Kind::Rename => rename(rest),
+                    _ => table(rest),
+                };
+                tail.map(|tail| Tail { transport, ..tail })
+            }
         }?;
         let (host, port) = match timestamp {
             Timestamp::Micros(_) => (self.host, Port::Unwritten),
@@ -429,6 +440,24 @@ fn connection(rest: &str) -> Result<Tail<'_>, AuditError> {
         retcode,
         transport,
     })
+}
+
+/// The TLS version behind the empty return code of a table row of MariaDB Enterprise 12.3, and what is before it.
+/// Of two commas at the end the last is its, not the object's; `database,,` has no object, and no such field.
+fn table_transport(rest: &str) -> (&str, Transport<'_>) {
+    match rest.rsplit_once(',') {
+        Some((head, tls))
+            if head.ends_with(',')
+                && head.bytes().filter(|b| *b == b',').count() > 1
+                && (tls.is_empty() || is_tls(tls)) =>
+        {
+            (
+                head,
+                Transport::TlsVersion(Some(tls).filter(|tls| !tls.is_empty())),
+            )
+        }
+        _ => (rest, Transport::Unwritten),
+    }
 }
 
 /// `database,object,`: a table row has no return code; a row of AUDIT_CONFIG has one.
