@@ -227,6 +227,49 @@ fn an_aggregate_is_taken_apart() {
     );
 }
 
+/// An aggregate of these, the digest of its message as of those that AWS's own library writes.
+fn aggregate(records: &[&[u8]]) -> Vec<u8> {
+    use md5::{Digest, Md5};
+    fn field(number: u8, data: &[u8]) -> Vec<u8> {
+        let mut field = vec![number << 3 | 2];
+        let mut length = data.len();
+        while length > 0x7f {
+            field.push((length & 0x7f) as u8 | 0x80);
+            length >>= 7;
+        }
+        field.push(length as u8);
+        [&field, data].concat()
+    }
+    let mut message = field(1, b"k");
+    for record in records {
+        message.extend(field(3, &[&[0x08, 0x00][..], &field(3, record)].concat()));
+    }
+    let digest = Md5::digest(&message);
+    [&[0xf3, 0x89, 0x9a, 0xc2], &message[..], &digest[..]].concat()
+}
+
+#[test]
+fn an_aggregate_is_taken_apart_whatever_its_parts_are_read_as() {
+    let lines = aggregate(&[AUDIT.as_bytes(), AUDIT.as_bytes()]);
+    let out = printed(&["--as", "audit"], &lines);
+    let objects: Vec<_> = out.lines().map(|row| json(row)["object"].clone()).collect();
+    assert_eq!(objects, ["SELECT 'x', 1"; 2]);
+    let envelopes = [envelope("g", "s", &["one"]), envelope("g", "s", &["two"])];
+    let envelopes = aggregate(&envelopes.each_ref().map(Vec::as_slice));
+    assert_eq!(printed(&["--as", "subscription"], &envelopes).lines().count(), 2);
+    let values = aggregate(&[b"{\"a\":1}", b"2"]);
+    assert_eq!(printed(&["--as", "json"], &values), "{\"a\":1}\n2\n");
+    assert_eq!(
+        printed(&["--as", "text"], &values),
+        "{\"message\":\"{\\\"a\\\":1}\"}\n{\"message\":\"2\"}\n"
+    );
+    assert_eq!(printed(&["--as", "base64"], &values).lines().count(), 2);
+    // What a part can't be read as is told with its place.
+    let ran = decode(&["--as", "json"], &aggregate(&[b"1", b"x"]));
+    assert_eq!((ran.out.as_str(), ran.code), ("1\n", Some(1)));
+    assert!(ran.err.starts_with("error: record 1, part 1: "), "{}", ran.err);
+}
+
 #[test]
 fn a_damaged_aggregate_is_an_error_to_the_one_who_asks_for_its_parts() {
     let mut bytes = STANDARD.decode(AGGREGATE).unwrap();
@@ -321,6 +364,28 @@ fn what_can_not_be_decoded_is_told_with_its_place_and_exits_with_1() {
 }
 
 #[test]
+fn an_event_is_decoded_around_a_record_without_data_and_may_be_empty() {
+    let ran = decode(&[], br#"{"Records":[],"NextShardIterator":"AAAA"}"#);
+    assert_eq!(
+        (ran.out.as_str(), ran.err.as_str(), ran.code),
+        ("", "the input: holds nothing\n", Some(0))
+    );
+    let event = format!(r#"{{"Records":[{{"kinesis":{{}}}},{{"kinesis":{{"data":"{HOGE}"}}}}]}}"#);
+    let ran = decode(&[], event.as_bytes());
+    assert_eq!(ran.out, "{\"message\":\"hoge\\n\"}\n");
+    assert_eq!(
+        (ran.err.as_str(), ran.code),
+        ("error: record 1: has no data\n", Some(1))
+    );
+    let ran = decode(&[], format!("{event}\n{event}\n").as_bytes());
+    assert_eq!(
+        ran.err,
+        "error: line 1, record 1: has no data\nerror: line 2, record 1: has no data\n"
+    );
+    assert_eq!(ran.out, "{\"message\":\"hoge\\n\"}\n".repeat(2));
+}
+
+#[test]
 fn a_bomb_is_an_error_and_takes_little_memory() {
     let bomb = gzip(vec![b'0'; 200 << 20]);
     for arguments in [
@@ -333,9 +398,35 @@ fn a_bomb_is_an_error_and_takes_little_memory() {
         assert!(ran.err.starts_with("error: record 1: "), "{}", ran.err);
         assert!(ran.memory < 512 << 20, "{} MiB", ran.memory >> 20);
     }
+    let refused = decode(&["--limit", "65MiB"], b"");
+    assert_eq!(refused.code, Some(2), "{}", refused.err);
     let small = gzip(vec![b'0'; 2 << 20]);
     assert_eq!(decode(&["--as", "text", "--limit", "1MiB"], &small).code, Some(1));
     assert_eq!(decode(&["--as", "text", "--limit", "3MiB"], &small).code, Some(0));
+}
+
+#[test]
+fn an_event_of_lambda_that_opens_to_very_much_takes_little_memory() {
+    // Little of it packs well, as of a record that comes in packed: 8 MiB of noise, in base64 in JSON.
+    let mut noise = 1u64;
+    let noise: Vec<u8> = std::iter::repeat_with(|| {
+        noise = noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (noise >> 56) as u8
+    })
+    .take(8 << 20)
+    .collect();
+    let content = [&noise[..], &vec![0xff; 50 << 20]].concat();
+    let event = serde_json::json!({ "Records": [{ "kinesis": { "data": STANDARD.encode(gzip(content)) } }] });
+    let ran = decode(&["--as", "audit"], event.to_string().as_bytes());
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert!(ran.memory < 512 << 20, "{} MiB", ran.memory >> 20);
+    // Very many events of very little.
+    let events = r#"{"timestamp":1,"message":"a"},"#.repeat((60 << 20) / 30);
+    let envelope = format!(
+        r#"{{"messageType":"DATA_MESSAGE","logGroup":"g","logEvents":[{events}{{"timestamp":1,"message":""}}]}}"#
+    );
+    let ran = decode(&["--as", "subscription"], &gzip(envelope));
+    assert!(ran.memory < 512 << 20, "{} MiB", ran.memory >> 20);
 }
 
 #[test]
@@ -355,7 +446,7 @@ fn one_record_that_is_too_large_is_refused() {
     assert_eq!((ran.out.as_str(), ran.code), ("", Some(1)));
     assert!(
         ran.err
-            .starts_with("error: record 1: looks like one record, and is larger than 32 MiB"),
+            .starts_with("error: record 1: looks like one record, and is larger than 16 MiB"),
         "{}",
         ran.err
     );

@@ -8,6 +8,7 @@ mod lines;
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
+use std::ops::RangeInclusive;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -22,6 +23,10 @@ use crate::decode::aggregate::user_records;
 use crate::decode::{self, Decode, DecodeSettings, Origin, Skip};
 use crate::stream::{Record, SequenceNumber, ShardId, StreamArn};
 use crate::suggest;
+
+/// What `--limit` may be. What one record opens to takes up to eight times its bytes, with the events that are made
+/// of it, and a command that is typed on the side should take no more than half a gigabyte.
+const LIMIT: RangeInclusive<usize> = (1 << 20)..=(64 << 20);
 
 /// Show what records hold, as `weir run` would log it
 ///
@@ -43,7 +48,7 @@ use crate::suggest;
 /// standard error with its place, and the rest is printed all the same. An audit line that can't
 /// be read is printed with the reason.
 ///
-/// A record, a line or an event of Lambda may have 32 MiB; lines may be as many as they are.
+/// A record, a line or an event of Lambda may have 16 MiB; lines may be as many as they are.
 #[derive(Debug, clap::Args)]
 #[command(
     verbatim_doc_comment,
@@ -60,7 +65,7 @@ pub(super) struct DecodeArgs {
     /// The input is base64: a record a line, or one that is wrapped
     #[arg(long)]
     base64: bool,
-    /// The most that one record may open to when gzip is undone. 1MiB to 256MiB
+    /// The most that one record may open to when gzip is undone. 1MiB to 64MiB
     #[arg(long, value_name = "SIZE", default_value = "64MiB")]
     limit: String,
 }
@@ -100,7 +105,7 @@ pub struct Order {
 pub(super) fn read(args: &DecodeArgs, vars: Vars<'_>) -> Result<Order, WrongUse> {
     let mut flags = Flags::new(vars);
     let how = flags.argument("--as", &args.how, how);
-    let limit = flags.argument("--limit", &args.limit, check::size(check::INFLATE_LIMIT));
+    let limit = flags.argument("--limit", &args.limit, check::size(LIMIT));
     let order = how.zip(limit).map(|(how, limit)| Order {
         file: Some(args.file.clone()).filter(|file| file != "-"),
         how,
@@ -241,7 +246,8 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
         record.partition_key = frame.partition_key.map(Arc::from);
         match self.order.how {
             As::Aggregate => self.user_records(&record, &place),
-            As::Events(Decode::Auto) => {
+            // As `weir run` does, whatever the records are read as.
+            As::Events(_) => {
                 let (records, is_damaged) = user_records(&record);
                 drop(record);
                 if is_damaged {
@@ -264,7 +270,6 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
                 }
                 Ok(())
             }
-            As::Events(_) => self.events(&record, &place),
         }
     }
 
@@ -372,12 +377,8 @@ mod tests {
         );
         let wrong = order("--as lambda").unwrap_err().to_string();
         assert!(wrong.contains("use one of auto, subscription"), "{wrong}");
-        assert!(
-            order("--limit 1GiB")
-                .unwrap_err()
-                .to_string()
-                .contains("1MiB to 256MiB")
-        );
+        let wrong = order("--limit 65MiB").unwrap_err().to_string();
+        assert!(wrong.contains("use 1MiB to 64MiB"), "{wrong}");
     }
 
     /// What stands on stdout and stderr, and whether everything was decoded.

@@ -254,6 +254,8 @@ pub fn gzip(text: &str) -> Checked<Gzip> {
         "auto" => Ok(Gzip::Auto),
         "always" => Ok(Gzip::Always),
         "never" => Ok(Gzip::Never),
+        "true" => Err("is no way to treat gzip: did you mean `always`?".to_owned()),
+        "false" => Err("is no way to treat gzip: did you mean `never`?".to_owned()),
         other => Err(format!(
             "is no way to treat gzip: {}",
             suggest::one_of(other, &["auto", "always", "never"])
@@ -572,7 +574,7 @@ pub fn renders(
         Field::Stream => stream.kinesis_name().is_none(),
         field => field.is_of_envelope() && !opens,
     };
-    if let Some(field) = template.required().find(lacks) {
+    if let Some(field) = template.fields().find(lacks) {
         let why = match field {
             Field::Table => "is a DynamoDB table, and a Kinesis stream has none: use `{stream}`".to_owned(),
             Field::Stream => "is a Kinesis stream, and the source is a table: use `{table}`".to_owned(),
@@ -585,9 +587,8 @@ pub fn renders(
                 decode_word(how)
             ),
         };
-        return Err(format!(
-            "uses `{{{field}}}`, which {why}; or give it a default, `{{{field}:-...}}`, or leave it out"
-        ));
+        // A default would stand in every name.
+        return Err(format!("uses `{{{field}}}`, which {why}; or leave it out"));
     }
     let fields = Fields {
         application,
@@ -776,6 +777,8 @@ mod tests {
         );
         assert_eq!(gzip("always"), Ok(Gzip::Always));
         says(gzip("always_"), "did you mean `always`?");
+        says(gzip("false"), "did you mean `never`?");
+        says(gzip("true"), "did you mean `always`?");
         says(gzip("on"), "use one of auto, always, never");
         assert_eq!(unknown_messages("skip"), Ok(UnknownMessages::Skip));
         says(unknown_messages("deadletter"), "did you mean `dead_letter`?");
@@ -799,9 +802,8 @@ mod tests {
                 Decode::Subscription,
             ),
             ("{log_group}", &kinesis, Decode::Auto),
-            ("{table:-none}/{stream}", &kinesis, Decode::Json),
-            ("{cluster:-none}/{stream:-none}", &table, Decode::Lambda),
-            ("{instance:-none}", &kinesis, Decode::Change),
+            ("{cluster:-none}/{stream:-none}", &kinesis, Decode::Auto),
+            ("{table:-none}", &table, Decode::Lambda),
         ] {
             assert_eq!(check(text, stream, how), Ok(()), "{text}");
         }
@@ -810,8 +812,8 @@ mod tests {
                 "{table}",
                 &kinesis,
                 Decode::Auto,
-                "uses `{table}`, which is a DynamoDB table, and a Kinesis stream has none: use `{stream}`; or give it \
-                 a default, `{table:-...}`",
+                "uses `{table}`, which is a DynamoDB table, and a Kinesis stream has none: use `{stream}`; or leave \
+                 it out",
             ),
             (
                 "{stream}",
@@ -832,6 +834,31 @@ mod tests {
                 "uses `{instance}`, which comes from a subscription envelope, and `decode: change` opens none",
             ),
             ("{owner}", &kinesis, Decode::Text, "`decode: text` opens none"),
+            // A default that would always stand there is none.
+            (
+                "{owner:-none}",
+                &kinesis,
+                Decode::Text,
+                "uses `{owner}`, which comes from",
+            ),
+            (
+                "{table:-x}",
+                &kinesis,
+                Decode::Auto,
+                "use `{stream}`; or leave it out",
+            ),
+            (
+                "{stream:-x}",
+                &table,
+                Decode::Lambda,
+                "use `{table}`; or leave it out",
+            ),
+            (
+                "{cluster:-x}",
+                &table,
+                Decode::Lambda,
+                "and a DynamoDB stream holds none",
+            ),
             ("{log_group}", &kinesis, Decode::Json, "`decode: json` opens none"),
             (
                 "{log_stream}",

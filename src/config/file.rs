@@ -245,7 +245,7 @@ fn decode(one: &mut Section<'_>, stream: Option<&StreamChoice>) -> Option<Decode
             None => Ok(how),
         }
     });
-    let gzip = one.text("gzip", check::gzip);
+    let gzip = one.scalar("gzip", check::gzip);
     let inflate_limit = one.scalar("inflate_limit", check::size(check::INFLATE_LIMIT));
     let unknown_messages = one.text("unknown_messages", check::unknown_messages);
     let stream = stream?;
@@ -943,6 +943,11 @@ pipelines:
                 KINESIS,
                 "gzip: sometimes",
                 "pipelines.p.gzip: `sometimes` is no way to treat gzip: use one of",
+            ),
+            (
+                KINESIS,
+                "gzip: false",
+                "pipelines.p.gzip: `false` is no way to treat gzip: did you mean `never`?",
             ),
             (
                 KINESIS,

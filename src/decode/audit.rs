@@ -15,6 +15,8 @@
 //!   A QUERY that begins a quote and does not end it well is no place to look for other operations.
 //! * The object of a QUERY begins at the first `,'`, and ends at the last quote of the line, if no backslash
 //!   escapes it: no writer puts a quote behind the object. A quote between the two is part of the SQL.
+//! * A table row with `YYYYMMDD HH:MM:SS` that ends in two commas, or in two and a TLS version, is one of
+//!   MariaDB Enterprise 12.3, which writes how the client was connected behind the return code of all rows.
 //! * `fd00::1:50123` is an address without a port. `[fd00::1]:50123` has one.
 
 use std::borrow::Cow;
@@ -221,9 +223,9 @@ pub fn parse(line: &str) -> Result<AuditRow<'_>, AuditError> {
 }
 
 /// How long the timestamp is that a text begins with, by its looks. A comma follows it.
-fn stamp_length(text: &str) -> Option<usize> {
+fn stamp_length(text: &[u8]) -> Option<usize> {
     let looks = |shape: &[u8]| {
-        let start = text.as_bytes().get(..shape.len())?;
+        let start = text.get(..shape.len())?;
         let alike = start.iter().zip(shape).all(|(byte, like)| match like {
             b'0' => byte.is_ascii_digit(),
             _ => byte == like,
@@ -235,7 +237,7 @@ fn stamp_length(text: &str) -> Option<usize> {
 
 /// The timestamp, and what follows its comma.
 fn timestamp(line: &str) -> Result<(Timestamp<'_>, &str), AuditError> {
-    let (stamp, rest) = stamp_length(line)
+    let (stamp, rest) = stamp_length(line.as_bytes())
         .and_then(|length| line.split_at_checked(length))
         .and_then(|(stamp, rest)| Some((stamp, rest.strip_prefix(',')?)))
         .ok_or(AuditError::NoTimestamp)?;
@@ -319,8 +321,17 @@ impl<'a> Anchor<'a> {
         let mut tail = match self.kind {
             Kind::Query => query(self.rest),
             Kind::Connection | Kind::Proxy => connection(self.rest),
-            Kind::Table => table(self.rest),
-            Kind::Rename => rename(self.rest),
+            Kind::Table | Kind::Rename => {
+                let (rest, transport) = match timestamp {
+                    Timestamp::Micros(_) => (self.rest, Transport::Unwritten),
+                    Timestamp::Local(_) => table_transport(self.rest),
+                };
+                let tail = match self.kind {
+                    Kind::Rename => rename(rest),
+                    _ => table(rest),
+                };
+                tail.map(|tail| Tail { transport, ..tail })
+            }
         }?;
         let (host, port) = match timestamp {
             Timestamp::Micros(_) => (self.host, Port::Unwritten),
@@ -429,6 +440,24 @@ fn connection(rest: &str) -> Result<Tail<'_>, AuditError> {
         retcode,
         transport,
     })
+}
+
+/// The TLS version behind the empty return code of a table row of MariaDB Enterprise 12.3, and what is before it.
+/// Of two commas at the end the last is its, not the object's; `database,,` has no object, and no such field.
+fn table_transport(rest: &str) -> (&str, Transport<'_>) {
+    match rest.rsplit_once(',') {
+        Some((head, tls))
+            if head.ends_with(',')
+                && head.bytes().filter(|b| *b == b',').count() > 1
+                && (tls.is_empty() || is_tls(tls)) =>
+        {
+            (
+                head,
+                Transport::TlsVersion(Some(tls).filter(|tls| !tls.is_empty())),
+            )
+        }
+        _ => (rest, Transport::Unwritten),
+    }
 }
 
 /// `database,object,`: a table row has no return code; a row of AUDIT_CONFIG has one.
@@ -693,7 +722,7 @@ impl<'a> Iterator for Lines<'a> {
                 continue;
             }
             // Most lines have an audit line behind them, or nothing: they need no second look.
-            if rest.is_empty() || stamp_length(rest).is_some() || !is_open(line) {
+            if rest.is_empty() || stamp_length(rest.as_bytes()).is_some() || !is_open(line) {
                 return Some(line);
             }
             let Some((joined, rest)) = join(text, rest) else {
@@ -713,17 +742,28 @@ fn physical_line(text: &str) -> (&str, &str) {
     }
 }
 
+/// Whether a line begins like an audit line, with its timestamp.
+pub fn begins_line(line: &[u8]) -> bool {
+    stamp_length(line).is_some()
+}
+
 /// Whether it is an audit line that has begun a query and not ended it.
-fn is_open(line: &str) -> bool {
+pub fn is_open(line: &str) -> bool {
     matches!(parse(line), Err(AuditError::OpenQuote | AuditError::NoEnd))
+}
+
+/// Whether a query that was open before this line ends with it.
+pub fn ends_query(line: &str) -> bool {
+    let (line, _) = physical_line(line);
+    closing_quote(line).is_some_and(|(_, end)| query_end(end).is_some())
 }
 
 /// The line that begins with `text`, up to the first line break from `rest` on before which a query ends; and
 /// what follows that.
 fn join<'a>(text: &'a str, mut rest: &'a str) -> Option<(&'a str, &'a str)> {
-    while !rest.is_empty() && stamp_length(rest).is_none() {
+    while !rest.is_empty() && stamp_length(rest.as_bytes()).is_none() {
         let (line, behind) = physical_line(rest);
-        if closing_quote(line).is_some_and(|(_, end)| query_end(end).is_some()) {
+        if ends_query(line) {
             let end = text.len() - rest.len() + line.len();
             return text.get(..end).map(|joined| (joined, behind));
         }

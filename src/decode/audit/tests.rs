@@ -352,6 +352,51 @@ fn a_stranger_cannot_hide_behind_a_user_name() {
 }
 
 #[test]
+fn the_eleventh_field_of_mariadb_enterprise_is_no_part_of_the_object() {
+    let null = Value::Null;
+    for (end, object, retcode, tls) in [
+        ("READ,shop,orders,,", "orders", null.clone(), null.clone()),
+        (
+            "WRITE,shop,orders,,TLSv1.3",
+            "orders",
+            null.clone(),
+            "TLSv1.3".into(),
+        ),
+        (
+            "RENAME,shop,a|shop.b,,TLSv1.2",
+            "a|shop.b",
+            null.clone(),
+            "TLSv1.2".into(),
+        ),
+        ("RENAME,shop,a,shop,b,,", "a|shop.b", null.clone(), null.clone()),
+        ("QUERY,shop,'a',,", "a", null.clone(), null.clone()),
+        ("QUERY,shop,'a',,TLSv1.3", "a", null.clone(), "TLSv1.3".into()),
+        ("QUERY,shop,'a',0,TLSv1.3", "a", 0.into(), "TLSv1.3".into()),
+    ] {
+        let row = json(&format!("20260101 00:00:00,srv,u,h:5,1,2,{end}"));
+        assert_eq!(row["database"], "shop", "{row}");
+        assert_eq!(row["object"], object, "{row}");
+        assert_eq!(row["retcode"], retcode, "{row}");
+        assert_eq!(row.get("tls_version"), Some(&tls), "{row}");
+    }
+    // The others have no such field.
+    let row = json("20260101 00:00:00,srv,u,h,1,2,QUERY,shop,'a',0,,");
+    assert_eq!(row.get("connection_type"), Some(&null), "{row}");
+    let row = json("20260101 00:00:00,srv,u,h,1,2,DROP,shop,,");
+    assert_eq!(
+        (&row["object"], row.get("tls_version")),
+        (&"".into(), None),
+        "{row}"
+    );
+    let row = json("1700000000123456,srv,u,h,1,2,READ,shop,orders,,");
+    assert_eq!(
+        (&row["object"], row.get("tls_version")),
+        (&"orders,".into(), None),
+        "{row}"
+    );
+}
+
+#[test]
 fn escapes_are_undone_and_unknown_ones_stay() {
     let table = [
         (r"a\b\t\n\f\rz", "a\u{8}\t\n\u{c}\rz"),
@@ -692,8 +737,9 @@ fn what() -> impl Strategy<Value = What> {
             .prop_map(|(operation, database, table, new)| What::Table {
                 operation,
                 table: match operation {
-                    "RENAME" => format!("{table}|{database}.{new}"),
-                    _ => table,
+                    // A comma at its end is MariaDB Enterprise's eleventh field.
+                    "RENAME" => format!("{table}|{database}.{}", new.trim_end_matches(',')),
+                    _ => table.trim_end_matches(',').to_owned(),
                 },
                 database,
             }),

@@ -115,7 +115,7 @@ fn base64_is_a_record_a_line_or_one_that_was_wrapped() {
         lines(&[(1, &one), (3, &two)])
     );
     let long: Vec<u8> = (0..=255).cycle().take(1000).collect();
-    for width in [64, 76] {
+    for width in [60, 64, 76, 100] {
         assert_eq!(read(&wrapped(&long, width), Expected::Any, true), record(&long));
     }
     // All lines full, the last one too.
@@ -123,8 +123,8 @@ fn base64_is_a_record_a_line_or_one_that_was_wrapped() {
         read(&wrapped(&long[..57 * 3], 76), Expected::Any, true),
         record(&long[..57 * 3])
     );
-    // Another width is no wrapping.
-    assert_eq!(read(&wrapped(&long[..60], 40), Expected::Any, true).len(), 2);
+    // Base64 is in groups of four.
+    assert_eq!(read(&wrapped(&long[..60], 42), Expected::Any, true).len(), 2);
     // Records that happen to be so long begin like records, or are padded.
     let full = gzip(&long)[..57].to_vec();
     let both = format!("{}\n{}\n", STANDARD.encode(&full), STANDARD.encode(&full));
@@ -143,6 +143,52 @@ fn base64_is_a_record_a_line_or_one_that_was_wrapped() {
     let broken = read(b"aG9nZQ==\nno base64!\n", Expected::Any, true);
     assert_eq!(broken[0], ("line 1".to_owned(), b"hoge".to_vec()));
     assert!(broken[1].1.starts_with(b"not base64: "), "{broken:?}");
+}
+
+#[test]
+fn records_in_base64_are_told_apart_however_they_are_wrapped() {
+    let noise: Vec<u8> = (0..900u32).flat_map(|n| (n * n).to_be_bytes()).collect();
+    let (one, two) = (gzip(&noise), gzip(&noise[1..]));
+    for width in [60, 64, 76, 100] {
+        let text = wrapped(&one, width);
+        for base64 in [false, true] {
+            assert_eq!(read(&text, Expected::Any, base64), record(&one), "{width}");
+            let both = [wrapped(&one, width), wrapped(&two, width)].concat();
+            let first = text.iter().filter(|b| **b == b'\n').count() as u64;
+            assert_eq!(
+                read(&both, Expected::Any, base64),
+                lines(&[(1, &one), (first + 1, &two)]),
+                "{width}"
+            );
+        }
+    }
+    // JSON of 48 bytes fills 64 characters, and needs no padding.
+    let value = |n: u32| format!(r#"{{"a":{n},"pad":"{}"}}"#, "x".repeat(32)).into_bytes();
+    let values = [value(0), value(1), value(2)];
+    let text: String = values.iter().map(|v| STANDARD.encode(v) + "\n").collect();
+    assert_eq!(text.lines().next().map(str::len), Some(64));
+    assert_eq!(
+        read(text.as_bytes(), Expected::Any, true),
+        lines(&[(1, &values[0]), (2, &values[1]), (3, &values[2])])
+    );
+    // So is gzip that is all on its line.
+    let zipped = gzip(b"one");
+    let text = format!("{0}\n{1}\n{0}\n", STANDARD.encode(&zipped), "aG9n".repeat(3));
+    assert_eq!(
+        read(text.as_bytes(), Expected::Any, true),
+        lines(&[(1, &zipped), (2, b"hoghoghog"), (3, &zipped)])
+    );
+    // No one wraps so narrowly: these are two.
+    assert_eq!(
+        read(b"aG9nZWhv\naG9n\n", Expected::Any, true),
+        lines(&[(1, b"hogeho"), (2, b"hog")])
+    );
+    // A padded line ends its record.
+    let text = [wrapped(&noise[..100], 60), wrapped(&noise[..59], 60)].concat();
+    assert_eq!(
+        read(&text, Expected::Any, true),
+        lines(&[(1, &noise[..100]), (4, &noise[..59])])
+    );
 }
 
 #[test]
@@ -204,7 +250,6 @@ fn an_event_of_lambda_gives_its_records() {
     for other in [
         &br#"{"Records":[{"eventID":"1","dynamodb":{"Keys":{}}}]}"#[..],
         br#"{"Records":[{"data":"b25l"}]}"#,
-        br#"{"Records":[{"kinesis":{"data":"b25l"}},{}]}"#,
         br#"{"Records":[]}"#,
         br#"{"awslogs":1}"#,
         br#"{"awslogs":{"Data":"b25l"}}"#,
@@ -215,17 +260,131 @@ fn an_event_of_lambda_gives_its_records() {
 }
 
 #[test]
+fn one_line_that_is_none_does_not_make_lines_of_json_one_record() {
+    let (one, two) = (&b"{\"a\":1}"[..], &b"[2]"[..]);
+    for odd in [&b"# a comment"[..], b"{\"a\":\"\xff\"}", b"{\"a\":", b"7"] {
+        for order in [[odd, one, two], [one, odd, two], [one, two, odd]] {
+            for expected in [Expected::Any, Expected::Lines, Expected::Json] {
+                let read = read(&order.join(&b"\n"[..]), expected, false);
+                assert_eq!(read, lines(&[(1, order[0]), (2, order[1]), (3, order[2])]));
+            }
+        }
+    }
+    for text in [
+        &b"one\n{\"a\":1}\nthree\n"[..],
+        b"17\n18\nup\n",
+        b"\xff\n{\"a\":1}\n\xff\n",
+    ] {
+        assert_eq!(read(text, Expected::Any, false), record(text));
+    }
+}
+
+#[test]
+fn events_may_come_one_after_the_other() {
+    let lambda = r#"{"Records":[{"kinesis":{"data":"b25l"}},{"kinesis":{"data":"dHdv"}}]}"#;
+    let pretty = "{\n  \"awslogs\": {\n \"data\": \"dGhyZWU=\" }\n}\n";
+    let all = format!("{lambda}\n{{\"a\":1}}\n{}\n", pretty.replace('\n', " "));
+    let expected = [&b"one"[..], b"two", b"{\"a\":1}", b"three"];
+    for how in ALL {
+        let frames = frames(all.as_bytes(), how, false);
+        let data: Vec<_> = frames.iter().map(|f| f.data.clone().unwrap()).collect();
+        assert_eq!(data, expected, "{how:?}");
+    }
+    let read = |text: String| read(text.as_bytes(), Expected::Any, false);
+    let numbered = |all: &[&[u8]]| -> Vec<_> {
+        let all = all.iter().zip(1..);
+        all.map(|(data, n)| (format!("record {n}"), data.to_vec()))
+            .collect()
+    };
+    assert_eq!(read(format!("{pretty}{pretty}")), numbered(&[b"three", b"three"]));
+    assert_eq!(
+        read(format!("{lambda}{pretty}")),
+        numbered(&[b"one", b"two", b"three"])
+    );
+    // Among other lines the place tells the line.
+    let among = read(format!("# two\n{lambda}\n{{}}\n\"H4sIAA==\"\n"));
+    let expected = [
+        ("line 1", &b"# two"[..]),
+        ("line 2, record 1", b"one"),
+        ("line 2, record 2", b"two"),
+        ("line 3", b"{}"),
+        ("line 4", &[0x1f, 0x8b, 8, 0]),
+    ];
+    assert_eq!(
+        among,
+        expected.map(|(place, data)| (place.to_owned(), data.to_vec()))
+    );
+}
+
+#[test]
+fn an_answer_may_be_empty_and_a_record_without_data() {
+    let empty = br#"{"Records":[],"NextShardIterator":"AAAA","MillisBehindLatest":0}"#;
+    for expected in ALL {
+        assert_eq!(read(empty, expected, false), []);
+    }
+    let kinesis = br#"{"Records":[{"kinesis":{"partitionKey":"k"}},{"kinesis":{"data":"b25l"}},{}]}"#;
+    let answer = br#"{"Records":[{"PartitionKey":"k"},{"Data":"b25l"},{"Data":null}]}"#;
+    for event in [&kinesis[..], answer] {
+        assert_eq!(
+            read(event, Expected::Any, false),
+            [
+                ("record 1".to_owned(), b"has no data".to_vec()),
+                ("record 2".to_owned(), b"one".to_vec()),
+                ("record 3".to_owned(), b"has no data".to_vec()),
+            ]
+        );
+    }
+}
+
+#[test]
+fn base64_may_stand_in_quotes() {
+    let zipped = gzip(b"one");
+    let text = STANDARD.encode(&zipped);
+    let of = |text: &str, expected, base64| read(text.as_bytes(), expected, base64);
+    for base64 in [false, true] {
+        for expected in [Expected::Any, Expected::Lines] {
+            assert_eq!(of(&format!("\"{text}\"\n"), expected, base64), record(&zipped));
+            let list = of(
+                &format!("[\n  \"{text}\",\n  \"aG9nZQ==\"\n]\n"),
+                expected,
+                base64,
+            );
+            assert_eq!(
+                list,
+                [
+                    ("record 1".to_owned(), zipped.clone()),
+                    ("record 2".to_owned(), b"hoge".to_vec())
+                ]
+            );
+            let two = of(&format!("\"{text}\"\n\"{text}\"\n"), expected, base64);
+            assert_eq!(two, lines(&[(1, &zipped), (2, &zipped)]));
+        }
+    }
+    // Of other texts only the asker knows.
+    let hoge = "[\"aG9nZQ==\"]";
+    assert_eq!(of(hoge, Expected::Any, true), record(b"hoge"));
+    assert_eq!(of(hoge, Expected::Any, false), record(hoge.as_bytes()));
+    let twice = "\"aG9nZQ==\"\n\"aG9n\"\n";
+    assert_eq!(
+        of(twice, Expected::Text, true),
+        lines(&[(1, b"hoge"), (2, b"hog")])
+    );
+    let quoted = format!("\"{text}\"");
+    assert_eq!(of(&quoted, Expected::Json, false), record(quoted.as_bytes()));
+}
+
+#[test]
 fn what_is_too_large_for_a_record_is_refused_and_lines_are_not() {
     let large = vec![b'a'; LARGEST + 1];
     let of = |expected, base64| frames(&large, expected, base64);
     for (expected, base64) in [(Expected::Any, false), (Expected::Text, false)] {
         let why = of(expected, base64).remove(0).data.unwrap_err();
-        assert!(why.contains("larger than 32 MiB"), "{why}");
+        assert!(why.contains("larger than 16 MiB"), "{why}");
     }
     for (expected, base64) in [(Expected::Lines, false), (Expected::Any, true)] {
         let frame = of(expected, base64).remove(0);
         assert_eq!(frame.place, Place::Line(1));
-        assert!(frame.data.unwrap_err().contains("longer than 32 MiB"));
+        assert!(frame.data.unwrap_err().contains("longer than 16 MiB"));
     }
     drop(large);
     // A long line among others is told, and passed over.
@@ -263,6 +422,41 @@ fn many_lines_come_in_blocks_that_begin_with_an_audit_line() {
 }
 
 #[test]
+fn a_statement_is_not_cut_and_envelopes_go_whole() {
+    let row = "20260101 00:00:00,srv,u,h,1,2,QUERY,d,'SELECT 1',0\n";
+    // Lines that begin with eight digits, and are none of the audit's.
+    let values = "(20260102),\n20260103, x,\n".repeat(LARGEST_BLOCK / 16);
+    let statement = format!("20260101 00:00:00,srv,u,h,1,2,QUERY,d,'INSERT INTO t VALUES (\n{values}1)',0\n");
+    let before = row.repeat(BLOCK / row.len() - 1);
+    let input = format!("{before}{statement}{row}x\n");
+    let blocks = frames(input.as_bytes(), Expected::Lines, false);
+    let blocks: Vec<_> = blocks.into_iter().map(|block| block.data.unwrap()).collect();
+    assert_eq!(blocks.len(), 2);
+    assert!(blocks[0] == format!("{before}{statement}"));
+    assert_eq!(blocks[1], format!("{row}x\n"));
+    // Where it has ended, and what follows is nothing, it is cut again.
+    let input = format!("{statement}{}", "x\n".repeat(LARGEST_BLOCK));
+    assert_eq!(frames(input.as_bytes(), Expected::Lines, false).len(), 3);
+    // One that never ends is cut at the largest piece.
+    let input = format!(
+        "20260101 00:00:00,srv,u,h,1,2,QUERY,d,'\n{}",
+        "x\n".repeat(LARGEST / 2)
+    );
+    assert_eq!(frames(input.as_bytes(), Expected::Lines, false).len(), 2);
+
+    let envelope =
+        serde_json::json!({ "messageType": "DATA_MESSAGE", "logEvents": vec![[1; 20]; LARGEST_BLOCK / 100] });
+    let envelope = serde_json::to_string_pretty(&envelope).unwrap();
+    for text in [envelope.repeat(2), format!("{envelope}\n{envelope}\n")] {
+        assert!(text.len() > 2 * LARGEST_BLOCK);
+        assert_eq!(
+            read(text.as_bytes(), Expected::Lines, false),
+            record(text.as_bytes())
+        );
+    }
+}
+
+#[test]
 fn an_aggregate_is_no_larger_than_a_record() {
     let mut large = KPL.to_vec();
     large.resize(LARGEST_AGGREGATE + 1, 0);
@@ -288,7 +482,7 @@ proptest! {
     }
 
     #[test]
-    fn what_base64_wraps_is_read_back(data in prop::collection::vec(any::<u8>(), 1..400), width in prop::sample::select(vec![64usize, 76])) {
+    fn what_base64_wraps_is_read_back(data in prop::collection::vec(any::<u8>(), 1..400), width in prop::sample::select(vec![60usize, 64, 76, 100])) {
         let read = read(&wrapped(&data, width), Expected::Any, true);
         prop_assert_eq!(read, record(&data));
     }
