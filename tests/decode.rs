@@ -418,7 +418,8 @@ fn an_event_of_lambda_that_opens_to_very_much_takes_little_memory() {
     let content = [&noise[..], &vec![0xff; 50 << 20]].concat();
     let event = serde_json::json!({ "Records": [{ "kinesis": { "data": STANDARD.encode(gzip(content)) } }] });
     let ran = decode(&["--as", "audit"], event.to_string().as_bytes());
-    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    assert_eq!(ran.code, Some(1), "no audit log, nor any text: {}", ran.err);
+    assert!(ran.err.contains("not UTF-8"), "{}", ran.err);
     assert!(ran.memory < 512 << 20, "{} MiB", ran.memory >> 20);
     // Very many events of very little.
     let events = r#"{"timestamp":1,"message":"a"},"#.repeat((60 << 20) / 30);
