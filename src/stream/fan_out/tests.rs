@@ -367,7 +367,10 @@ async fn a_silent_subscription_is_given_up() {
             Err(error) => break error,
         }
     };
-    assert!(matches!(error, SourceError::Unavailable(_)), "it is told: {error}");
+    assert!(
+        matches!(error, SourceError::Unavailable(_)),
+        "it is told: {error}"
+    );
     let silence = case.clock.now().since(heard);
     assert!(silence > SILENCE && silence <= SILENCE + 2 * WAIT, "{silence:?}");
 }
