@@ -41,6 +41,8 @@ impl Consumer {
                     return Step::Read(None, Duration::ZERO);
                 }
                 self.position = StartingPosition::TrimHorizon;
+                // What was taken in is no place to begin at any more.
+                self.last = None;
                 Step::Read(None, backoff.next(&mut self.rng))
             }
             SourceError::NotFound(_) => {

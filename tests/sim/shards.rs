@@ -63,6 +63,36 @@ fn trimmed_data_leave_a_recorded_gap() {
     }
 }
 
+/// Once, the reader went back to the trimmed place after each horizon it was sent to.
+#[test]
+fn what_is_trimmed_under_a_running_reader_leaves_one_gap() {
+    let name = "shards::what_is_trimmed_under_a_running_reader_leaves_one_gap";
+    let runs = tell(name, 5, async |world| {
+        enable(&world, 1);
+        let _slot = start(&world, 0);
+        write_some(&world, 50, 5, s(10)).await;
+        world.with(|s| {
+            s.sink_down_until = s.now + Duration::from_secs(3_600);
+            // Ahead of its checkpoint by as much as a shard may be.
+            for n in 0..60 {
+                let (now, key) = (s.wall(), format!("k{}", n % 5));
+                s.streams.write(&key, Kind::Plain, 60_000, now, &mut s.rng);
+            }
+        });
+        write_some(&world, 40, 5, s(2_000)).await;
+        world.with(|s| {
+            let written = s.streams.changes.len();
+            s.streams.trim((0, 0), written - 10);
+        });
+        write_some(&world, 40, 5, s(2_000)).await;
+        settle(&world, PATIENCE).await;
+    });
+    for run in runs {
+        run.world
+            .with(|s| assert_eq!(s.table.gaps.len(), 1, "one gap: {:?}", s.table.gaps));
+    }
+}
+
 #[test]
 fn a_deleted_shard_leaves_a_recorded_gap() {
     let runs = tell(
