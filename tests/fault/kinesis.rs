@@ -365,11 +365,21 @@ fn unit(message: &str) -> (String, u32) {
 
 /// Writes `steps` records of each of `keys`, all of a step before the next; returns the units of each key,
 /// and how many requests may have been carried out without an answer.
-async fn write(kinesis: &Client, keys: usize, steps: usize, seed: u64) -> (BTreeMap<String, u32>, usize) {
+///
+/// `pause` lies between two steps: an emulator may round the time of an arrival up to the next millisecond, which
+/// must not lie behind what the next step says of itself.
+async fn write(
+    kinesis: &Client,
+    keys: usize,
+    steps: usize,
+    pause: Duration,
+    seed: u64,
+) -> (BTreeMap<String, u32>, usize) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut unsure = 0;
     let mut next: BTreeMap<String, u32> = (0..keys).map(|k| (format!("k{k:04}"), 0)).collect();
     for _ in 0..steps {
+        tokio::time::sleep(pause).await;
         let now = std::time::SystemTime::now();
         let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
         let mut entries = Vec::new();
@@ -419,7 +429,7 @@ async fn mixed_records_go_through_splits_and_merges_in_order() {
     }
     let writer = {
         let kinesis = world.kinesis.clone();
-        tokio::spawn(async move { write(&kinesis, keys, records / keys, 7).await })
+        tokio::spawn(async move { write(&kinesis, keys, records / keys, Duration::from_millis(3), 7).await })
     };
     let mut done = 0;
     let began = Instant::now();
@@ -461,7 +471,9 @@ async fn records_are_pushed_and_a_death_loses_none() {
     workers[0].ready().await;
     let writer = {
         let kinesis = world.kinesis.clone();
-        tokio::spawn(async move { write(&kinesis, keys, records / keys, 11).await })
+        tokio::spawn(
+            async move { write(&kinesis, keys, records / keys, Duration::from_millis(150), 11).await },
+        )
     };
     workers[0].first_delivery().await;
     // Two subscribers of one name: the second takes over what the first held.
