@@ -33,7 +33,7 @@ impl State {
         let aggregates = self.streams.kinesis.is_some_and(|k| k.aggregates);
         if aggregates && kind == Kind::Plain && size == 0 && self.rng.u8(0..3) == 0 {
             let more = self.rng.u64(1..6);
-            return self.streams.write_aggregate(&key, more, now, &mut self.rng);
+            return self.streams.write_aggregate(&key, more, 0, now, &mut self.rng);
         }
         self.streams.write(&key, kind, size, now, &mut self.rng);
     }

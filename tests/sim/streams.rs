@@ -335,14 +335,14 @@ impl Streams {
     }
 
     /// Writes a change, and `more` of the same key into the same aggregate.
-    pub fn write_aggregate(&mut self, key: &str, more: u64, now: Timestamp, rng: &mut Rng) {
-        let Some(first) = self.write(key, Kind::Plain, 0, now, rng) else {
+    pub fn write_aggregate(&mut self, key: &str, more: u64, size: usize, now: Timestamp, rng: &mut Rng) {
+        let Some(first) = self.write(key, Kind::Plain, size, now, rng) else {
             return;
         };
         let at = self.changes[first].at;
         for sub in 1..=more {
             self.inside = sub;
-            self.write_at(at, key, Kind::Plain, 0, now, rng);
+            self.write_at(at, key, Kind::Plain, size, now, rng);
         }
         self.inside = 0;
     }
