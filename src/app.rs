@@ -188,16 +188,17 @@ async fn work(config: Config) -> Result<(), Failure> {
         for pipeline in &config.pipelines {
             let from = clients.clients(&pipeline.source.aws).await?;
             let to = clients.clients(&pipeline.destination.aws).await?;
+            let logs = Arc::new(CloudWatchLogs::new(to.logs));
             pipelines.push(Pipeline {
                 name: pipeline.name.clone(),
                 source: source(&config.application, pipeline, from, &clock),
-                subscriptions: Some(Arc::new(CloudWatchLogs::new(to.logs.clone()))),
-                sink: Arc::new(CloudWatchLogs::new(to.logs)),
+                subscriptions: Some(logs.clone()),
+                sink: logs,
                 config: pipeline.clone(),
                 guard: Guard::default(),
             });
         }
-        if !guard(&mut pipelines, &clients, &config, &*clock, &mut rng, stop.clone()).await? {
+        if !guard(&mut pipelines, &config, &*clock, &mut rng, stop.clone()).await? {
             return Ok(());
         }
         if !prepare(&*table, &config, &*clock, &readiness, &mut rng, stop.clone()).await? {
@@ -261,7 +262,6 @@ async fn work(config: Config) -> Result<(), Failure> {
 /// was wished before.
 async fn guard(
     pipelines: &mut [Pipeline],
-    clients: &AwsClients,
     config: &Config,
     clock: &dyn Clock,
     rng: &mut fastrand::Rng,
@@ -273,8 +273,9 @@ async fn guard(
         if pipeline.config.source.stream.kinesis_name().is_none() {
             continue;
         }
-        let to = clients.clients(&pipeline.config.destination.aws).await?;
-        let logs = CloudWatchLogs::new(to.logs);
+        let Some(logs) = pipeline.subscriptions.clone() else {
+            continue;
+        };
         let name = pipeline.name.clone();
         let key = format!("pipelines.{name}.destination.group");
         let looked = async {
@@ -285,7 +286,7 @@ async fn guard(
                 Err(_) => return Err("no answer in time".to_owned()),
             };
             let (left, application) = (end.since(clock.now()), &config.application);
-            let verdict = look(application, &pipeline.config, &stream, &logs, clock, rng, left).await;
+            let verdict = look(application, &pipeline.config, &stream, &*logs, clock, rng, left).await;
             Ok((stream, verdict))
         };
         let looked = tokio::select! {
@@ -385,8 +386,7 @@ fn source(
             match fan_out {
                 None => Arc::new(polling),
                 Some(fan_out) => {
-                    let of_its_own = || format!("{application}-{}", pipeline.name);
-                    let consumer = fan_out.consumer.clone().unwrap_or_else(of_its_own);
+                    let consumer = fan_out.name(application, &pipeline.name);
                     let kinesis = from.kinesis.clone();
                     let apart = Arc::new(move || from.kinesis_apart());
                     Arc::new(FanOut::new(kinesis, apart, polling, consumer))

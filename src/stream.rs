@@ -100,6 +100,18 @@ impl StreamArn {
         self.as_str().split(':').nth(3).filter(|r| !r.is_empty())
     }
 
+    /// Refuses a stream that is in another region than the one `asked`. There it is not found, which says
+    /// nothing of whether it is gone.
+    pub fn is_in(&self, asked: Option<&str>) -> Result<(), SourceError> {
+        match (self.region(), asked) {
+            (Some(there), Some(asked)) if there != asked => Err(SourceError::Unavailable(format!(
+                "{} is in {there}, and {asked} is asked: check AWS_REGION, or the source's `region`",
+                self.service_arn()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// The account field of the ARN.
     pub fn account(&self) -> Option<&str> {
         self.as_str().split(':').nth(4).filter(|a| !a.is_empty())

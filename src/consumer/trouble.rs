@@ -47,8 +47,8 @@ impl Consumer {
             }
             SourceError::NotFound(_) => {
                 let wait = backoff.next(&mut self.rng);
-                match self.is_gone().await {
-                    Some(true) => Step::Gone,
+                match self.is_closed().await {
+                    Some(Closed::Gone) => Step::Gone,
                     _ => {
                         self.tell(error, backoff.failures());
                         Step::Read(None, wait)
@@ -100,7 +100,7 @@ impl Consumer {
         None
     }
 
-    /// What a complete listing says of a shard that gives nothing more. `None`: it could not be asked.
+    /// What a complete listing says of a shard that gives nothing (more). `None`: it could not be asked.
     pub(super) async fn is_closed(&self) -> Option<Closed> {
         let listing = self.pipeline.source.list_shards(&self.stream);
         match self.attend(LISTING_TIMEOUT, listing).await? {
@@ -113,16 +113,6 @@ impl Consumer {
                 })
             }
             Err(SourceError::NotFound(_)) => Some(Closed::Gone),
-            Err(_) => None,
-        }
-    }
-
-    /// Whether a complete listing confirms that the shard exists no more. `None`: it could not be asked.
-    async fn is_gone(&self) -> Option<bool> {
-        let listing = self.pipeline.source.list_shards(&self.stream);
-        match self.attend(LISTING_TIMEOUT, listing).await? {
-            Ok(listing) => Some(!listing.shards.iter().any(|s| s.id == self.reader.shard)),
-            Err(SourceError::NotFound(_)) => Some(true),
             Err(_) => None,
         }
     }

@@ -125,24 +125,13 @@ impl DynamoDbStreams {
         }
     }
 
-    /// A stream of another region is not there for who asks here, which says nothing of whether it is gone.
-    fn is_here(&self, stream: &StreamArn) -> Result<(), SourceError> {
-        let here = self.streams.config().region().map(|region| region.as_ref());
-        match (stream.region(), here) {
-            (Some(there), Some(here)) if there != here => Err(SourceError::Unavailable(format!(
-                "{stream} is in {there}, and {here} is asked: check AWS_REGION, or the source's `region`"
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     /// All pages of a listing.
     async fn all_pages(
         &self,
         stream: &StreamArn,
         filter: Option<ShardFilter>,
     ) -> Result<ShardListing, SourceError> {
-        self.is_here(stream)?;
+        stream.is_in(self.streams.config().region().map(|region| region.as_ref()))?;
         let mut listing = ShardListing {
             shards: Vec::new(),
             disabled: false,

@@ -229,25 +229,13 @@ impl KinesisStream {
         }
     }
 
-    /// A stream of another region is not there for who asks here, which says nothing of whether it is gone.
-    fn is_here(&self, stream: &StreamArn) -> Result<(), SourceError> {
-        let here = self.kinesis.config().region().map(|region| region.as_ref());
-        match (stream.region(), here) {
-            (Some(there), Some(here)) if there != here => Err(SourceError::Unavailable(format!(
-                "{} is in {there}, and {here} is asked: check AWS_REGION, or the source's `region`",
-                stream.service_arn()
-            ))),
-            _ => Ok(()),
-        }
-    }
-
     /// All pages of a listing.
     async fn all_pages(
         &self,
         stream: &StreamArn,
         filter: Option<ShardFilter>,
     ) -> Result<Vec<Shard>, SourceError> {
-        self.is_here(stream)?;
+        stream.is_in(self.kinesis.config().region().map(|region| region.as_ref()))?;
         self.check(stream)?;
         let mut listings = 1;
         let mut shards: Vec<Shard> = Vec::new();
