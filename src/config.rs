@@ -20,6 +20,7 @@ use std::time::Duration;
 use crate::clock::Timestamp;
 use crate::decode::{Decode, DecodeSettings};
 use crate::logs::template::{Field, Template, TemplateKind};
+use crate::shape::Shape;
 use crate::stream::StreamArn;
 use problem::Problems;
 
@@ -54,6 +55,8 @@ pub struct Config {
     pub keep_removed: Duration,
     /// The budget for records in flight, in bytes, over all pipelines.
     pub memory: usize,
+    /// The most PutLogEvents a second, over all workers, for each account and region that is written to.
+    pub put_rate: u32,
     /// The state tables.
     pub state: StateConfig,
     /// At least one; names are unique.
@@ -78,6 +81,8 @@ impl Config {
             // A week of holidays, and a rollback still finds its positions (the streams keep a day).
             keep_removed: Duration::from_secs(7 * 24 * 3600),
             memory: 256 << 20,
+            // CloudWatch Logs' quota is 5,000 a second for an account and region; others write there too.
+            put_rate: 4_000,
             state: StateConfig::default(),
             pipelines,
         }
@@ -222,7 +227,62 @@ pub struct PipelineConfig {
     pub source: SourceConfig,
     /// How the records of a Kinesis stream become log events; those of a DynamoDB stream are changes.
     pub decode: DecodeSettings,
+    /// Which of the events are kept, what is hidden in them, and how they are told.
+    pub shape: Shape,
+    pub dead_letter: DeadLetterConfig,
     pub destination: DestinationConfig,
+}
+
+impl PipelineConfig {
+    /// These three, and the default of everything else.
+    pub fn of(name: &str, source: SourceConfig, destination: DestinationConfig) -> Self {
+        Self {
+            name: name.to_owned(),
+            decode: DecodeSettings::of(source.stream.decode()),
+            source,
+            shape: Shape::default(),
+            dead_letter: DeadLetterConfig::default(),
+            destination,
+        }
+    }
+}
+
+/// Where a pipeline's dead letters go, and what they hold.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DeadLetterConfig {
+    /// Without one, the destination's group, if it is the same for all records, else `/weir/PIPELINE`.
+    pub group: Option<String>,
+    /// Without one, [`crate::logs::dead_letter::STREAM`].
+    pub stream: Option<String>,
+    /// Letters hold the bytes of records that could not be decoded, although a redaction is set.
+    pub raw: bool,
+}
+
+/// What becomes of a message that is larger than CloudWatch Logs takes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Oversize {
+    /// It is told in numbered parts, without a loss.
+    #[default]
+    Split,
+    /// Its beginning is told, and how much went.
+    Truncate,
+    DeadLetter,
+}
+
+/// What becomes of an event that is refused for its time.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Untimely {
+    #[default]
+    DeadLetter,
+    /// It is put at the time of the put, with its own time inside the message.
+    Now,
+}
+
+/// The class of a log group. It can't be changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogClass {
+    Standard,
+    InfrequentAccess,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -335,6 +395,20 @@ pub struct DestinationConfig {
     pub create: bool,
     /// Of a group that Weir creates. One of the values CloudWatch Logs takes.
     pub retention_days: Option<u16>,
+    /// The key in KMS of a group that Weir creates, by its ARN.
+    pub kms_key: Option<String>,
+    /// Of a group that Weir creates.
+    pub tags: BTreeMap<String, String>,
+    /// Of a group that Weir creates. `None`: the account's default.
+    pub class: Option<LogClass>,
+    /// Groups that exist get these settings too.
+    pub reconcile: bool,
+    /// The groups that names drawn from records may choose: patterns in which `*` stands for any characters.
+    pub allow_groups: Vec<String>,
+    pub oversize: Oversize,
+    /// Also of events that are older than the group's retention.
+    pub too_old: Untimely,
+    pub too_new: Untimely,
     /// After a dead worker, ask the destination what it already holds.
     pub look_up: bool,
     pub aws: AwsSettings,
@@ -348,6 +422,14 @@ impl DestinationConfig {
             stream: Template::of(Field::ShardId, TemplateKind::Stream),
             create: true,
             retention_days: None,
+            kms_key: None,
+            tags: BTreeMap::new(),
+            class: None,
+            reconcile: false,
+            allow_groups: Vec::new(),
+            oversize: Oversize::default(),
+            too_old: Untimely::default(),
+            too_new: Untimely::default(),
             look_up: true,
             aws: AwsSettings::default(),
         }

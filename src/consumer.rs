@@ -136,7 +136,9 @@ pub async fn run(
         return End::Lost;
     };
     let shard = lease.shard.to_string();
-    let (lane, deliveries) = pipeline.sink.lane(stream.as_str(), &shard);
+    let destinations = Destinations::of(&pipeline, &stream, &lease.shard);
+    let letters_to = destinations.letters();
+    let (lane, deliveries) = pipeline.sink.lane(stream.as_str(), &shard, letters_to);
     let accounts = Accounts::new(&pipeline.metrics, &pipeline.config.name, &shard);
     let configured = match pipeline.config.source.start {
         Start::At(time) => Some(time),
@@ -164,7 +166,6 @@ pub async fn run(
         );
     }
     let not_before = lease_start.or(stream_start);
-    let destinations = Destinations::of(&pipeline, &stream, &lease.shard);
     let wished = pipeline.config.destination.looks_up(pipeline.config.decode.how);
     let look_up = LookUp::at_take(from, wished, destinations.one());
     let reader = Reader {

@@ -242,10 +242,8 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
         http_address: overrides.http_address.unwrap_or(defaults.http_address),
         log_format: overrides.log_format.unwrap_or(defaults.log_format),
         ..Config::of(vec![PipelineConfig {
-            name,
             decode,
-            source,
-            destination,
+            ..PipelineConfig::of(&name, source, destination)
         }])
     })
 }
@@ -317,12 +315,7 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
         let config = run("--table orders --log-group /cdc/orders", "").unwrap();
         let source = SourceConfig::of(StreamChoice::Table("orders".into()));
         let destination = DestinationConfig::of(check::group("/cdc/orders").unwrap());
-        let pipeline = PipelineConfig {
-            name: "orders".into(),
-            decode: DecodeSettings::of(source.stream.decode()),
-            source,
-            destination,
-        };
+        let pipeline = PipelineConfig::of("orders", source, destination);
         assert_eq!(config, Config::of(vec![pipeline]));
         assert_eq!(config.application, "weir");
         assert_eq!(config.pipelines[0].destination.stream.as_str(), "{shard_id}");

@@ -157,6 +157,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         foreign_watch: foreign_watch.unwrap_or(with_defaults.foreign_watch),
         keep_removed: keep_removed.unwrap_or(with_defaults.keep_removed),
         memory: memory.unwrap_or(with_defaults.memory),
+        put_rate: with_defaults.put_rate,
         state,
         pipelines: pipelines?,
     })
@@ -227,10 +228,8 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
         Some(destination)
     });
     Some(PipelineConfig {
-        name: name.to_owned(),
-        source: source?,
         decode: decode?,
-        destination: destination?,
+        ..PipelineConfig::of(name, source?, destination?)
     })
 }
 
@@ -426,7 +425,7 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
             "is set on groups that Weir creates, and `create` is false: remove one of the two",
         );
     }
-    let stream = stream.unwrap_or(with_defaults.stream);
+    let stream = stream.unwrap_or(with_defaults.stream.clone());
     if !create && stream.fields().any(|field| field == Field::ShardId) {
         destination.problem_with(
             "create",
@@ -446,12 +445,12 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
         );
     }
     Some(DestinationConfig {
-        group: with_defaults.group,
         stream,
         create,
         retention_days,
         look_up: look_up.unwrap_or(with_defaults.look_up),
         aws,
+        ..with_defaults
     })
 }
 
@@ -562,9 +561,10 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::config::problem::Problem;
-    use crate::config::{LogFormat, Start};
+    use crate::config::{DeadLetterConfig, LogFormat, Oversize, Start, Untimely};
     use crate::decode::{Decode, UnknownMessages};
     use crate::logs::template::{Template, TemplateKind};
+    use crate::shape::{Format, Shape};
     use crate::stream::StreamArn;
 
     const NO_VARS: Vars<'static> = &|_| None;
@@ -699,6 +699,7 @@ mod tests {
             foreign_watch: Duration::from_secs(20),
             keep_removed: Duration::from_secs(7 * 24 * 3600),
             memory: 256 * 1024 * 1024,
+            put_rate: 4_000,
             state: StateConfig {
                 aws: AwsSettings::default(),
                 lease_table: None,
@@ -722,11 +723,29 @@ mod tests {
                     aws: AwsSettings::default(),
                 },
                 decode: DecodeSettings::of(Decode::Lambda),
+                shape: Shape {
+                    format: Format::Decoded,
+                    filter: None,
+                    redact: None,
+                },
+                dead_letter: DeadLetterConfig {
+                    group: None,
+                    stream: None,
+                    raw: false,
+                },
                 destination: DestinationConfig {
                     group: Template::parse("/cdc/orders", TemplateKind::Group).unwrap(),
                     stream: Template::parse("{shard_id}", TemplateKind::Stream).unwrap(),
                     create: true,
                     retention_days: None,
+                    kms_key: None,
+                    tags: BTreeMap::new(),
+                    class: None,
+                    reconcile: false,
+                    allow_groups: Vec::new(),
+                    oversize: Oversize::Split,
+                    too_old: Untimely::DeadLetter,
+                    too_new: Untimely::DeadLetter,
                     look_up: true,
                     aws: AwsSettings::default(),
                 },
@@ -810,6 +829,7 @@ pipelines:
             foreign_watch: Duration::from_secs(40),
             keep_removed: Duration::from_secs(24 * 3600),
             memory: 64 << 20,
+            put_rate: 4_000,
             state: StateConfig {
                 aws: aws("eu-west-1", "a"),
                 lease_table: Some("the-leases".into()),
@@ -835,13 +855,15 @@ pipelines:
                     aws: aws("eu-west-1", "b"),
                 },
                 decode: DecodeSettings::of(Decode::Lambda),
+                shape: Shape::default(),
+                dead_letter: DeadLetterConfig::default(),
                 destination: DestinationConfig {
-                    group: Template::parse("/cdc/{table}", TemplateKind::Group).unwrap(),
                     stream: Template::parse("{pipeline}", TemplateKind::Stream).unwrap(),
                     create: true,
                     retention_days: Some(30),
                     look_up: false,
                     aws: aws("eu-central-1", "c"),
+                    ..DestinationConfig::of(Template::parse("/cdc/{table}", TemplateKind::Group).unwrap())
                 },
             }],
         };

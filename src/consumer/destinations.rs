@@ -11,11 +11,13 @@ use std::sync::Arc;
 use super::Pipeline;
 use super::reader::Outcome;
 use crate::clock::Timestamp;
+use crate::config::PipelineConfig;
 use crate::decode::{self, Decode, DecodeError, DecodeSettings, Decoded, Envelope};
+use crate::logs::LogDestination;
 use crate::logs::batch::Refusal;
+use crate::logs::dead_letter::STREAM;
 use crate::logs::sink::Parcel;
-use crate::logs::template::{EnvelopeFields, Fields, RenderError};
-use crate::logs::{LogDestination, dead_letter};
+use crate::logs::template::{EnvelopeFields, Field, Fields, RenderError};
 use crate::stream::{Record, ShardId, StreamArn};
 
 /// Envelopes whose names are remembered. A Kinesis shard carries a handful of log streams as a rule.
@@ -115,9 +117,9 @@ impl Destinations {
             clear: BTreeMap::new(),
         };
         destinations.plain = destinations.render(None);
-        let plain = destinations.plain.clone();
-        let plain = plain.unwrap_or_else(|_| destinations.fallback());
-        destinations.groups.insert(plain.group);
+        let written_to = [destinations.plain.clone().ok(), Some(destinations.letters())];
+        let groups = written_to.into_iter().flatten().map(|to| to.group);
+        destinations.groups.extend(groups);
         destinations
     }
 
@@ -129,7 +131,7 @@ impl Destinations {
     /// The dead letter of a record that could not be decoded.
     pub(super) fn letter(&self, error: &DecodeError) -> Outgoing {
         Outgoing::Letter(Letter {
-            meant_for: self.plain.clone().unwrap_or_else(|_| self.fallback()),
+            meant_for: self.plain.clone().unwrap_or_else(|_| self.letters()),
             reason: Refusal::Undecodable,
             detail: error.to_string(),
         })
@@ -208,20 +210,34 @@ impl Destinations {
 
     fn unaddressed(&self, error: &RenderError) -> Outgoing {
         Outgoing::Letter(Letter {
-            meant_for: self.fallback(),
+            meant_for: self.letters(),
             reason: Refusal::NoDestination,
             detail: error.to_string(),
         })
     }
 
-    /// Where the letters go that have no destination: to its group, if that at least can be told, else to one of
-    /// the pipeline's name.
-    fn fallback(&self) -> LogDestination {
-        let group = self.with_fields(None, |fields| {
-            self.pipeline.config.destination.group.render(fields)
-        });
-        let group = group.unwrap_or_else(|_| format!("/weir/{}", self.pipeline.config.name));
-        dead_letter::destination(&group)
+    /// Where the pipeline's dead letters go: all of them to one place, which no record can choose.
+    pub(super) fn letters(&self) -> LogDestination {
+        let PipelineConfig {
+            name,
+            dead_letter,
+            destination,
+            ..
+        } = &self.pipeline.config;
+        let own = || {
+            let is_same_for_all = destination.group.fields().all(Field::is_constant_per_stream);
+            is_same_for_all
+                .then(|| {
+                    self.with_fields(None, |fields| destination.group.render(fields))
+                        .ok()
+                })
+                .flatten()
+        };
+        let group = dead_letter.group.clone().or_else(own);
+        LogDestination {
+            group: group.unwrap_or_else(|| format!("/weir/{name}")),
+            stream: dead_letter.stream.clone().unwrap_or(STREAM.to_owned()),
+        }
     }
 
     fn render(&self, envelope: Option<&Envelope>) -> Rendered {

@@ -17,6 +17,7 @@ use crate::clock::{Timestamp, timeout};
 use crate::decode::{self, Decode, DecodeError, Decoded, Origin, aggregate};
 use crate::lease::fence::Fence;
 use crate::logs::lookup::Found;
+use crate::shape;
 use crate::stream::{
     Next, Place, Record, RecordBatch, SequenceNumber, ShardId, ShardIterator, SourceError, StartingPosition,
     StreamArn,
@@ -285,7 +286,8 @@ impl Reader {
             stream: &self.stream,
             shard: &self.shard,
         };
-        decode::decode(record, origin, &self.pipeline.config.decode)
+        let config = &self.pipeline.config;
+        shape::events(record, origin, &config.decode, &config.shape)
     }
 
     /// Decodes as many records as fit into a portion, as soon as there is memory for their events.

@@ -11,7 +11,7 @@ use super::{LogDestination, LogEvent};
 use crate::clock::Timestamp;
 use crate::stream::Place;
 
-/// The stream of the dead letters, in the group the event was meant for.
+/// The log stream of the dead letters, unless the settings name another.
 pub const STREAM: &str = "dead-letter";
 
 /// Where a record came from.
@@ -35,14 +35,6 @@ pub enum Body {
 /// A part's share of the payload. Every byte of a message may take six in JSON (`\u0001`), and the rest
 /// of a part stays well below 4 KiB: names and ids are short.
 const PART_BYTES: usize = (MAX_MESSAGE_BYTES - 4096) / 6;
-
-/// The destination of the dead letters of `group`.
-pub fn destination(group: &str) -> LogDestination {
-    LogDestination {
-        group: group.to_owned(),
-        stream: STREAM.to_owned(),
-    }
-}
 
 /// The log events that hold a dead letter, in order, each below the limit of an event, stamped `now`.
 ///

@@ -55,6 +55,8 @@ struct Shared {
     pipeline: String,
     stream: String,
     shard: String,
+    /// Where its dead letters go.
+    letters_to: LogDestination,
 }
 
 impl Lane {
@@ -155,7 +157,7 @@ impl<'a> Parcel<'a> {
         }
     }
 
-    /// The record at `index` can't become an event: its bytes go to the dead letters of `meant_for`'s group.
+    /// The record at `index` can't become an event: its bytes go to the dead letters.
     pub fn dead_letter(
         &mut self,
         meant_for: &LogDestination,
@@ -168,7 +170,7 @@ impl<'a> Parcel<'a> {
         let body = Body::Record(data.to_vec());
         let letter = letter(&self.lane.shared, index, place, meant_for, reason, detail, &body);
         self.by_destination
-            .entry(dead_letter::destination(&meant_for.group))
+            .entry(self.lane.shared.letters_to.clone())
             .or_default()
             .extend(letter);
     }
@@ -289,8 +291,13 @@ impl Sink {
         (sink, router)
     }
 
-    /// A lane for one shard, and where its deliveries arrive.
-    pub fn lane(&self, stream: &str, shard: &str) -> (Lane, mpsc::UnboundedReceiver<Delivered>) {
+    /// A lane for one shard, whose dead letters go to `letters_to`, and where its deliveries arrive.
+    pub fn lane(
+        &self,
+        stream: &str,
+        shard: &str,
+        letters_to: LogDestination,
+    ) -> (Lane, mpsc::UnboundedReceiver<Delivered>) {
         let (answers, rx) = mpsc::unbounded_channel();
         let shared = Arc::new(Shared {
             alive: AtomicBool::new(true),
@@ -298,6 +305,7 @@ impl Sink {
             pipeline: self.pipeline.to_string(),
             stream: stream.to_owned(),
             shard: shard.to_owned(),
+            letters_to,
         });
         (Lane { shared }, rx)
     }

@@ -141,6 +141,11 @@ impl Field {
         }
     }
 
+    /// Whether every record of a stream has the same value.
+    pub const fn is_constant_per_stream(self) -> bool {
+        self.is_constant_per_shard() && !matches!(self, Self::ShardId)
+    }
+
     /// Whether a subscription envelope tells it.
     pub const fn is_of_envelope(self) -> bool {
         !self.is_constant_per_shard()

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::sync::watch;
-use weir::config::{AwsSettings, DestinationConfig, PipelineConfig, SourceConfig, Start, StreamChoice};
+use weir::config::{DestinationConfig, PipelineConfig, SourceConfig, Start, StreamChoice};
 use weir::coordinator::{self, Pipeline, Worker};
 use weir::decode::{Decode, DecodeSettings, Skip};
 use weir::logs::batch::Refusal;
@@ -255,31 +255,27 @@ fn config(settings: &Settings, table: usize) -> PipelineConfig {
     } else {
         "{shard_id}"
     };
+    let source = SourceConfig {
+        start: settings.start,
+        poll_busy: Duration::ZERO,
+        poll_idle: settings.poll_idle,
+        sync_interval: settings.sync_interval,
+        ..SourceConfig::of(match settings.kinesis {
+            true => StreamChoice::Kinesis(table_name(table)),
+            false => StreamChoice::Table(table_name(table)),
+        })
+    };
+    let destination = DestinationConfig {
+        stream: Template::parse(stream, TemplateKind::Stream).unwrap(),
+        retention_days: Some(30),
+        look_up: settings.look_up,
+        ..DestinationConfig::of(Template::parse("/cdc/{table:-kinesis}", TemplateKind::Group).unwrap())
+    };
     PipelineConfig {
-        name: table_name(table),
-        source: SourceConfig {
-            stream: match settings.kinesis {
-                true => StreamChoice::Kinesis(table_name(table)),
-                false => StreamChoice::Table(table_name(table)),
-            },
-            start: settings.start,
-            poll_busy: Duration::ZERO,
-            poll_idle: settings.poll_idle,
-            sync_interval: settings.sync_interval,
-            fan_out: None,
-            aws: AwsSettings::default(),
-        },
         decode: DecodeSettings::of(match settings.kinesis {
             true => Decode::Json,
             false => Decode::Lambda,
         }),
-        destination: DestinationConfig {
-            group: Template::parse("/cdc/{table:-kinesis}", TemplateKind::Group).unwrap(),
-            stream: Template::parse(stream, TemplateKind::Stream).unwrap(),
-            create: true,
-            retention_days: Some(30),
-            look_up: settings.look_up,
-            aws: AwsSettings::default(),
-        },
+        ..PipelineConfig::of(&table_name(table), source, destination)
     }
 }

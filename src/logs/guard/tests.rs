@@ -21,11 +21,11 @@ fn stream() -> StreamArn {
 }
 
 fn pipeline(group: &str) -> PipelineConfig {
+    let source = SourceConfig::of(StreamChoice::Kinesis("rds-audit".into()));
+    let destination = DestinationConfig::of(Template::parse(group, TemplateKind::Group).unwrap());
     PipelineConfig {
-        name: "p".into(),
-        source: SourceConfig::of(StreamChoice::Kinesis("rds-audit".into())),
         decode: DecodeSettings::of(Decode::Audit),
-        destination: DestinationConfig::of(Template::parse(group, TemplateKind::Group).unwrap()),
+        ..PipelineConfig::of("p", source, destination)
     }
 }
 

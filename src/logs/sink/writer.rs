@@ -15,7 +15,7 @@ use super::{Context, Delivered, Item, PUT_TIMEOUT, Shared, letter};
 use crate::backoff::Backoff;
 use crate::lease::fence::Fenced;
 use crate::logs::batch::{self, Refusal};
-use crate::logs::dead_letter::{self, Body};
+use crate::logs::dead_letter::Body;
 use crate::logs::{Accepted, LogDestination, SinkError};
 
 /// Writes what arrives on `rx` to `to`, in order, until the channel is closed or the worker is fenced.
@@ -315,7 +315,7 @@ impl Writer {
         let parts = letter(&tag.lane, tag.index, &tag.place, &self.to, refusal, detail, &body);
         if let Some(letters) = self.context.letters.upgrade() {
             // Closed only while the worker is torn down.
-            let _ = letters.send((dead_letter::destination(&self.to.group), parts));
+            let _ = letters.send((tag.lane.letters_to.clone(), parts));
         }
         self.finished(1);
     }
