@@ -53,7 +53,7 @@ metrics! {
     audit_lines_unparsed: IntCounterVec = "weir_audit_lines_unparsed_total" ["pipeline"];
     /// Bytes of the memory budget in use by records in flight.
     buffer_bytes: IntGaugeVec = "weir_buffer_bytes" ["pipeline"];
-    /// The memory budget for records in flight.
+    /// The most of the memory budget that this pipeline may use: its own part, and the part that all share.
     buffer_limit_bytes: IntGaugeVec = "weir_buffer_limit_bytes" ["pipeline"];
     /// Gaps: places where the stream trimmed records before they were read. Those records are lost; each gap has a row in the fleet table.
     gaps: IntCounterVec = "weir_trimmed_gaps_total" ["pipeline"];

@@ -209,9 +209,12 @@ mod tests {
     async fn in_use(events: &[LogEvent]) -> LookUp {
         let mut gathered = Gathered::new([1, 2]);
         gathered.add(events);
-        let memory = budget::Budget::new(1 << 20, 1 << 20, "p", &Metrics::new())
-            .reserve_events(0)
-            .await;
+        let need = budget::Need {
+            pipeline: "p",
+            largest: 1 << 20,
+        };
+        let budgets = budget::divide(1 << 20, &[need], &Metrics::new());
+        let memory = budgets[0].reserve_events(0).await;
         let mut look_up = LookUp::Off;
         look_up.use_now(gathered.found(), memory, BEGIN);
         look_up

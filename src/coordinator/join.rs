@@ -14,7 +14,7 @@ use super::{Life, PipelineLife, Schedule, Service, Worker};
 use crate::backoff::Backoff;
 use crate::clock::{Monotonic, Progress, timeout};
 use crate::consumer;
-use crate::consumer::budget::Budget;
+use crate::consumer::budget::{self, Need};
 use crate::lease::duty::Duty;
 use crate::lease::fence::Fence;
 use crate::lease::heartbeat::{Heartbeat, Times, Vitals, is_mine};
@@ -134,9 +134,10 @@ impl Life {
 
         let (synced_tx, synced) = mpsc::unbounded_channel();
         let (cleared, may_sync) = watch::channel(!settings.keys.are_kcls());
-        let share = settings.memory / worker.pipelines.len().max(1);
+        let needs: Vec<_> = worker.pipelines.iter().map(need).collect();
+        let budgets = budget::divide(settings.memory, &needs, &worker.metrics);
         let mut pipelines = BTreeMap::new();
-        for pipeline in &worker.pipelines {
+        for (pipeline, budget) in worker.pipelines.iter().zip(budgets) {
             let destination = &pipeline.config.destination;
             let sink_settings = SinkSettings {
                 pipeline: pipeline.name.clone(),
@@ -156,8 +157,6 @@ impl Life {
             service_names.insert(task.id(), format!("log writers of {}", pipeline.name));
 
             let (orders, ordered) = mpsc::channel(1);
-            let largest = pipeline.source.largest_answer();
-            let budget = Budget::new(share, largest, &pipeline.name, &worker.metrics);
             let shared = Arc::new(consumer::Pipeline {
                 application: settings.application.clone(),
                 keys: settings.keys.clone(),
@@ -241,6 +240,13 @@ impl Life {
             cleared,
             watch_told: false,
         }
+    }
+}
+
+fn need(pipeline: &super::Pipeline) -> Need<'_> {
+    Need {
+        pipeline: &pipeline.name,
+        largest: pipeline.source.largest_answer(),
     }
 }
 
