@@ -19,7 +19,9 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::decode::{Decode, DecodeSettings};
-use crate::logs::template::{Field, Template, TemplateKind};
+use crate::logs::LogDestination;
+use crate::logs::allow::GroupPattern;
+use crate::logs::template::{Field, Fields, RenderError, Template, TemplateKind};
 use crate::shape::Shape;
 use crate::stream::StreamArn;
 use problem::Problems;
@@ -403,8 +405,8 @@ pub struct DestinationConfig {
     pub class: Option<LogClass>,
     /// Groups that exist get these settings too.
     pub reconcile: bool,
-    /// The groups that names drawn from records may choose: patterns in which `*` stands for any characters.
-    pub allow_groups: Vec<String>,
+    /// The groups that may be written to, where the group's name is drawn from records. Otherwise empty.
+    pub allow_groups: Vec<GroupPattern>,
     pub oversize: Oversize,
     /// Also of events that are older than the group's retention.
     pub too_old: Untimely,
@@ -441,6 +443,19 @@ impl DestinationConfig {
         // What passes unchanged has no id: two equal lines of one millisecond would pass for one.
         let has_ids = matches!(how, Decode::Lambda | Decode::Audit | Decode::Base64);
         self.look_up && has_ids && !self.depends_on_the_envelope()
+    }
+
+    /// Where events with these fields go. A group that a record chose must be an allowed one.
+    pub fn render(&self, fields: &Fields<'_>) -> Result<LogDestination, RenderError> {
+        let group = self.group.render(fields)?;
+        let chosen = self.group.fields().any(Field::is_of_envelope);
+        if chosen && !self.allow_groups.iter().any(|allowed| allowed.matches(&group)) {
+            return Err(RenderError::NotAllowed(group));
+        }
+        Ok(LogDestination {
+            group,
+            stream: self.stream.render(fields)?,
+        })
     }
 
     /// Whether the events of one shard may go to several log streams.

@@ -183,7 +183,14 @@ fn a_policy_of_the_account_ends_it_too_also_where_records_name_the_group() {
         )),
         _ => None,
     });
-    let (log, code) = ended(aws.weir(&["--log-group", "/db/{cluster}", "--decode", "audit"]));
+    let (log, code) = ended(aws.weir(&[
+        "--log-group",
+        "/db/{cluster}",
+        "--allow-groups",
+        "/db/*",
+        "--decode",
+        "audit",
+    ]));
     assert_eq!(code, Some(2), "{log}");
     assert!(
         log.contains("the account's subscription filter policy `all` delivers it to"),

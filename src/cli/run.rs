@@ -73,6 +73,10 @@ pub(super) struct RunArgs {
     /// [env: WEIR_LOG_STREAM, else CLOUDWATCH_LOG_STREAM] [default: {shard_id}]
     #[arg(long, value_name = "STREAM")]
     log_stream: Option<String>,
+    /// Where --log-group is drawn from the records, the groups that are meant, with commas between and * for any
+    /// characters, as in '/db/*/audit' [env: WEIR_ALLOW_GROUPS]
+    #[arg(long, value_name = "GROUPS")]
+    allow_groups: Option<String>,
     /// Where the first reading starts: trim_horizon, latest, or a time like 2024-11-09T08:12:19Z
     /// [env: WEIR_START] [default: trim_horizon]
     #[arg(long, value_name = "POSITION")]
@@ -119,6 +123,7 @@ fn nothing_else_beside_a_file(flags: &mut Flags<'_>, args: &RunArgs) {
         ("--fan-out", &args.fan_out, "source.fan_out"),
         ("--log-group", &args.log_group, "destination.group"),
         ("--log-stream", &args.log_stream, "destination.stream"),
+        ("--allow-groups", &args.allow_groups, "destination.allow_groups"),
         ("--start", &args.start, "source.start"),
     ] {
         if let Some(Given { text, origin }) = flags.find(flag, value.as_ref()) {
@@ -212,6 +217,8 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
     }
     let group_template = flags.checked(group.as_ref(), check::group);
     let stream_template = flags.checked(log_stream.as_ref(), check::stream);
+    let allow_given = flags.find("--allow-groups", args.allow_groups.as_ref());
+    let allowed = flags.checked(allow_given.as_ref(), check::group_patterns);
     let start = flags.read("--start", args.start.as_ref(), check::start);
 
     let mut source = SourceConfig::of(stream_choice?);
@@ -219,6 +226,8 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
     source.fan_out = (fan_out == Some(true)).then(FanOut::default);
     let mut destination = DestinationConfig::of(group_template?);
     destination.stream = stream_template.unwrap_or(destination.stream);
+    let mut may_ask_for_allowed = allow_given.is_none() || allowed.is_some();
+    destination.allow_groups = allowed.unwrap_or_default();
     let decode = DecodeSettings::of(how.unwrap_or_else(|| source.stream.decode()));
     let name = pipeline_name(source.stream.table().or(source.stream.kinesis_name())?);
     for (template, given) in [(&destination.group, &group), (&destination.stream, &log_stream)] {
@@ -231,7 +240,14 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
             flags
                 .problems
                 .push(Problem::with(&given.origin, &given.text, what));
+            may_ask_for_allowed = false;
         }
+    }
+    if let (Err(what), true) = (
+        check::allows(&destination.group, &destination.allow_groups),
+        may_ask_for_allowed && !is_decode_wrong,
+    ) {
+        flags.problems.push(Problem::new("--allow-groups", what));
     }
     if let (Err(what), Some(given)) = (check::consumer_fits(&source, &application, &name), &fan_out_given) {
         let what = format!("{what}: shorten --application, or name the consumer in a file");
@@ -380,12 +396,12 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
             SourceConfig::of(StreamChoice::Kinesis("rds-audit".into()))
         );
         assert_eq!(pipeline.decode, DecodeSettings::of(Decode::Auto));
-        let flags = "--kinesis-stream rds-audit --decode audit --fan-out --log-group /db/{cluster} --log-stream {instance}";
+        let flags = "--kinesis-stream rds-audit --decode audit --fan-out --log-group /db/{cluster} --allow-groups /db/* --log-stream {instance}";
         let config = run(flags, "").unwrap();
         let pipeline = &config.pipelines[0];
         assert_eq!(pipeline.decode, DecodeSettings::of(Decode::Audit));
         assert_eq!(pipeline.source.fan_out, Some(FanOut::default()));
-        let variables = "WEIR_KINESIS_STREAM=rds-audit WEIR_DECODE=audit WEIR_FAN_OUT=true WEIR_LOG_GROUP=/db/{cluster} \
+        let variables = "WEIR_KINESIS_STREAM=rds-audit WEIR_DECODE=audit WEIR_FAN_OUT=true WEIR_LOG_GROUP=/db/{cluster} WEIR_ALLOW_GROUPS=/db/* \
                          WEIR_LOG_STREAM={instance}";
         assert_eq!(run("", variables).unwrap(), config);
         let without = run(

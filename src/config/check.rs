@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::{FLEET_SUFFIX, LeaseKeys, LogFormat, SourceConfig, Start, StreamChoice, units};
 use crate::clock::Timestamp;
 use crate::decode::{Decode, Gzip, UnknownMessages};
+use crate::logs::allow::GroupPattern;
 use crate::logs::template::{EnvelopeFields, Field, Fields, Template, TemplateKind};
 use crate::stream::StreamArn;
 use crate::suggest;
@@ -340,6 +341,33 @@ pub fn group(text: &str) -> Checked<Template> {
 /// The template of a log stream's name.
 pub fn stream(text: &str) -> Checked<Template> {
     Template::parse(text, TemplateKind::Stream).map_err(|e| e.to_string())
+}
+
+/// A pattern of the groups that may be written to.
+pub fn group_pattern(text: &str) -> Checked<GroupPattern> {
+    GroupPattern::parse(text).map_err(|e| format!("is no pattern of log groups: {e}"))
+}
+
+/// The same, several of them with commas between.
+pub fn group_patterns(text: &str) -> Checked<Vec<GroupPattern>> {
+    text.split(',').map(|one| group_pattern(one.trim())).collect()
+}
+
+/// Whether `allowed` is there where records choose the group, and only there. The error is told beside the name
+/// of the setting.
+pub fn allows(group: &Template, allowed: &[GroupPattern]) -> Checked<()> {
+    let chosen: Vec<Field> = group.fields().filter(|field| field.is_of_envelope()).collect();
+    match (chosen.first(), allowed.is_empty()) {
+        (Some(field), true) => Err(format!(
+            "is missing: `{{{field}}}` in the group's name is drawn from the records, and whoever writes those must not \
+             choose a foreign group. List the groups that are meant, as in `{}`",
+            group.with_fields_as("*")
+        )),
+        (None, false) => Err(
+            "is for groups whose names are drawn from records, and this one's is not: remove it".to_owned(),
+        ),
+        _ => Ok(()),
+    }
 }
 
 /// Days of retention.

@@ -219,10 +219,18 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
     let destination = one.section("destination", |section| {
         let destination = destination(section)?;
         if let (Some(application), Some(source), Some(decode)) = (state.application, &source, &decode) {
+            let mut renders = true;
             for (key, template) in [("group", &destination.group), ("stream", &destination.stream)] {
                 if let Err(what) = check::renders(template, application, name, &source.stream, decode.how) {
                     section.problem_with(key, template.as_str(), what);
+                    renders = false;
                 }
+            }
+            if let (true, Err(what)) = (
+                renders,
+                check::allows(&destination.group, &destination.allow_groups),
+            ) {
+                section.problem("allow_groups", what);
             }
         }
         Some(destination)
@@ -414,6 +422,7 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
     let create = destination.scalar("create", check::boolean);
     let retention_days = destination.scalar("retention_days", check::retention_days);
     let look_up = destination.scalar("look_up", check::boolean);
+    let allow_groups = destination.texts("allow_groups", check::group_pattern);
     let aws = aws(destination);
 
     let with_defaults = DestinationConfig::of(group?);
@@ -448,6 +457,7 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
         stream,
         create,
         retention_days,
+        allow_groups: allow_groups?,
         look_up: look_up.unwrap_or(with_defaults.look_up),
         aws,
         ..with_defaults
@@ -880,7 +890,7 @@ pipelines:
     gzip: always
     inflate_limit: 8MiB
     unknown_messages: skip
-    destination: { group: \"/db/{cluster}/audit\", stream: \"{instance}\" }
+    destination: { group: \"/db/{cluster}/audit\", stream: \"{instance}\", allow_groups: /db/*/audit }
   by-arn:
     source: { kinesis_stream_arn: \"arn:aws:kinesis:eu-west-1:111122223333:stream/rds-audit\", fan_out: false }
     destination: { group: /db/all, stream: \"{stream}/{shard_id}\" }
@@ -1032,6 +1042,43 @@ pipelines:
                 .to_string()
                 .contains("`decode: change` opens none")
         );
+    }
+
+    #[test]
+    fn a_group_that_records_choose_must_be_an_allowed_one() {
+        let file = |destination: &str| {
+            format!(
+                "pipelines: {{ p: {{ source: {{ kinesis_stream: s }}, decode: audit, destination: {{ {destination} }} }} }}"
+            )
+        };
+        let config = load(&file(
+            "group: \"/db/{cluster}\", allow_groups: [ /db/shop, /db/test-* ]",
+        ));
+        let allowed = &config.unwrap().pipelines[0].destination.allow_groups;
+        assert_eq!(
+            allowed.iter().map(ToString::to_string).collect::<Vec<_>>(),
+            ["/db/shop", "/db/test-*"]
+        );
+        for (destination, says) in [
+            (
+                "group: \"/db/{cluster}/x-{owner}\"",
+                "pipelines.p.destination.allow_groups: is missing: `{cluster}` in the group's name is drawn from the records, \
+                 and whoever writes those must not choose a foreign group. List the groups that are meant, as in `/db/*/x-*`",
+            ),
+            ("group: \"/db/{cluster}\", allow_groups: []", "is missing"),
+            (
+                "group: g, allow_groups: [ g ]",
+                "pipelines.p.destination.allow_groups: is for groups whose names are drawn from records",
+            ),
+            (
+                "group: \"/db/{cluster}\", allow_groups: [ /db/*, \"/db/{cluster}\" ]",
+                "pipelines.p.destination.allow_groups[1]: `/db/{cluster}` is no pattern of log groups: '{' can't be in",
+            ),
+        ] {
+            let problems = problems(&file(destination));
+            assert_eq!(problems.len(), 1, "{problems:?}");
+            assert!(problems[0].to_string().contains(says), "{}", problems[0]);
+        }
     }
 
     #[test]

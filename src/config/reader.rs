@@ -154,6 +154,24 @@ impl<'v> Section<'v> {
         self.checked(key, value, check)
     }
 
+    /// A list of texts, or one alone. Absent is empty; `None` if one of them is wrong, which is a problem.
+    pub fn texts<T>(&mut self, key: &'static str, check: impl Fn(&str) -> Checked<T>) -> Option<Vec<T>> {
+        let items = match self.take(key) {
+            None => return Some(Vec::new()),
+            Some(Value::Array(items)) => {
+                let items = items.into_iter().enumerate();
+                items.map(|(i, item)| (format!("{key}[{i}]"), item)).collect()
+            }
+            Some(one) => vec![(key.to_owned(), one)],
+        };
+        // Collected in two steps: a later one's problems are wanted too.
+        let read: Vec<_> = items
+            .into_iter()
+            .map(|(key, item)| self.text_in(&key, item, &check))
+            .collect();
+        read.into_iter().collect()
+    }
+
     fn take(&mut self, key: &'static str) -> Option<Value> {
         self.asked.push(key);
         self.values.remove(key)

@@ -242,12 +242,11 @@ impl Destinations {
 
     fn render(&self, envelope: Option<&Envelope>) -> Rendered {
         let destination = &self.pipeline.config.destination;
-        self.with_fields(envelope, |fields| {
-            Ok(LogDestination {
-                group: destination.group.render(fields)?,
-                stream: destination.stream.render(fields)?,
-            })
-        })
+        let to = self.with_fields(envelope, |fields| destination.render(fields))?;
+        match to == self.letters() {
+            true => Err(RenderError::DeadLetters(to.stream)),
+            false => Ok(to),
+        }
     }
 
     fn with_fields<T>(&self, envelope: Option<&Envelope>, use_them: impl FnOnce(&Fields<'_>) -> T) -> T {

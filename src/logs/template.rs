@@ -265,6 +265,10 @@ pub enum RenderError {
     TooLong { kind: TemplateKind, length: usize },
     #[error("the name {0:?} begins with `aws/`, which AWS reserves: put something before it")]
     Reserved(String),
+    #[error("the log stream {0:?} is that of the dead letters: name another for these, or for the events")]
+    DeadLetters(String),
+    #[error("the group {0:?} is none of those in `allow_groups`: add it there, if it is meant")]
+    NotAllowed(String),
 }
 
 /// A parsed template.
@@ -354,6 +358,15 @@ impl Template {
     /// events.
     pub fn uses_envelope(&self) -> bool {
         self.fields().any(Field::is_of_envelope)
+    }
+
+    /// The name with `stand_in` for each field.
+    pub fn with_fields_as(&self, stand_in: &str) -> String {
+        let parts = self.parts.iter().map(|part| match part {
+            Part::Literal(literal) => literal.as_str(),
+            Part::Field { .. } => stand_in,
+        });
+        parts.collect()
     }
 
     /// The name for these fields, which CloudWatch Logs takes as it is.

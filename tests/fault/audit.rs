@@ -88,12 +88,17 @@ impl World {
 
     fn command(&self, group: &str) -> Command {
         let path = self.dir.path().join("weir.yaml");
+        // A group that the records choose must be an allowed one.
+        let allowed = match group.contains('{') {
+            true => ", allow_groups: /db/*/audit",
+            false => "",
+        };
         let text = format!(
             "pipelines:\n  \
                audit:\n    \
                  source: {{ kinesis_stream: {STREAM} }}\n    \
                  decode: audit\n    \
-                 destination: {{ group: \"{group}\", stream: \"{{instance}}\" }}\n"
+                 destination: {{ group: \"{group}\", stream: \"{{instance}}\"{allowed} }}\n"
         );
         std::fs::write(&path, text).unwrap();
         let mut command = weir::command(self.dir.path());
