@@ -25,6 +25,7 @@ use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::logs::guard::look::look;
 use crate::logs::guard::{Guard, Loop, Verdict, fixed_group};
 use crate::metrics::Metrics;
+use crate::metrics::account::Account;
 use crate::operator::Desk;
 use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
@@ -168,11 +169,12 @@ async fn work(config: Config) -> Result<(), Failure> {
     }
     let listener = http::bind(config.http_address).await?;
     let address = listener.local_addr().unwrap_or(config.http_address);
-    info!(%address, "health at /livez and /readyz, metrics at /metrics");
+    info!(%address, "health at /livez and /readyz, metrics at /metrics, the accounts at /status");
     let server = Server {
         clock: clock.clone(),
         readiness: readiness.clone(),
         metrics: metrics.clone(),
+        pipelines: config.pipelines.iter().map(|p| p.name.clone()).collect(),
     };
     let (http_stopper, http_stop) = shutdown::channel();
     let mut http = tokio::spawn(http::serve(listener, server, http_stop));
@@ -246,6 +248,7 @@ async fn work(config: Config) -> Result<(), Failure> {
         ended = worker => ended,
         ended = &mut http => return Err(Failure::Http(format!("{ended:?}"))),
     };
+    tell_accounts(&config, &metrics);
     signals.abort();
     http_stopper.stop();
     // A scraper that holds its connection open must not hold the process.
@@ -256,6 +259,19 @@ async fn work(config: Config) -> Result<(), Failure> {
         http.abort();
     }
     ended
+}
+
+/// Says at the end what became of the records. Nothing is in flight any more.
+fn tell_accounts(config: &Config, metrics: &Metrics) {
+    for PipelineConfig { name, .. } in &config.pipelines {
+        let account = Account::of(metrics, name);
+        match account.adds_up() {
+            true => info!(pipeline = %name, "records: {account}"),
+            false => {
+                error!(pipeline = %name, "the records don't add up, which is a fault of Weir's: {account}")
+            }
+        }
+    }
 }
 
 /// Refuses a destination that feeds its own source, and tells what can't be known of the others. `false`: a stop

@@ -1,8 +1,9 @@
-//! Health and metrics over HTTP, on a port of their own.
+//! Health, metrics and the accounts over HTTP, on a port of their own.
 //!
 //! Owns the answers; asks nobody anything: it reads the shared readiness, the metrics, and the time the
 //! coordinator last came round. Must never check a dependency in `/livez`.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,11 +13,13 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
+use serde::Serialize;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::readiness::Readiness;
+use crate::metrics::account::Account;
+use crate::readiness::{Readiness, Report};
 use crate::shutdown::Stop;
 
 /// `/livez` fails when the coordinator has not come round for this long: only a restart cures that. It
@@ -29,6 +32,22 @@ pub struct Server {
     pub clock: Arc<dyn Clock>,
     pub readiness: Readiness,
     pub metrics: Metrics,
+    /// The names of the pipelines.
+    pub pipelines: Arc<[String]>,
+}
+
+/// The answer of `/status`.
+#[derive(Serialize)]
+struct Status<'s> {
+    version: &'static str,
+    #[serde(flatten)]
+    readiness: Report,
+    pipelines: BTreeMap<&'s str, PipelineStatus>,
+}
+
+#[derive(Serialize)]
+struct PipelineStatus {
+    records: Account,
 }
 
 /// The address can't be listened on.
@@ -53,6 +72,7 @@ pub async fn serve(listener: TcpListener, server: Server, mut stop: Stop) -> std
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
+        .route("/status", get(status))
         .with_state(server);
     axum::serve(listener, routes)
         .with_graceful_shutdown(async move { stop.wished().await })
@@ -79,6 +99,19 @@ async fn readyz(State(server): State<Server>) -> Response {
         StatusCode::SERVICE_UNAVAILABLE
     };
     (status, Json(report)).into_response()
+}
+
+async fn status(State(server): State<Server>) -> Response {
+    let account = |name| PipelineStatus {
+        records: Account::of_running(&server.metrics, name),
+    };
+    let pipelines = server.pipelines.iter().map(|name| (name.as_str(), account(name)));
+    let status = Status {
+        version: env!("CARGO_PKG_VERSION"),
+        readiness: server.readiness.report(),
+        pipelines: pipelines.collect(),
+    };
+    Json(status).into_response()
 }
 
 async fn metrics(State(server): State<Server>) -> Response {

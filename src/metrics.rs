@@ -4,6 +4,8 @@
 //! Labels are bounded: a pipeline's name, a class of an enum. A shard's id stands only on gauges that go
 //! with its lease.
 
+pub mod account;
+
 use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 
 macro_rules! metrics {

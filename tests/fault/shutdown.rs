@@ -3,10 +3,10 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
-use crate::until;
 use crate::wire::Wire;
 use crate::world::{GROUP, TABLE, World};
 use crate::writers::{Plan, Writers};
+use crate::{http, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_drains_and_repeats_nothing() {
@@ -26,6 +26,13 @@ async fn sigterm_drains_and_repeats_nothing() {
         weir.terminate();
         let status = weir.ended().await;
         assert_eq!(status.code(), Some(0), "a completed drain: {status}");
+        let log = std::fs::read_to_string(weir.log()).unwrap();
+        let accounts = log.matches("records: received ").count();
+        assert_eq!(accounts as u64, stop, "each drain tells the accounts: {log}");
+        assert!(
+            !log.contains("unaccounted") && !log.contains("don't add up"),
+            "{log}"
+        );
         // What was delivered is checkpointed, and the lease is free for the next at once.
         let tally = world.tally().await;
         assert_eq!(world.owner().await, None, "the owner of the lease after a drain");
@@ -44,6 +51,15 @@ async fn sigterm_drains_and_repeats_nothing() {
     let mut weir = world.run_plainly();
     writers.done().await;
     let tally = world.all_delivered(&mut weir, plan).await;
+    let status = http::get(weir.http, "/status").await.unwrap().body;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    let records = &status["pipelines"][TABLE]["records"];
+    assert_eq!(records["unaccounted"], 0, "{status}");
+    assert_eq!(records["received"], records["delivered"], "{status}");
+    assert!(
+        status["ready"].as_bool().unwrap() && records["delivered"].as_u64() > Some(0),
+        "{status}"
+    );
     weir.terminate();
     assert_eq!(weir.ended().await.code(), Some(0));
     assert_eq!(tally.repeats(), 0, "repeats after planned stops");

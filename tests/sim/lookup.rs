@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use weir::lease::Checkpoint;
+use weir::metrics::account::Account;
 
 use crate::directed::{PATIENCE, enable, faults, repeats, s, start, tell};
 use crate::faults::Rates;
 use crate::scenario::{settle, write_some};
 use crate::seeds::{Run, demand_kept, run};
 use crate::streams::Kind;
-use crate::subject::{CHECKPOINT, Counted};
+use crate::subject::CHECKPOINT;
 use crate::world::{Failure, State, World};
 
 /// Forty seconds of changes, and a kill -9 at this point; the next process starts within a second.
@@ -23,9 +24,13 @@ async fn killed_at(world: Arc<World>, point: u64) {
     settle(&world, PATIENCE).await;
 }
 
-fn sum(run: &Run, of: impl Fn(&Counted) -> u64) -> u64 {
-    run.world
-        .with(|s| s.metrics.values().map(|m| of(&Counted::by(m, s))).sum())
+fn sum(run: &Run, of: impl Fn(&Account) -> u64) -> u64 {
+    run.world.with(|s| {
+        s.metrics
+            .values()
+            .map(|m| s.over_pipelines(|p| of(&Account::of(m, p))))
+            .sum()
+    })
 }
 
 fn left_out(run: &Run) -> u64 {
@@ -235,8 +240,9 @@ fn what_was_left_out_is_checkpointed_at_once() {
                 slot.crash_after(1);
                 let found = |s: &State| {
                     let pid = s.living(0)?;
-                    let counted = Counted::by(s.metrics.get(&pid)?, s);
-                    (counted.already_delivered > 0).then_some(())
+                    let metrics = s.metrics.get(&pid)?;
+                    let left_out = s.over_pipelines(|p| Account::of(metrics, p).already_delivered);
+                    (left_out > 0).then_some(())
                 };
                 let delivered = world.with(|s| s.model.delivered());
                 world.pass_time(s(1)).await;

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use weir::logs::batch::Refusal;
 use weir::metrics::Metrics;
+use weir::metrics::account::Account;
 
 use crate::scenario::any;
 use crate::seeds::{Run, chosen, demand_kept, run};
@@ -106,29 +106,6 @@ fn honest() {
 }
 
 fn adds_up(seed: u64, books: &Metrics) {
-    let p = &["orders"];
-    let received = books.records_received.with_label_values(p).get();
-    let dead: u64 = Refusal::ALL
-        .iter()
-        .map(|reason| {
-            books
-                .records_dead_lettered
-                .with_label_values(&["orders", reason.as_str()])
-                .get()
-        })
-        .sum();
-    let in_flight = u64::try_from(books.records_in_flight.with_label_values(p).get()).unwrap();
-    let fates = [
-        books.records_delivered.with_label_values(p).get(),
-        books.records_before_start.with_label_values(p).get(),
-        books.records_already_delivered.with_label_values(p).get(),
-        dead,
-        books.records_given_back.with_label_values(p).get(),
-        in_flight,
-    ];
-    assert_eq!(
-        received,
-        fates.iter().sum::<u64>(),
-        "seed {seed}: delivered, before_start, already_delivered, dead_lettered, given_back, in_flight: {fates:?}"
-    );
+    let account = Account::of(books, "orders");
+    assert!(account.adds_up(), "seed {seed}: {account}");
 }

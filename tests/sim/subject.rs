@@ -8,11 +8,11 @@ use fastrand::Rng;
 use tokio::sync::watch;
 use weir::config::{DestinationConfig, PipelineConfig, SourceConfig, Start, StreamChoice};
 use weir::coordinator::{self, Pipeline, Worker};
-use weir::decode::{Decode, DecodeSettings, Skip};
-use weir::logs::batch::Refusal;
+use weir::decode::{Decode, DecodeSettings};
 use weir::logs::guard::Guard;
 use weir::logs::template::{Template, TemplateKind};
 use weir::metrics::Metrics;
+use weir::metrics::account::Account;
 use weir::readiness::Readiness;
 use weir::shutdown;
 
@@ -107,73 +107,30 @@ impl State {
     }
 }
 
-/// What a process counted of its records.
-#[derive(Debug)]
-pub struct Counted {
-    pub received: u64,
-    pub delivered: u64,
-    pub filtered: u64,
-    pub before_start: u64,
-    pub already_delivered: u64,
-    pub dead_lettered: u64,
-    pub given_back: u64,
-    pub in_flight: i64,
-}
-
-impl Counted {
-    pub fn by(m: &Metrics, s: &State) -> Self {
-        let dead = |p: &str| {
-            let reasons = Refusal::ALL.into_iter();
-            reasons
-                .map(|r| m.records_dead_lettered.with_label_values(&[p, r.as_str()]).get())
-                .sum()
-        };
-        let filtered = |p: &str| {
-            let reasons = Skip::ALL.into_iter();
-            reasons
-                .map(|r| m.records_filtered.with_label_values(&[p, r.as_str()]).get())
-                .sum()
-        };
-        let in_flight = |p: &str| m.records_in_flight.with_label_values(&[p]).get();
-        Self {
-            received: s.over_pipelines(|p| m.records_received.with_label_values(&[p]).get()),
-            delivered: s.over_pipelines(|p| m.records_delivered.with_label_values(&[p]).get()),
-            filtered: s.over_pipelines(filtered),
-            before_start: s.over_pipelines(|p| m.records_before_start.with_label_values(&[p]).get()),
-            already_delivered: s
-                .over_pipelines(|p| m.records_already_delivered.with_label_values(&[p]).get()),
-            dead_lettered: s.over_pipelines(dead),
-            given_back: s.over_pipelines(|p| m.records_given_back.with_label_values(&[p]).get()),
-            in_flight: s.pipelines().iter().map(|p| in_flight(p)).sum(),
-        }
-    }
-
-    fn adds_up(&self) -> bool {
-        let left_out = self.filtered + self.before_start + self.already_delivered;
-        let ended = self.delivered + left_out + self.dead_lettered + self.given_back;
-        self.received as i64 == ended as i64 + self.in_flight
-    }
-}
-
 impl State {
     /// A worker that is not done with what it read, though the world is quiet.
     pub fn still_in_flight(&self) -> Option<String> {
         let counted = self.metrics.iter().filter(|(pid, _)| self.procs[**pid].alive);
-        let mut counted = counted.map(|(pid, metrics)| (pid, Counted::by(metrics, self)));
-        let (pid, counted) = counted.find(|(_, counted)| counted.in_flight != 0)?;
-        Some(format!("p{pid} has records in flight: {counted:?}"))
+        let mut counted = counted.flat_map(|(pid, metrics)| {
+            let pipelines = self.pipelines().into_iter();
+            pipelines.map(move |p| (pid, Account::of(metrics, &p)))
+        });
+        let (pid, account) = counted.find(|(_, account)| account.in_flight != 0)?;
+        Some(format!("p{pid} has records in flight: {account}"))
     }
 
     /// **Nothing is lost** says too that the counters add up.
     pub fn counters_add_up(&mut self) {
         let mut wrong = Vec::new();
         for (pid, metrics) in &self.metrics {
-            let counted = Counted::by(metrics, self);
             // A killed process counts no more, wherever it was.
-            let killed = self.procs[*pid].crash_at.is_some();
-            if !killed && !counted.adds_up() {
+            if self.procs[*pid].crash_at.is_some() {
+                continue;
+            }
+            let accounts = self.pipelines().into_iter().map(|p| Account::of(metrics, &p));
+            for account in accounts.filter(|account| !account.adds_up()) {
                 wrong.push(format!(
-                    "nothing_is_lost: the counters of p{pid} don't add up: {counted:?}"
+                    "nothing_is_lost: the counters of p{pid} don't add up: {account}"
                 ));
             }
         }
