@@ -10,6 +10,8 @@ mod destinations;
 mod ending;
 mod lookup;
 mod reader;
+mod start;
+mod suspicion;
 mod trouble;
 
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use self::budget::{Budget, Reservation};
 use self::destinations::{Destinations, Outgoing};
 use self::lookup::{Look, LookUp};
 use self::reader::{After, Outcome, Portion, Reader, Then};
+use self::start::{From, start};
 use self::trouble::Closed;
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Progress, Timestamp};
@@ -33,8 +36,7 @@ use crate::lease::keys::Keys;
 use crate::lease::{Checkpoint, LeaseKey, SharedTable, plan};
 use crate::ledger::{Acknowledged, Ledger};
 use crate::logs::Subscriptions;
-use crate::logs::guard::look::look_at;
-use crate::logs::guard::{Guard, Verdict};
+use crate::logs::guard::Guard;
 use crate::logs::sink::{Delivered, Lane, Parcel, Sink};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
@@ -65,11 +67,6 @@ const DOUBT_WAIT: Duration = Duration::from_millis(500);
 const TIP_TRUSTED: Duration = Duration::from_secs(12 * 3600);
 /// The rest of an answer waits so long for its shard's cap; then it is read again when there is room.
 const STALL: Duration = Duration::from_secs(5);
-/// How long a look at the filters of a group may take, for how long what it saw is believed…
-const LOOK: Duration = Duration::from_secs(10);
-const CLEAR_FOR: Duration = Duration::from_secs(60);
-/// …and when it is repeated while it shows a circle, or nothing.
-const RELOOK: Duration = Duration::from_secs(30);
 /// Why a gap is written down where a record is missing that Kinesis says nothing of.
 const TRIMMED_AT_CHECKPOINT: &str = "the record at the checkpoint is in the stream no more, so it was trimmed, and perhaps records after it that were not read";
 /// A checkpoint that the table did not answer is tried again so soon.
@@ -215,64 +212,6 @@ pub async fn run(
     // Whoever reads the shard next tells what is wrong then.
     readiness.solved(&part);
     end
-}
-
-/// Where a shard is read from.
-#[derive(Debug, PartialEq, Eq)]
-struct From {
-    position: StartingPosition,
-    /// What is done, also where it comes once more.
-    done: Option<Place>,
-    /// Records before this time are dropped.
-    not_before: Option<Timestamp>,
-}
-
-/// `configured`: the pipeline's own start, if it is a time.
-fn start(
-    checkpoint: &Checkpoint,
-    configured: Option<Timestamp>,
-    has_timestamps: bool,
-    has_aggregates: bool,
-) -> From {
-    let horizon = From {
-        position: StartingPosition::TrimHorizon,
-        done: None,
-        not_before: None,
-    };
-    let from = |time: Timestamp| From {
-        position: match has_timestamps {
-            true => StartingPosition::AtTimestamp(time),
-            false => StartingPosition::TrimHorizon,
-        },
-        done: None,
-        not_before: Some(time),
-    };
-    match checkpoint {
-        // The sub-sequence number counts inside an aggregate of the Kinesis Producer Library. The row doesn't
-        // tell whether that was the last one, so the aggregate is read once more, and what is done of it
-        // dropped (rule 14). A DynamoDB stream has none: all of the record is done.
-        Checkpoint::At(sequence_number, sub_sequence_number) if has_aggregates => From {
-            position: StartingPosition::At(sequence_number.clone()),
-            done: Some(Place {
-                sequence_number: sequence_number.clone(),
-                sub_sequence_number: *sub_sequence_number,
-            }),
-            not_before: None,
-        },
-        Checkpoint::At(sequence_number, _) => From {
-            position: StartingPosition::After(sequence_number.clone()),
-            ..horizon
-        },
-        Checkpoint::AtTimestamp(time) => from(*time),
-        // These two stand only on rows of a KCL application that never checkpointed the shard. Evaluating
-        // LATEST here, perhaps long after it was written, would skip records, and the other's time is not
-        // known: the horizon repeats some instead, where the settings don't tell a time.
-        Checkpoint::Latest | Checkpoint::AtUnknownTimestamp => match configured {
-            Some(time) => from(time),
-            None => horizon,
-        },
-        Checkpoint::TrimHorizon | Checkpoint::ShardEnd => horizon,
-    }
 }
 
 struct Consumer {
@@ -670,45 +609,6 @@ impl Consumer {
         }
     }
 
-    /// What to do about an event that came back: how long to wait before it is read again.
-    async fn suspect(&mut self, group: &str) -> Duration {
-        let (name, stream) = (&self.pipeline.config.name, self.stream.service_arn());
-        let looked = match &self.pipeline.subscriptions {
-            Some(subscriptions) => {
-                let (clock, mut rng) = (self.pipeline.clock.clone(), self.rng.fork());
-                let look = look_at(group, &self.stream, &**subscriptions, &*clock, &mut rng, LOOK);
-                self.attend(LOOK, look).await
-            }
-            None => None,
-        };
-        let why = match looked {
-            Some(Verdict::Clear) => {
-                debug!(pipeline = %name, group, "an event came from a group that this pipeline writes to; no filter brings it back");
-                let until = self.pipeline.clock.wall().plus(CLEAR_FOR);
-                self.destinations.is_clear(group, until);
-                return Duration::ZERO;
-            }
-            Some(Verdict::Loop(found)) => format!(
-                "subscription filter `{}` of {group} delivers to {stream}",
-                found.filter
-            ),
-            Some(Verdict::Unknown(why)) => {
-                format!("whether a subscription filter does it can't be seen: {why}")
-            }
-            None => "whether a subscription filter does it could not be asked in time".to_owned(),
-        };
-        let problem = format!(
-            "pipeline {name} writes to the log group {group}, and events of {group} come back through {stream}: nothing more is \
-             read, since each round would multiply them ({why}). Remove the filter, or let the pipeline write to another \
-             group; it is looked at again each {RELOOK:?}"
-        );
-        if self.pipeline.readiness.problem(&self.part(), problem.clone()) {
-            tracing::error!(lease = %self.key, shard_id = %self.reader.shard, "{problem}");
-        }
-        self.troubled = true;
-        RELOOK
-    }
-
     /// Reading works.
     fn solved(&mut self) {
         if std::mem::take(&mut self.troubled) {
@@ -755,71 +655,6 @@ impl Consumer {
             }
             // Only writes with a limit end so, and none of those ends a consumer.
             LeaseError::Unanswered | LeaseError::Fenced(_) => End::Fenced,
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stream::SequenceNumber;
-
-    #[test]
-    fn every_checkpoint_has_a_start_that_skips_nothing() {
-        let t = Timestamp::from_millis(5);
-        let set = Timestamp::from_millis(9);
-        let seven = SequenceNumber::parse("7").unwrap();
-        let at = |position: StartingPosition, not_before| From {
-            position,
-            done: None,
-            not_before,
-        };
-        let horizon = || at(StartingPosition::TrimHorizon, None);
-        for unknown in [Checkpoint::Latest, Checkpoint::AtUnknownTimestamp] {
-            assert_eq!(start(&unknown, None, true, true), horizon());
-            assert_eq!(
-                start(&unknown, Some(set), false, false),
-                at(StartingPosition::TrimHorizon, Some(set))
-            );
-            assert_eq!(
-                start(&unknown, Some(set), true, true),
-                at(StartingPosition::AtTimestamp(set), Some(set))
-            );
-        }
-        let inside = |sub_sequence_number| From {
-            position: StartingPosition::At(seven.clone()),
-            done: Some(Place {
-                sequence_number: seven.clone(),
-                sub_sequence_number,
-            }),
-            not_before: None,
-        };
-        let after = || at(StartingPosition::After(seven.clone()), None);
-        for (checkpoint, is_kinesis, expected) in [
-            (Checkpoint::TrimHorizon, false, horizon()),
-            (
-                Checkpoint::AtTimestamp(t),
-                true,
-                at(StartingPosition::AtTimestamp(t), Some(t)),
-            ),
-            (
-                Checkpoint::AtTimestamp(t),
-                false,
-                at(StartingPosition::TrimHorizon, Some(t)),
-            ),
-            (Checkpoint::At(seven.clone(), 0), false, after()),
-            (Checkpoint::At(seven.clone(), 3), false, after()),
-            (Checkpoint::At(seven.clone(), 0), true, inside(0)),
-            (Checkpoint::At(seven.clone(), 3), true, inside(3)),
-        ] {
-            // A start in the settings is none of a lease's that has one of its own.
-            for configured in [None, Some(set)] {
-                assert_eq!(
-                    start(&checkpoint, configured, is_kinesis, is_kinesis),
-                    expected,
-                    "{checkpoint}"
-                );
-            }
         }
     }
 }
