@@ -1,15 +1,232 @@
 //! Which events a pipeline keeps, in the syntax of Lambda's event filters.
 //!
-//! Pure.
+//! Pure. Owns what a pattern matches, and which fields the documents have that patterns are applied to; `shape`
+//! makes those documents. The operators are Event Ruler's, which Lambda and EventBridge share, also those that
+//! Lambda's own pages leave out (`wildcard`, `anything-but` of a prefix).
+//!
+//! No crate does it: quamina 0.7.0 is right on what was recorded on AWS but knows no `$or`, no `anything-but` of a
+//! prefix and no prefix in any case, takes 0 for greater than 0 in a range, misses IPv6 networks, and rounds
+//! numbers to floats; event-ruler 0.1.0 is empty.
 
+mod number;
+mod parse;
+mod rule;
+
+#[cfg(test)]
+mod tests;
+
+use crate::decode::Decode;
 use crate::json::Tree;
+use rule::Rule;
+
+/// The most patterns of one filter (Lambda's quota, unless it is raised).
+const MOST: usize = 5;
 
 /// Up to five patterns; an event that any of them matches is kept.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Filter {}
+pub struct Filter {
+    patterns: Vec<Pattern>,
+}
+
+/// Why patterns are no filter. A message says what is wrong where, and the way out.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    #[error("holds no pattern, and would keep nothing: add one, or remove the key")]
+    Empty,
+    #[error("holds {0} patterns where {MOST} are the most: join some by `$or`")]
+    TooMany(usize),
+    /// `what` reads on from `path`, or from the pattern where that is empty.
+    #[error("pattern {number}{} {what}", of(path))]
+    Pattern {
+        /// Counted from 1.
+        number: usize,
+        /// The names down to the field, with dots between; the branches of an `$or` are counted from 1.
+        path: String,
+        what: String,
+    },
+}
+
+fn of(path: &str) -> String {
+    match path {
+        "" => String::new(),
+        path => format!(": `{path}`"),
+    }
+}
+
+/// What must hold of an object: each of the fields, and each `$or`.
+#[derive(Clone, Debug, PartialEq)]
+struct Pattern {
+    fields: Vec<(String, Wanted)>,
+    /// Of each `$or` its branches.
+    either: Vec<Vec<Pattern>>,
+}
+
+/// What must hold of a field.
+#[derive(Clone, Debug, PartialEq)]
+enum Wanted {
+    Within(Pattern),
+    OneOf(Vec<Rule>),
+}
+
+/// How well something matches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Match {
+    No,
+    /// Nothing is there that should be absent, and nothing else was asked for.
+    ByAbsence,
+    ByValue,
+}
 
 impl Filter {
-    pub fn matches(&self, _document: &Tree<'_>) -> bool {
-        true
+    /// Reads patterns, each an object, or a text that holds its JSON, as Lambda's API takes it.
+    ///
+    /// Numbers of a text are read with all of their digits. Those of a [`serde_json::Value`] may have been rounded
+    /// to floats before: one that looks like it is refused.
+    pub fn parse(patterns: &[serde_json::Value]) -> Result<Self, FilterError> {
+        match patterns.len() {
+            0 => return Err(FilterError::Empty),
+            1..=MOST => {}
+            more => return Err(FilterError::TooMany(more)),
+        }
+        let numbered = patterns.iter().zip(1..);
+        let patterns = numbered.map(|(pattern, number)| parse::pattern(pattern, number));
+        Ok(Self {
+            patterns: patterns.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// Whether an event is kept, by the document that patterns see of it.
+    pub fn matches(&self, document: &Tree<'_>) -> bool {
+        self.patterns
+            .iter()
+            .any(|pattern| pattern.matches(Some(document)) != Match::No)
+    }
+
+    /// The names that patterns use at the top, those in an `$or` too. One may come more than once.
+    pub fn fields(&self) -> impl Iterator<Item = &str> {
+        let mut names = Vec::new();
+        for pattern in &self.patterns {
+            pattern.names(&mut names);
+        }
+        names.into_iter()
+    }
+}
+
+impl Pattern {
+    /// A list matches if one of its items does, as a whole; by absence, if all do.
+    fn matches(&self, value: Option<&Tree<'_>>) -> Match {
+        if let Some(Tree::List(items)) = value {
+            return any_item(items.iter().map(|item| self.matches(Some(item))));
+        }
+        let fields = self.fields.iter().map(|(name, wanted)| {
+            let value = value.and_then(|value| value.get(name));
+            match wanted {
+                Wanted::Within(pattern) => pattern.matches(value),
+                Wanted::OneOf(rules) => one_of(rules, value),
+            }
+        });
+        let either = self.either.iter().map(|branches| {
+            let branches = branches.iter().map(|branch| branch.matches(value));
+            branches.max().unwrap_or(Match::No)
+        });
+        let mut best = Match::ByAbsence;
+        for found in fields.chain(either) {
+            match found {
+                Match::No => return Match::No,
+                found => best = best.max(found),
+            }
+        }
+        best
+    }
+
+    fn names<'p>(&'p self, names: &mut Vec<&'p str>) {
+        names.extend(self.fields.iter().map(|(name, _)| name.as_str()));
+        for branch in self.either.iter().flatten() {
+            branch.names(names);
+        }
+    }
+}
+
+/// A list matches if one of its items does. An object has no value of its own, as if it were absent.
+fn one_of(rules: &[Rule], value: Option<&Tree<'_>>) -> Match {
+    match value {
+        Some(Tree::List(items)) => any_item(items.iter().map(|item| one_of(rules, Some(item)))),
+        None | Some(Tree::Object(_)) if rules.contains(&Rule::Absent) => Match::ByAbsence,
+        None | Some(Tree::Object(_)) => Match::No,
+        Some(value) if rules.iter().any(|rule| rule.matches(value)) => Match::ByValue,
+        Some(_) => Match::No,
+    }
+}
+
+fn any_item(items: impl Iterator<Item = Match>) -> Match {
+    let (mut any, mut all) = (Match::No, Match::ByAbsence);
+    for item in items {
+        any = any.max(item);
+        all = all.min(item);
+    }
+    if any == Match::ByValue { any } else { all }
+}
+
+/// The fields of a change as Lambda tells it.
+const CHANGE: &[&str] = &[
+    "eventID",
+    "eventName",
+    "eventVersion",
+    "eventSource",
+    "awsRegion",
+    "dynamodb",
+    "userIdentity",
+    "eventSourceARN",
+];
+
+/// The fields of an audit line. Of one that can't be read, `message` and `error` stand for all but the last four.
+const AUDIT: &[&str] = &[
+    "timestamp",
+    "serverhost",
+    "username",
+    "host",
+    "port",
+    "connectionid",
+    "queryid",
+    "operation",
+    "database",
+    "object",
+    "retcode",
+    "connection_type",
+    "tls_version",
+    "message",
+    "error",
+    "logGroup",
+    "logStream",
+    "owner",
+    "id",
+];
+
+/// The fields of any other event of Kinesis.
+const KINESIS: &[&str] = &[
+    "data",
+    "partitionKey",
+    "sequenceNumber",
+    "approximateArrivalTimestamp",
+];
+
+/// Those, and the fields of one that came in a subscription envelope.
+const SUBSCRIPTION: &[&str] = &[
+    "data",
+    "partitionKey",
+    "sequenceNumber",
+    "approximateArrivalTimestamp",
+    "logGroup",
+    "logStream",
+    "owner",
+];
+
+/// The fields that a document may have at its top, by what the records are read as.
+pub fn fields_of(decode: Decode) -> &'static [&'static str] {
+    match decode {
+        Decode::Lambda => CHANGE,
+        Decode::Audit => AUDIT,
+        Decode::Auto | Decode::Subscription => SUBSCRIPTION,
+        Decode::Change | Decode::Json | Decode::Text | Decode::Base64 => KINESIS,
     }
 }

@@ -46,6 +46,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "decode.rs",
         "decode/",
         "filter.rs",
+        "filter/",
         "json.rs",
         "ledger.rs",
         "lease/duty.rs",
