@@ -8,6 +8,7 @@
 //! prefix and no prefix in any case, takes 0 for greater than 0 in a range, misses IPv6 networks, and rounds
 //! numbers to floats; event-ruler 0.1.0 is empty.
 
+mod fits;
 mod number;
 mod parse;
 mod rule;
@@ -15,8 +16,8 @@ mod rule;
 #[cfg(test)]
 mod tests;
 
-use crate::decode::Decode;
 use crate::json::Tree;
+pub use fits::fields_of;
 use rule::Rule;
 
 /// The most patterns of one filter (Lambda's quota, unless it is raised).
@@ -116,7 +117,8 @@ impl Pattern {
     /// A list matches if one of its items does, as a whole; by absence, if all do.
     fn matches(&self, value: Option<&Tree<'_>>) -> Match {
         if let Some(Tree::List(items)) = value {
-            return any_item(items.iter().map(|item| self.matches(Some(item))));
+            let items = items.iter().map(|item| self.matches(Some(item)));
+            return any_item(items).unwrap_or_else(|| self.matches(None));
         }
         let fields = self.fields.iter().map(|(name, wanted)| {
             let value = value.and_then(|value| value.get(name));
@@ -150,7 +152,10 @@ impl Pattern {
 /// A list matches if one of its items does. An object has no value of its own, as if it were absent.
 fn one_of(rules: &[Rule], value: Option<&Tree<'_>>) -> Match {
     match value {
-        Some(Tree::List(items)) => any_item(items.iter().map(|item| one_of(rules, Some(item)))),
+        Some(Tree::List(items)) => {
+            let items = items.iter().map(|item| one_of(rules, Some(item)));
+            any_item(items).unwrap_or_else(|| one_of(rules, None))
+        }
         None | Some(Tree::Object(_)) if rules.contains(&Rule::Absent) => Match::ByAbsence,
         None | Some(Tree::Object(_)) => Match::No,
         Some(value) if rules.iter().any(|rule| rule.matches(value)) => Match::ByValue,
@@ -158,75 +163,10 @@ fn one_of(rules: &[Rule], value: Option<&Tree<'_>>) -> Match {
     }
 }
 
-fn any_item(items: impl Iterator<Item = Match>) -> Match {
-    let (mut any, mut all) = (Match::No, Match::ByAbsence);
-    for item in items {
-        any = any.max(item);
-        all = all.min(item);
-    }
-    if any == Match::ByValue { any } else { all }
-}
-
-/// The fields of a change as Lambda tells it.
-const CHANGE: &[&str] = &[
-    "eventID",
-    "eventName",
-    "eventVersion",
-    "eventSource",
-    "awsRegion",
-    "dynamodb",
-    "userIdentity",
-    "eventSourceARN",
-];
-
-/// The fields of an audit line. Of one that can't be read, `message` and `error` stand for all but the last four.
-const AUDIT: &[&str] = &[
-    "timestamp",
-    "serverhost",
-    "username",
-    "host",
-    "port",
-    "connectionid",
-    "queryid",
-    "operation",
-    "database",
-    "object",
-    "retcode",
-    "connection_type",
-    "tls_version",
-    "message",
-    "error",
-    "logGroup",
-    "logStream",
-    "owner",
-    "id",
-];
-
-/// The fields of any other event of Kinesis.
-const KINESIS: &[&str] = &[
-    "data",
-    "partitionKey",
-    "sequenceNumber",
-    "approximateArrivalTimestamp",
-];
-
-/// Those, and the fields of one that came in a subscription envelope.
-const SUBSCRIPTION: &[&str] = &[
-    "data",
-    "partitionKey",
-    "sequenceNumber",
-    "approximateArrivalTimestamp",
-    "logGroup",
-    "logStream",
-    "owner",
-];
-
-/// The fields that a document may have at its top, by what the records are read as.
-pub fn fields_of(decode: Decode) -> &'static [&'static str] {
-    match decode {
-        Decode::Lambda => CHANGE,
-        Decode::Audit => AUDIT,
-        Decode::Auto | Decode::Subscription => SUBSCRIPTION,
-        Decode::Change | Decode::Json | Decode::Text | Decode::Base64 => KINESIS,
-    }
+/// `None` if there is no item.
+fn any_item(items: impl Iterator<Item = Match>) -> Option<Match> {
+    items.reduce(|one, other| match (one, other) {
+        (Match::ByValue, _) | (_, Match::ByValue) => Match::ByValue,
+        (one, other) => one.min(other),
+    })
 }

@@ -7,9 +7,12 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{FLEET_SUFFIX, LeaseKeys, LogFormat, SourceConfig, Start, StreamChoice, units};
 use crate::clock::Timestamp;
 use crate::decode::{Decode, Gzip, UnknownMessages};
+use crate::filter::Filter;
 use crate::logs::allow::GroupPattern;
 use crate::logs::template::{EnvelopeFields, Field, Fields, Template, TemplateKind};
 use crate::stream::StreamArn;
@@ -236,6 +239,16 @@ fn opens_envelopes(how: Decode) -> bool {
         Decode::Auto | Decode::Subscription | Decode::Audit => true,
         Decode::Lambda | Decode::Change | Decode::Json | Decode::Text | Decode::Base64 => false,
     }
+}
+
+/// Patterns of which an event has to match one.
+pub fn filter(patterns: &[Value]) -> Checked<Filter> {
+    Filter::parse(patterns).map_err(|error| error.to_string())
+}
+
+/// Whether the events of records that are read so can match.
+pub fn filter_fits(filter: &Filter, how: Decode) -> Checked<()> {
+    filter.fits(how).map_err(|error| error.to_string())
 }
 
 /// Whether `unknown_messages` can matter.

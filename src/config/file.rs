@@ -18,6 +18,7 @@ use super::{
 use crate::decode::{DecodeSettings, Gzip};
 use crate::logs::dead_letter;
 use crate::logs::template::Field;
+use crate::shape::Shape;
 
 /// The bounds of each setting that has a unit. A value outside is a slip far more often than a wish.
 mod bounds {
@@ -216,6 +217,12 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
     }
     let source = one.section("source", |section| source(section, name, state));
     let decode = decode(one, source.as_ref().map(|source| &source.stream));
+    let filter = one.values("filter", check::filter);
+    if let (Some(filter), Some(decode)) = (&filter, &decode)
+        && let Err(what) = check::filter_fits(filter, decode.how)
+    {
+        one.problem("filter", what);
+    }
     let destination = one.section("destination", |section| {
         let destination = destination(section)?;
         if let (Some(application), Some(source), Some(decode)) = (state.application, &source, &decode) {
@@ -237,6 +244,10 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
     });
     Some(PipelineConfig {
         decode: decode?,
+        shape: Shape {
+            filter,
+            ..Shape::default()
+        },
         ..PipelineConfig::of(name, source?, destination?)
     })
 }
@@ -574,7 +585,7 @@ mod tests {
     use crate::config::{DeadLetterConfig, LogFormat, Oversize, Start, Untimely};
     use crate::decode::{Decode, UnknownMessages};
     use crate::logs::template::{Template, TemplateKind};
-    use crate::shape::{Format, Shape};
+    use crate::shape::Format;
     use crate::stream::StreamArn;
 
     const NO_VARS: Vars<'static> = &|_| None;

@@ -172,6 +172,27 @@ impl<'v> Section<'v> {
         read.into_iter().collect()
     }
 
+    /// A list of values of any kind, or one alone; variables are replaced in each text within, not in names.
+    /// `None` if it is absent or wrong; wrong is a problem.
+    pub fn values<T>(&mut self, key: &'static str, check: impl Fn(&[Value]) -> Checked<T>) -> Option<T> {
+        let mut values = match self.take(key)? {
+            Value::Array(values) => values,
+            Value::Null => {
+                self.problem(key, "has no value: give one, or remove the key");
+                return None;
+            }
+            one => vec![one],
+        };
+        let replaced = values.iter_mut().try_for_each(|value| replace(value, self.vars));
+        match replaced.and_then(|()| check(&values)) {
+            Ok(read) => Some(read),
+            Err(what) => {
+                self.problem(key, what);
+                None
+            }
+        }
+    }
+
     fn take(&mut self, key: &'static str) -> Option<Value> {
         self.asked.push(key);
         self.values.remove(key)
@@ -208,5 +229,18 @@ impl<'v> Section<'v> {
             self.problem(&key, what);
         }
         self.problems
+    }
+}
+
+/// Replaces the variables in each text of a value.
+fn replace(value: &mut Value, vars: Vars<'_>) -> Checked<()> {
+    match value {
+        Value::String(text) => {
+            *text = interpolate(text, vars)?;
+            Ok(())
+        }
+        Value::Array(items) => items.iter_mut().try_for_each(|item| replace(item, vars)),
+        Value::Object(members) => members.values_mut().try_for_each(|item| replace(item, vars)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
 }

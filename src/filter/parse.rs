@@ -373,3 +373,247 @@ fn shown(value: &Tree<'_>) -> String {
         None => text,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use crate::filter::Filter;
+
+    fn error_of(patterns: &[Value]) -> String {
+        match Filter::parse(patterns) {
+            Ok(filter) => panic!("{patterns:?} are {filter:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn a_malformed_pattern_is_told_with_its_place_and_the_way_out() {
+        for (pattern, says) in [
+            (
+                json!({"eventName": "INSERT"}),
+                r#"pattern 1: `eventName` is a text: put it in a list, as in ["INSERT"]"#,
+            ),
+            (
+                json!({"a": {"b": 5}}),
+                "pattern 1: `a.b` is a number: put it in a list, as in [5]",
+            ),
+            (
+                json!({"a": true}),
+                "`a` is a boolean: put it in a list, as in [true]",
+            ),
+            (json!({"a": null}), "`a` is null: put it in a list, as in [null]"),
+            (json!({}), "pattern 1 is empty: name a field in it"),
+            (json!({"a": {}}), "pattern 1: `a` is empty: name a field in it"),
+            (json!({"a": []}), "`a` is an empty list, which nothing matches"),
+            (
+                json!({"a": [["b"]]}),
+                "`a` holds a list in a list: write all values into one",
+            ),
+            (json!({"a": [{}]}), "`a` holds {}: name an operator in it"),
+            (json!([]), "pattern 1 is a list: write an object"),
+            (json!(7), "pattern 1 is a number: write an object"),
+            (json!(null), "pattern 1 is null: write an object"),
+            (
+                json!("single-string"),
+                "pattern 1 is not JSON: expected value at line 1 column 1: write an object",
+            ),
+            (json!("\"text\""), "pattern 1 is a text: write an object"),
+            (
+                json!("[{\"eventName\": [\"INSERT\"=123}]"),
+                "pattern 1 is not JSON: ",
+            ),
+            (json!("{\"a\":[1],\"a\":[2]}"), "`a` stands twice: keep one"),
+            (
+                json!("{\"a\":[1]} x"),
+                "pattern 1 is not JSON: trailing characters",
+            ),
+            (
+                json!({"a": [{"prefix": "a", "suffix": "b"}]}),
+                "`a` holds several operators in one pair of braces: give each its own",
+            ),
+            (
+                json!({"a": [{"prefixes": "a"}]}),
+                "`a` holds the unknown operator `prefixes`: did you mean `prefix`?",
+            ),
+            (
+                json!({"a": [{"regex": "a"}]}),
+                "`a` holds the unknown operator `regex`: use one of prefix, suffix, equals-ignore-case, wildcard, \
+                 anything-but, numeric, exists, cidr",
+            ),
+            (
+                json!({"a": [{"prefix": 1}]}),
+                r#"`a` holds `prefix` with 1: write it as in {"prefix": "us-"}"#,
+            ),
+            (
+                json!({"a": [{"prefix": ["a"]}]}),
+                r#"`a` holds `prefix` with ["a"]: write it as in {"prefix": "us-"}"#,
+            ),
+            (
+                json!({"a": [{"suffix": {"prefix": "a"}}]}),
+                r#"`a` holds `suffix` with {"prefix":"a"}: write it as in"#,
+            ),
+            (
+                json!({"a": [{"equals-ignore-case": ["a"]}]}),
+                "`a` holds `equals-ignore-case` with",
+            ),
+            (json!({"a": [{"wildcard": 1}]}), "`a` holds `wildcard` with 1"),
+            (
+                json!({"a": [{"wildcard": "a**b"}]}),
+                r#"`a` holds the wildcard "a**b", which holds two `*` in a row: write one"#,
+            ),
+            (
+                json!({"a": [{"wildcard": "a\\b"}]}),
+                r"which holds a `\` that escapes nothing",
+            ),
+            (
+                json!({"a": [{"wildcard": "a\\"}]}),
+                r"which holds a `\` that escapes nothing",
+            ),
+            (
+                json!({"a": [{"exists": "yes"}]}),
+                r#"`a` holds `exists` with "yes": write it as in {"exists": true}"#,
+            ),
+            (
+                json!({"a": [{"cidr": "10.0.0.0"}]}),
+                r#"`a` holds the cidr "10.0.0.0", which is no network"#,
+            ),
+            (json!({"a": [{"cidr": "10.0.0.0/33"}]}), "which is no network"),
+            (json!({"a": [{"cidr": "10.0.0.0/+8"}]}), "which is no network"),
+            (json!({"a": [{"cidr": "x/8"}]}), "which is no network"),
+            (json!({"a": [{"cidr": 8}]}), "`a` holds `cidr` with 8"),
+            (
+                json!({"a": [{"numeric": 5}]}),
+                r#"`a` holds `numeric` with 5: write it as in {"numeric": [">", 0, "<=", 5]}"#,
+            ),
+            (
+                json!({"a": [{"numeric": []}]}),
+                "`a` holds a `numeric` that can't be read",
+            ),
+            (json!({"a": [{"numeric": [">"]}]}), "can't be read"),
+            (
+                json!({"a": [{"numeric": ["==", 5]}]}),
+                "write one comparison by = < <= > >= and a number",
+            ),
+            (json!({"a": [{"numeric": [5, ">"]}]}), "can't be read"),
+            (
+                json!({"a": [{"numeric": [">", "5"]}]}),
+                r#"`a` holds a `numeric` that compares with the text "5": remove its quotes"#,
+            ),
+            (
+                json!({"a": [{"numeric": ["<", 5, ">", 0]}]}),
+                "or a lower and an upper bound",
+            ),
+            (json!({"a": [{"numeric": ["=", 5, "<", 9]}]}), "can't be read"),
+            (
+                json!({"a": [{"numeric": [">", 5, "<", 0]}]}),
+                "that no number is within: swap its bounds",
+            ),
+            (
+                json!({"a": [{"numeric": [">", 5, "<=", 5]}]}),
+                "that no number is within",
+            ),
+            (
+                json!({"a": [{"anything-but": null}]}),
+                "`a` holds `anything-but` with null: it takes texts alone or numbers",
+            ),
+            (
+                json!({"a": [{"anything-but": ["a", 1]}]}),
+                "it takes texts alone or numbers alone, one or a list of them",
+            ),
+            (
+                json!({"a": [{"anything-but": []}]}),
+                "it takes texts alone or numbers alone",
+            ),
+            (
+                json!({"a": [{"anything-but": [true]}]}),
+                "it takes texts alone or numbers alone",
+            ),
+            (
+                json!({"a": [{"anything-but": {"prefix": 1}}]}),
+                "it takes texts alone, one or a list",
+            ),
+            (
+                json!({"a": [{"anything-but": {"prefix": []}}]}),
+                "it takes texts alone",
+            ),
+            (
+                json!({"a": [{"anything-but": {"suffix": ["a", ""]}}]}),
+                "`a` holds `anything-but` with an empty suffix: write at least a character",
+            ),
+            (
+                json!({"a": [{"anything-but": {"numeric": [">", 5]}}]}),
+                "it takes one of prefix, suffix, equals-ignore-case, wildcard",
+            ),
+            (
+                json!({"a": [{"anything-but": {}}]}),
+                "it takes one of prefix, suffix",
+            ),
+            (
+                json!({"a": {"prefix": "b"}}),
+                r#"`a.prefix` is an operator and stands outside of a list: write the field above it as [{"prefix": "b"}]; or, if it is a field"#,
+            ),
+            (
+                json!({"a": {"anything-but": ["b"]}}),
+                r#"`a.anything-but` is an operator and stands outside of a list: write the field above it as [{"anything-but": ["b"]}]"#,
+            ),
+            (
+                json!({"a": {"exists": true}}),
+                "`a.exists` is an operator and stands outside of a list",
+            ),
+            (
+                json!({"a": {"numeric": [">", 1]}}),
+                "`a.numeric` is an operator and stands outside",
+            ),
+            (
+                json!({"a": {"prefix": {"equals-ignore-case": "b"}}}),
+                r#"`a.prefix` is an operator and stands outside of a list: write the field above it as [{"prefix": {"equals-ignore-case":"b"}}]"#,
+            ),
+            (
+                json!({"$or": {"a": [1]}}),
+                "`$or` is an object: it takes a list of two patterns or more",
+            ),
+            (
+                json!({"$or": [{"a": [1]}]}),
+                "`$or` takes a list of two patterns or more",
+            ),
+            (json!({"$or": []}), "`$or` takes a list of two patterns or more"),
+            (
+                json!({"$or": [{"a": [1]}, 2]}),
+                "`$or` holds a number: it takes a list of two patterns",
+            ),
+            (
+                json!({"d": {"$or": [{"a": [1]}, {"b": "x"}]}}),
+                "`d.$or.2.b` is a text: put it in a list",
+            ),
+            (json!({"$or": [{}, {"b": ["x"]}]}), "`$or.1` is empty"),
+            (
+                json!({"a": [1.2345678901234567e30]}),
+                "`a` holds the number 1.2345678901234567e+30, which has more digits than YAML keeps: write the whole \
+                 pattern as JSON in quotes",
+            ),
+            (
+                json!({"a": [{"numeric": [">", 0.12345678901234567]}]}),
+                "more digits than YAML keeps",
+            ),
+        ] {
+            let error = error_of(&[pattern]);
+            assert!(error.contains(says), "{error}");
+        }
+        assert_eq!(
+            error_of(&[]),
+            "holds no pattern, and would keep nothing: add one, or remove the key"
+        );
+        let one = json!({"a": [1]});
+        assert!(Filter::parse(&vec![one.clone(); 5]).is_ok());
+        assert_eq!(
+            error_of(&vec![one.clone(); 6]),
+            "holds 6 patterns where 5 are the most: join some by `$or`"
+        );
+        assert!(error_of(&[one, json!({"a": 1})]).starts_with("pattern 2: `a` is a number"));
+        let deep = format!("{}[1]{}", "{\"a\":".repeat(200), "}".repeat(200));
+        assert!(error_of(&[deep.into()]).contains("pattern 1 is "));
+        let long = error_of(&[json!({"a": "x".repeat(500)})]);
+        assert!(long.ends_with("xxx…]") && long.len() < 150, "{long}");
+    }
+}
