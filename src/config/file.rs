@@ -584,6 +584,7 @@ mod tests {
     use crate::config::problem::Problem;
     use crate::config::{DeadLetterConfig, LogFormat, Oversize, Start, Untimely};
     use crate::decode::{Decode, UnknownMessages};
+    use crate::filter::Filter;
     use crate::logs::template::{Template, TemplateKind};
     use crate::shape::Format;
     use crate::stream::StreamArn;
@@ -1022,6 +1023,142 @@ pipelines:
         // With a source that is wrong, nothing is said of what would fit it.
         assert!(
             problem_of_decode("{ start: latest }", "decode: change, gzip: never").contains("names no stream")
+        );
+    }
+
+    /// What is read of a pipeline `p` with this source, these keys beside it, and variables.
+    fn filter_of(source: &str, keys: &str) -> Result<Option<Filter>, ConfigError> {
+        let vars = |name: &str| match name {
+            "OPERATION" => Some("READ\"".to_owned()),
+            "PATTERN" => Some(r#"{"eventName":["REMOVE"]}"#.to_owned()),
+            _ => None,
+        };
+        let text = format!("pipelines: {{ p: {{ source: {source}, {keys}, destination: {DESTINATION} }} }}");
+        let mut config = read(&text, &vars, Overrides::default())?;
+        Ok(config.pipelines.remove(0).shape.filter)
+    }
+
+    #[test]
+    fn a_filter_is_one_pattern_or_a_list_of_them_with_variables() {
+        const KINESIS: &str = "{ kinesis_stream: s }";
+        let remove = serde_json::json!({ "eventName": ["REMOVE"] });
+        let read = serde_json::json!({ "operation": [{ "anything-but": ["READ\""] }, null, 1.5] });
+        let data = serde_json::json!({ "data": { "n": [18446744073709551615u64, "a"] } });
+        for (source, keys, patterns) in [
+            (SOURCE, "filter: { eventName: [REMOVE] }", vec![remove.clone()]),
+            (SOURCE, "filter: [{ eventName: [REMOVE] }]", vec![remove.clone()]),
+            (
+                SOURCE,
+                r#"filter: '{"eventName": ["REMOVE"]}'"#,
+                vec![remove.clone()],
+            ),
+            (SOURCE, "filter: \"${PATTERN}\"", vec![remove.clone()]),
+            (
+                SOURCE,
+                "filter: [\"${PATTERN}\", { eventName: [\"${UNSET:-REMOVE}\"] }]",
+                vec![remove.clone(), remove],
+            ),
+            (
+                KINESIS,
+                "decode: audit, filter: [{ operation: [{ anything-but: [\"${OPERATION}\"] }, null, 1.5] }]",
+                vec![read],
+            ),
+            (
+                KINESIS,
+                "filter: { data: { n: [18446744073709551615, a] } }",
+                vec![data],
+            ),
+        ] {
+            let expected = Filter::parse(&patterns).unwrap();
+            assert_eq!(filter_of(source, keys).unwrap(), Some(expected), "{keys}");
+        }
+        assert_eq!(filter_of(SOURCE, "decode: lambda").unwrap(), None);
+    }
+
+    #[test]
+    fn filters_that_are_wrong_or_keep_nothing_are_refused() {
+        const KINESIS: &str = "{ kinesis_stream: s }";
+        for (source, keys, says) in [
+            (
+                SOURCE,
+                "filter: { eventName: INSERT }",
+                r#"pipelines.p.filter: pattern 1: `eventName` is a text: put it in a list, as in ["INSERT"]"#,
+            ),
+            (
+                SOURCE,
+                "filter: [{ eventName: [INSERT] }, { eventNames: [INSERT] }]",
+                "pipelines.p.filter: pattern 2: `eventNames` is no field of a change: did you mean `eventName`?",
+            ),
+            (
+                KINESIS,
+                "filter: [{ operation: [READ] }]",
+                "pipelines.p.filter: pattern 1: `operation` is no field of this pipeline's events: use one of data, \
+                 partitionKey, sequenceNumber, approximateArrivalTimestamp, logGroup, logStream, owner (what a message \
+                 holds is below `data`, as in {\"data\": {\"operation\": ...}})",
+            ),
+            (
+                KINESIS,
+                "decode: audit, filter: [{ operations: [READ] }]",
+                "`operations` is no field of an audit line: did you mean `operation`?",
+            ),
+            (
+                SOURCE,
+                "filter: []",
+                "pipelines.p.filter: holds no pattern, and would keep nothing",
+            ),
+            (SOURCE, "filter: {}", "pipelines.p.filter: pattern 1 is empty"),
+            (
+                SOURCE,
+                "filter: ",
+                "pipelines.p.filter: has no value: give one, or remove the key",
+            ),
+            (
+                SOURCE,
+                "filter: INSERT",
+                "pipelines.p.filter: pattern 1 is not JSON",
+            ),
+            (
+                SOURCE,
+                "filter: [[{ eventName: [INSERT] }]]",
+                "pattern 1 is a list: write an object",
+            ),
+            (
+                SOURCE,
+                "filter: [{ eventName: [\"${UNSET}\"] }]",
+                "pipelines.p.filter: the environment variable `UNSET` is not set",
+            ),
+            (
+                SOURCE,
+                "filter: '{\"eventName\": [\"${OPERATION}\"]}'",
+                "pattern 1 is not JSON",
+            ),
+            (
+                KINESIS,
+                "filter: { data: { n: [12345678901234567890123] } }",
+                "`data.n` holds the number 1.2345678901234568e+22, which has more digits than YAML keeps",
+            ),
+            (
+                SOURCE,
+                "filter: [{ eventName: [a] }, { eventName: [b] }, { eventName: [c] }, { eventName: [d] }, \
+                 { eventName: [e] }, { eventName: [f] }]",
+                "holds 6 patterns where 5 are the most",
+            ),
+            (
+                SOURCE,
+                "filters: { eventName: [INSERT] }",
+                "did you mean `filter`?",
+            ),
+        ] {
+            let error = filter_of(source, keys).unwrap_err().to_string();
+            assert!(error.contains(says) && !error.contains('\n'), "{error}");
+        }
+        // Of records that are read in no known way, nothing is said of what fits them.
+        let error = filter_of(KINESIS, "decode: xml, filter: { a: [1] }")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("pipelines.p.decode") && !error.contains("filter"),
+            "{error}"
         );
     }
 
