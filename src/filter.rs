@@ -6,7 +6,8 @@
 //!
 //! No crate does it: quamina 0.7.0 is right on what was recorded on AWS but knows no `$or`, no `anything-but` of a
 //! prefix and no prefix in any case, takes 0 for greater than 0 in a range, misses IPv6 networks, and rounds
-//! numbers to floats; event-ruler 0.1.0 is empty.
+//! numbers to floats; event-ruler 0.1.0 is empty, and fakecloud-lambda is
+//! under the AGPL.
 
 mod fits;
 mod number;

@@ -1815,7 +1815,7 @@ pipelines:
 
         #[test]
         fn no_value_makes_the_reader_panic_or_refuse_in_silence(
-            key in "[a-z_.]{1,12}", value in "\\PC{0,30}", place in 0usize..11,
+            key in "[a-z_.]{1,12}", value in "\\PC{0,30}", place in 0usize..12,
         ) {
             let mut file = serde_json::json!({ "pipelines": { "p": {
                 "source": { "dynamodb_table": "orders" }, "destination": { "group": "g" } } } });
@@ -1830,6 +1830,7 @@ pipelines:
                 7 => file["pipelines"]["p"]["decode"] = value.into(),
                 8 => file["pipelines"]["p"]["source"] = serde_json::json!({ "kinesis_stream": value }),
                 9 => file["pipelines"]["p"]["source"] = serde_json::json!({ "kinesis_stream_arn": value }),
+                10 => file["pipelines"]["p"]["filter"] = serde_json::json!([{ key: value }]),
                 _ => file["pipelines"]["p"]["source"]["dynamodb_stream_arn"] = value.into(),
             }
             if let Err(ConfigError::Invalid(problems)) = load(&file.to_string()) {

@@ -89,8 +89,8 @@ const IDENTITY: &[&str] = &["type", "principalId"];
 const TYPES: &[&str] = &["S", "N", "B", "BOOL", "NULL", "SS", "NS", "BS", "L", "M"];
 
 impl Filter {
-    /// Whether each of the patterns can match an event of records that are read so. Of the others the error tells
-    /// the first, and where.
+    /// Whether each of the patterns, and each branch of an `$or`, can match an event of records that are read so. Of
+    /// the others the error tells the first, and where. Looks only at names and types that are known beforehand.
     pub fn fits(&self, decode: Decode) -> Result<(), FilterError> {
         for (pattern, number) in self.patterns.iter().zip(1..) {
             let mut path = Vec::new();

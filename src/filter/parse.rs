@@ -1,7 +1,8 @@
 //! How a pattern is spelt.
 //!
-//! Pure. Refuses what Event Ruler refuses, and what it takes for the name of a field although it was surely meant as
-//! an operator: such a pattern would keep nothing, without a word.
+//! Pure. Refuses what Event Ruler refuses (but for a range of one number, and fields within an `$or` that have the name
+//! of an operator), and what Event Ruler takes for a field although it was surely meant as an operator: such a pattern
+//! would keep nothing, without a word.
 
 use std::borrow::Cow;
 use std::ops::Bound;
