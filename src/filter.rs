@@ -1,13 +1,12 @@
 //! Which events a pipeline keeps, in the syntax of Lambda's event filters.
 //!
 //! Pure. Owns what a pattern matches, and which fields the documents have that patterns are applied to; `shape`
-//! makes those documents. The operators are Event Ruler's, which Lambda and EventBridge share, also those that
-//! Lambda's own pages leave out (`wildcard`, `anything-but` of a prefix).
+//! makes those documents. The operators are EventBridge's, as its library, Event Ruler, has them; Lambda's pages list
+//! most of them (not `wildcard`, nor `anything-but` of a prefix).
 //!
 //! No crate does it: quamina 0.7.0 is right on what was recorded on AWS but knows no `$or`, no `anything-but` of a
-//! prefix and no prefix in any case, takes 0 for greater than 0 in a range, misses IPv6 networks, and rounds
-//! numbers to floats; event-ruler 0.1.0 is empty, and fakecloud-lambda is
-//! under the AGPL.
+//! prefix and no prefix in any case, takes 0 for greater than 0 in a range, misses IPv6 networks, and rounds numbers
+//! to floats; event-ruler 0.1.0 is empty, and fakecloud-lambda is under the AGPL.
 
 mod fits;
 mod number;
