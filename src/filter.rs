@@ -13,9 +13,6 @@ mod number;
 mod parse;
 mod rule;
 
-#[cfg(test)]
-mod tests;
-
 use crate::json::Tree;
 pub use fits::fields_of;
 use rule::Rule;
@@ -170,3 +167,6 @@ fn any_item(items: impl Iterator<Item = Match>) -> Option<Match> {
         (one, other) => one.min(other),
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -152,6 +152,7 @@ const OPERATORS: &str = r#"
 [{"suffix": {"equals-ignore-case": ".pNg"}}] => "a.PnG" ; ".png" | "png" ; ".pngx" ; null
 # Whole texts in any case.
 [{"equals-ignore-case": "Ärger"}] => "äRGER" ; "Ärger" ; ["x","ÄRGER"] | "arger" ; "ärger " ; "ärge" ; 1 ; absent
+[{"equals-ignore-case": "ς"}] => "Σ" ; "ς" | "s"
 [{"equals-ignore-case": ""}] => "" | "a" ; null ; absent
 # Gaps.
 [{"wildcard": "a*c"}] => "ac" ; "abc" ; "acc" ; "a*c" | "ab" ; "abcd" ; "a" ; 1 ; absent
