@@ -464,6 +464,7 @@ fn stream_of_change(data: &[u8]) -> Option<StreamArn> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::Format;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -508,6 +509,57 @@ mod tests {
         assert!(wrong.contains("use one of auto, subscription"), "{wrong}");
         let wrong = order("--limit 65MiB").unwrap_err().to_string();
         assert!(wrong.contains("use 1MiB to 64MiB"), "{wrong}");
+    }
+
+    const PIPELINES: &str = "
+pipelines:
+  audit: { source: { kinesis_stream: s }, decode: audit, format: raw, destination: { group: g } }
+  orders: { source: { dynamodb_table: orders }, format: diff, destination: { group: g } }
+";
+
+    #[test]
+    fn a_pipeline_is_named_or_the_only_one() {
+        let file = |text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            file
+        };
+        let one = PIPELINES
+            .lines()
+            .filter(|line| !line.contains("orders"))
+            .collect::<Vec<_>>();
+        let (one, two, wrong) = (file(&one.join("\n")), file(PIPELINES), file("pipelines: {}"));
+        let with = |file: &tempfile::NamedTempFile, more: &str| {
+            order(&format!("-c {} {more}", file.path().display()))
+        };
+        let alone = with(&one, "x.log").unwrap();
+        assert_eq!(alone.how, As::Events(Decode::Audit));
+        assert_eq!(alone.rules.shape.format, Format::Raw);
+        assert_eq!(alone, with(&two, "--pipeline audit x.log").unwrap());
+        let orders = with(&two, "--pipeline orders").unwrap();
+        assert_eq!(orders.rules.settings, DecodeSettings::of(Decode::Lambda));
+        assert_eq!(orders.rules.shape.format, Format::Diff);
+        assert_eq!(orders.rules.stream.table(), Some("orders"));
+        for (refused, says) in [
+            (
+                with(&two, ""),
+                "--pipeline: is missing: the settings have several, name one of audit, orders",
+            ),
+            (
+                with(&one, "--pipeline audits"),
+                "--pipeline: `audits` is not in the settings: did you mean `audit`?",
+            ),
+            (with(&wrong, ""), ": pipelines: there is none"),
+            (order("-c no-such.yaml"), "no-such.yaml: can't be read: "),
+        ] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains(says), "{refused}");
+            assert_eq!(refused.lines().count(), 1, "{refused}");
+        }
+        for beside in ["-c x --as text", "-c x --limit 1MiB", "--pipeline x"] {
+            let arguments = std::iter::once("decode").chain(beside.split_whitespace());
+            assert!(Args::try_parse_from(arguments).is_err(), "{beside}");
+        }
     }
 
     /// What stands on stdout and stderr, and whether everything was decoded.
