@@ -207,10 +207,8 @@ fn keep_envelopes(decoded: &mut Decoded, kept: &mut [Event]) {
             *place = Some(0);
         }
     }
-    let mut count = 0;
-    for place in places.iter_mut().flatten() {
+    for (count, place) in places.iter_mut().flatten().enumerate() {
         *place = count;
-        count += 1;
     }
     let mut all = places.iter();
     decoded
