@@ -277,8 +277,8 @@ pub fn format_fits_redaction(format: Format) -> Checked<()> {
     match format {
         Format::Decoded | Format::Plain | Format::Diff => Ok(()),
         Format::Raw => Err(
-            "is the line as it was written, in which nothing can be hidden, and `redact` is set: use json, or remove \
-             `redact`"
+            "is the line as it was written, in which nothing can be hidden, and `redact` or `redact_sql` is set: use \
+             json, or remove the other"
                 .to_owned(),
         ),
     }

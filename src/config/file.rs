@@ -217,7 +217,7 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
     }
     let source = one.section("source", |section| source(section, name, state));
     let decode = decode(one, source.as_ref().map(|source| &source.stream));
-    let has_redaction = one.has("redact");
+    let has_redaction = one.has("redact") || one.has("redact_sql");
     let how = decode.as_ref().map(|decode| decode.how);
     let format = one.text("format", |text| {
         let format = check::format(text, how)?;
@@ -1511,7 +1511,7 @@ pipelines:
         assert_eq!(found.len(), 1, "{found:?}");
         let found = problems_of_pipeline(kinesis, "decode: audit, format: raw, redact: 7");
         let says = "pipelines.p.format: `raw` is the line as it was written, in which nothing can be hidden, and `redact` \
-                    is set: use json, or remove `redact`";
+                    or `redact_sql` is set: use json, or remove the other";
         assert!(found.iter().any(|problem| problem == says), "{found:?}");
     }
 
