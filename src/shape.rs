@@ -163,7 +163,7 @@ fn told(
         _ => None,
     };
     if let Some(redact) = &shape.redact {
-        hide(redact, tree.as_mut(), event.content)?;
+        hide(redact, tree.as_mut(), event.content, settings.how)?;
     }
     let Some(tree) = tree else {
         return Ok(Told::Unchanged);
@@ -182,16 +182,25 @@ fn told(
 
 /// Hides what is to be hidden in a message, or says why that can't be done: a message that goes on as it is,
 /// because a path is found nowhere in it, would show what was meant to be hidden.
-fn hide(redact: &Redaction, tree: Option<&mut Tree<'_>>, content: Content) -> Result<(), DecodeError> {
-    let content = match content {
-        Content::Change => redact::Content::Change,
-        Content::AuditRow | Content::AuditLine => redact::Content::Audit,
-        Content::Other => redact::Content::Json,
+fn hide(
+    redact: &Redaction,
+    tree: Option<&mut Tree<'_>>,
+    content: Content,
+    how: Decode,
+) -> Result<(), DecodeError> {
+    let kinds: &[redact::Content] = match content {
+        // Of a stream that may hold anything a path is one of any JSON, also where that turns out to be a change.
+        Content::Change if how == Decode::Auto => &[redact::Content::Change, redact::Content::Json],
+        Content::Change => &[redact::Content::Change],
+        Content::AuditRow | Content::AuditLine => &[redact::Content::Audit],
+        Content::Other => &[redact::Content::Json],
         Content::Bytes => return Err(DecodeError::Unredactable("it is bytes, not JSON")),
     };
     match tree {
         Some(tree @ (Tree::Object(_) | Tree::List(_))) => {
-            redact.apply(tree, content);
+            for kind in kinds {
+                redact.apply(tree, *kind);
+            }
             Ok(())
         }
         Some(_) => Err(DecodeError::Unredactable("it is JSON without fields")),
