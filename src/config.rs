@@ -22,7 +22,7 @@ use crate::decode::{Decode, DecodeSettings};
 use crate::logs::LogDestination;
 use crate::logs::allow::GroupPattern;
 use crate::logs::template::{Field, Fields, RenderError, Template, TemplateKind};
-use crate::shape::Shape;
+use crate::shape::{Format, Shape};
 use crate::stream::StreamArn;
 use problem::Problems;
 
@@ -247,6 +247,19 @@ impl PipelineConfig {
             destination,
         }
     }
+
+    /// Whether a take-over from a dead worker looks up what was delivered: where it is wished, and all
+    /// events of a shard are in one log stream. Of many streams each would have to be asked.
+    pub fn looks_up(&self) -> bool {
+        // What passes unchanged has no id: two equal lines of one millisecond would pass for one.
+        let has_ids = match self.decode.how {
+            // In each format of a change stand its id and its sequence number.
+            Decode::Lambda | Decode::Base64 => true,
+            Decode::Audit => self.shape.format != Format::Raw,
+            Decode::Auto | Decode::Subscription | Decode::Change | Decode::Json | Decode::Text => false,
+        };
+        self.destination.look_up && has_ids && !self.destination.depends_on_the_envelope()
+    }
 }
 
 /// Where a pipeline's dead letters go, and what they hold.
@@ -435,14 +448,6 @@ impl DestinationConfig {
             look_up: true,
             aws: AwsSettings::default(),
         }
-    }
-
-    /// Whether a take-over from a dead worker looks up what was delivered: where it is wished, and all
-    /// events of a shard are in one log stream. Of many streams each would have to be asked.
-    pub fn looks_up(&self, how: Decode) -> bool {
-        // What passes unchanged has no id: two equal lines of one millisecond would pass for one.
-        let has_ids = matches!(how, Decode::Lambda | Decode::Audit | Decode::Base64);
-        self.look_up && has_ids && !self.depends_on_the_envelope()
     }
 
     /// Where events with these fields go. A group that a record chose must be an allowed one.

@@ -163,7 +163,7 @@ pub async fn run(
         );
     }
     let not_before = lease_start.or(stream_start);
-    let wished = pipeline.config.destination.looks_up(pipeline.config.decode.how);
+    let wished = pipeline.config.looks_up();
     let look_up = LookUp::at_take(from, wished, destinations.one());
     let reader = Reader {
         pipeline: pipeline.clone(),
@@ -482,6 +482,7 @@ impl Consumer {
                     let times = decoded.events.iter().map(|e| e.event.timestamp);
                     earliest = earliest.into_iter().chain(times).min();
                     self.accounts.unparsed_lines(decoded.unparsed_lines);
+                    self.accounts.filtered_events(decoded.filtered);
                     if decoded.events.is_empty() {
                         self.accounts.filtered(decoded.skipped.unwrap_or(Skip::Nothing));
                         Outgoing::Nothing

@@ -10,7 +10,7 @@ pub mod change;
 mod envelope;
 pub mod gzip;
 mod json;
-mod kinesis_change;
+pub mod kinesis_change;
 mod plain;
 mod reading;
 pub mod subscription;
@@ -32,6 +32,8 @@ pub struct DecodeSettings {
     pub inflate_limit: usize,
     /// A subscription envelope whose `messageType` is neither DATA_MESSAGE nor CONTROL_MESSAGE.
     pub unknown_messages: UnknownMessages,
+    /// Events of audit lines keep the line they were made of, which doubles their memory.
+    pub keep_lines: bool,
 }
 
 impl DecodeSettings {
@@ -42,6 +44,7 @@ impl DecodeSettings {
             gzip: Gzip::Auto,
             inflate_limit: 64 << 20,
             unknown_messages: UnknownMessages::DeadLetter,
+            keep_lines: false,
         }
     }
 }
@@ -102,6 +105,8 @@ pub struct Decoded {
     pub skipped: Option<Skip>,
     /// Audit lines that could not be parsed. Their events hold the line and the reason.
     pub unparsed_lines: u64,
+    /// Events that the pipeline's filter dropped. Decoding drops none.
+    pub filtered: u64,
 }
 
 /// A log event, and which of the record's envelopes it came in.
@@ -109,6 +114,24 @@ pub struct Decoded {
 pub struct Event {
     pub event: LogEvent,
     pub envelope: Option<usize>,
+    pub content: Content,
+    /// The audit line as it was written, if the settings keep it.
+    pub line: Option<Box<str>>,
+}
+
+/// What the message of an event is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Content {
+    /// A change of a DynamoDB table: Lambda's event record, or what came through Kinesis.
+    Change,
+    /// The fields of an audit line.
+    AuditRow,
+    /// An audit line that could not be parsed, with the reason.
+    AuditLine,
+    /// Bytes that are no text, in base64 inside JSON.
+    Bytes,
+    /// Someone else's text, which may be JSON.
+    Other,
 }
 
 /// Why a record has no events. It is counted as filtered, by this reason.
@@ -120,6 +143,8 @@ pub enum Skip {
     Nothing,
     /// A message type that the settings skip.
     MessageType,
+    /// The pipeline's filter dropped each of its events.
+    Filter,
 }
 
 impl Skip {
@@ -129,10 +154,16 @@ impl Skip {
             Self::ControlMessage => "control_message",
             Self::Nothing => "nothing",
             Self::MessageType => "message_type",
+            Self::Filter => "filter",
         }
     }
 
-    pub const ALL: [Skip; 3] = [Self::ControlMessage, Self::Nothing, Self::MessageType];
+    pub const ALL: [Skip; 4] = [
+        Self::ControlMessage,
+        Self::Nothing,
+        Self::MessageType,
+        Self::Filter,
+    ];
 }
 
 /// Why a record could not become log events. It goes to the dead letters with its bytes and this reason.
@@ -166,6 +197,14 @@ pub enum DecodeError {
     Event { index: usize, reason: &'static str },
     #[error("not a DynamoDB change that came through Kinesis: {0}")]
     Change(String),
+    /// The pipeline's rules need its fields.
+    #[error("the message can't be taken apart for the pipeline's `filter`, `redact` or `format`: {0}")]
+    NoFields(String),
+    #[error(
+        "nothing can be hidden in the message, and `redact` is set in the settings: {0}. Let `decode` name what the \
+         stream holds, or read it with a pipeline that has no `redact`"
+    )]
+    Unredactable(&'static str),
 }
 
 /// The field that tells when a DynamoDB Streams record's change happened.
@@ -184,13 +223,15 @@ pub fn decode(
     let data = || inflated(record, settings);
     match settings.how {
         Decode::Auto => reading::auto(data()?, position, settings),
-        Decode::Lambda => change::log_event(record, origin.stream).map(Decoded::from),
+        Decode::Lambda => change::log_event(record, origin.stream)
+            .map(|event| Decoded::from(event).with_content(Content::Change)),
         Decode::Subscription => reading::subscription(&data()?, settings),
         Decode::Audit => reading::audit(&data()?, position, settings),
         Decode::Change => {
             let text = plain::text(data()?)?;
             let time = kinesis_change::time(&text).map_err(DecodeError::Change)?;
-            position.event_at(time, text)
+            let decoded = position.event_at(time, text)?;
+            Ok(decoded.with_content(Content::Change))
         }
         Decode::Json => position.event(plain::json(data()?)?),
         Decode::Text => position.event(plain::text(data()?)?),
@@ -213,8 +254,7 @@ pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {
     /// What stands around the data: the ARN twice, ids, names of fields.
     const AROUND: usize = 1024;
     let len = record.data.len();
-    let zipped =
-        settings.how != Decode::Lambda && settings.gzip != Gzip::Never && gzip::is_gzip(&record.data);
+    let zipped = is_zipped(record, settings);
     let all = if zipped {
         // The inflated bytes and the events made of them.
         let content = match gzip::size_hint(&record.data, settings.inflate_limit) {
@@ -229,12 +269,22 @@ pub fn estimate(record: &Record, settings: &DecodeSettings) -> usize {
     let events = match settings.how {
         Decode::Audit if !zipped => audit_estimate(&record.data, settings),
         // Each line is told again, field by field.
-        Decode::Audit => all.saturating_mul(3),
+        Decode::Audit => all.saturating_mul(3 + usize::from(settings.keep_lines)),
         // Base64 is four thirds.
         how if how == Decode::Base64 || !zipped => all.saturating_add(all / 2),
         _ => all,
     };
     events.saturating_add(AROUND)
+}
+
+/// Whether the record's bytes are gzip that is undone.
+pub fn is_zipped(record: &Record, settings: &DecodeSettings) -> bool {
+    settings.how != Decode::Lambda && settings.gzip != Gzip::Never && gzip::is_gzip(&record.data)
+}
+
+/// The most bytes that a record's events may take: more is an error.
+pub fn room(record: &Record, settings: &DecodeSettings) -> usize {
+    reading::most_of(&record.data, settings)
 }
 
 /// What audit lines become: themselves, and around each the names of its fields and an id that holds the
@@ -256,7 +306,11 @@ fn audit_estimate(data: &[u8], settings: &DecodeSettings) -> usize {
         _ => data.len().saturating_mul(3),
     };
     // More is refused; most breaks of a record of nothing else are no lines.
-    by_lines.min(reading::most_of(data, settings)).max(least)
+    let told = by_lines.min(reading::most_of(data, settings)).max(least);
+    match settings.keep_lines {
+        true => told.saturating_add(data.len()),
+        false => told,
+    }
 }
 
 /// The record's bytes, without gzip if the settings say so.
@@ -272,16 +326,28 @@ fn inflated<'r>(record: &'r Record, settings: &DecodeSettings) -> Result<Cow<'r,
     }
 }
 
-/// One event, which came in no envelope.
+/// One event of any content, which came in no envelope.
 impl From<LogEvent> for Decoded {
     fn from(event: LogEvent) -> Self {
         Self {
             events: vec![Event {
                 event,
                 envelope: None,
+                content: Content::Other,
+                line: None,
             }],
             ..Self::default()
         }
+    }
+}
+
+impl Decoded {
+    /// Says what its events are.
+    fn with_content(mut self, content: Content) -> Self {
+        for event in &mut self.events {
+            event.content = content;
+        }
+        self
     }
 }
 

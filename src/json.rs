@@ -52,15 +52,20 @@ impl<'a> Tree<'a> {
         Ok(match text.as_bytes().first() {
             Some(b'{') => {
                 let Members(members) = serde_json::from_str(text)?;
-                let members = members
-                    .into_iter()
-                    .map(|(name, value)| Ok((name, Self::of(value, deeper)?)));
-                Self::Object(members.collect::<Result<_, NoTree>>()?)
+                // Small objects are many, and a vector that grows by itself begins with room for four.
+                let mut object = Vec::with_capacity(members.len());
+                for (name, value) in members {
+                    object.push((name, Self::of(value, deeper)?));
+                }
+                Self::Object(object)
             }
             Some(b'[') => {
                 let Items(items) = serde_json::from_str(text)?;
-                let items = items.into_iter().map(|item| Self::of(item, deeper));
-                Self::List(items.collect::<Result<_, NoTree>>()?)
+                let mut list = Vec::with_capacity(items.len());
+                for item in items {
+                    list.push(Self::of(item, deeper)?);
+                }
+                Self::List(list)
             }
             Some(b'"') => {
                 let Text(text) = serde_json::from_str(text)?;

@@ -37,8 +37,10 @@ metrics! {
     records_delivered: IntCounterVec = "weir_records_delivered_total" ["pipeline"];
     /// Records older than the configured start, dropped as asked.
     records_before_start: IntCounterVec = "weir_records_before_start_total" ["pipeline"];
-    /// Records that have no log events, by why: `control_message`s of CloudWatch Logs, envelopes of `nothing`, a `message_type` that the settings skip.
+    /// Records that have no log events, by why: `control_message`s of CloudWatch Logs, envelopes of `nothing`, a `message_type` that the settings skip, a `filter` that dropped their every event.
     records_filtered: IntCounterVec = "weir_records_filtered_total" ["pipeline", "reason"];
+    /// Log events that the pipeline's `filter` dropped, of records that keep others and of those that keep none (which weir_records_filtered_total counts too, as `filter`).
+    events_filtered: IntCounterVec = "weir_events_filtered_total" ["pipeline"];
     /// Records left out because a dead worker had delivered them already: after a take-over their every event was found in the log.
     records_already_delivered: IntCounterVec = "weir_records_already_delivered_total" ["pipeline"];
     /// Records written to the dead-letter stream instead of their destination, by reason. Look there.
@@ -130,6 +132,7 @@ impl Metrics {
             &self.records_received,
             &self.records_delivered,
             &self.records_before_start,
+            &self.events_filtered,
             &self.records_already_delivered,
             &self.records_given_back,
             &self.bytes_received,
@@ -186,6 +189,8 @@ mod tests {
         for line in [
             "weir_records_received_total{pipeline=\"orders\"} 0",
             "weir_records_dead_lettered_total{pipeline=\"orders\",reason=\"too_old\"} 0",
+            "weir_records_filtered_total{pipeline=\"orders\",reason=\"filter\"} 0",
+            "weir_events_filtered_total{pipeline=\"orders\"} 0",
             "weir_heartbeats_total 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");

@@ -1,11 +1,23 @@
 //! What a pipeline makes of decoded events: which it keeps, what it hides in them, how it tells them.
 //!
 //! Pure. Owns the order of the steps: decode, filter, redact, format. Called for records that are delivered, by
-//! `weir decode`, and when a dead letter is sent again.
+//! `weir decode`, and when a dead letter is sent again. A message that no rule touches passes byte for byte, and
+//! without any rule it is not even read.
 
-use crate::decode::{self, DecodeError, DecodeSettings, Decoded, Origin};
+mod attributes;
+mod change;
+mod diff;
+mod document;
+mod number;
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+
+use crate::decode::{self, Content, Decode, DecodeError, DecodeSettings, Decoded, Event, Origin, Skip};
 use crate::filter::Filter;
-use crate::redact::Redaction;
+use crate::json::Tree;
+use crate::redact::{self, Redaction};
 use crate::stream::Record;
 
 /// A pipeline's rules.
@@ -31,13 +43,244 @@ pub enum Format {
     Raw,
 }
 
-/// The log events that a pipeline makes of one record.
+impl Shape {
+    /// Whether messages pass as they were decoded.
+    fn is_none(&self) -> bool {
+        self.filter.is_none() && self.redact.is_none() && self.format == Format::Decoded
+    }
+
+    /// Whether messages are taken apart. An audit line is not, to be told as it was written.
+    fn takes_apart(&self) -> bool {
+        self.filter.is_some() || self.redact.is_some() || matches!(self.format, Format::Plain | Format::Diff)
+    }
+}
+
+/// The log events that a pipeline makes of one record. An error is for the record as a whole, as in
+/// [`decode::decode`].
 pub fn events(
     record: &Record,
     origin: Origin<'_>,
     settings: &DecodeSettings,
     shape: &Shape,
 ) -> Result<Decoded, DecodeError> {
-    let _ = shape;
-    decode::decode(record, origin, settings)
+    if shape.is_none() {
+        return decode::decode(record, origin, settings);
+    }
+    // In a line as it was written nothing can be hidden. The settings refuse the two together; were they let
+    // through, the line would be told without what is hidden.
+    let is_raw = shape.format == Format::Raw && shape.redact.is_none();
+    let settings = &DecodeSettings {
+        keep_lines: is_raw,
+        ..settings.clone()
+    };
+    let mut decoded = decode::decode(record, origin, settings)?;
+    let limit = decode::room(record, settings);
+    let mut left = limit;
+    let mut kept = Vec::with_capacity(decoded.events.len());
+    for mut event in std::mem::take(&mut decoded.events) {
+        if shape.takes_apart() {
+            // One tree at a time, and none that takes more than the events of a record may.
+            if values(event.event.message.as_bytes()).saturating_mul(NODE) > limit {
+                return Err(DecodeError::TooMuch { limit });
+            }
+            match told(&event, record, &decoded, settings, shape)? {
+                Told::Dropped => {
+                    decoded.filtered += 1;
+                    continue;
+                }
+                Told::Unchanged => {}
+                Told::Anew(message) => event.event.message = message,
+            }
+        }
+        if let Some(line) = event.line.take() {
+            event.event.message = line.into();
+        }
+        left = left
+            .checked_sub(event.event.message.len())
+            .ok_or(DecodeError::TooMuch { limit })?;
+        kept.push(event);
+    }
+    if decoded.filtered > 0 {
+        kept.shrink_to_fit();
+        if kept.is_empty() {
+            decoded.skipped = Some(Skip::Filter);
+        }
+        keep_envelopes(&mut decoded, &mut kept);
+    }
+    decoded.events = kept;
+    Ok(decoded)
+}
+
+/// What becomes of an event.
+enum Told {
+    Dropped,
+    Unchanged,
+    /// With this message.
+    Anew(String),
+}
+
+fn told(
+    event: &Event,
+    record: &Record,
+    decoded: &Decoded,
+    settings: &DecodeSettings,
+    shape: &Shape,
+) -> Result<Told, DecodeError> {
+    let message = event.event.message.as_str();
+    let mut tree = match (Tree::parse(message), event.content) {
+        (Ok(tree), _) => Some(tree),
+        (Err(_), Content::Other | Content::Bytes) => None,
+        // Weir made this JSON, or has read it as such: it is nested too deep, or holds half a character.
+        (Err(why), _) => return Err(DecodeError::NoFields(why.to_string())),
+    };
+    // An auditor must see a line that could not be parsed, whatever it says.
+    if let Some(filter) = &shape.filter
+        && event.content != Content::AuditLine
+    {
+        let data = tree.take();
+        let is_json = data.is_some();
+        let data = data.unwrap_or_else(|| Tree::text(message));
+        let data = match settings.how {
+            Decode::Lambda | Decode::Audit => filter.matches(&data).then_some(data),
+            _ => {
+                let envelope = event.envelope.and_then(|at| decoded.envelopes.get(at));
+                let document = document::of_kinesis(data, record, envelope);
+                filter
+                    .matches(&document)
+                    .then(|| document::data(document))
+                    .flatten()
+            }
+        };
+        let Some(data) = data else {
+            return Ok(Told::Dropped);
+        };
+        tree = is_json.then_some(data);
+    }
+    let is_change = event.content == Content::Change;
+    // What changed is told by the values before they are hidden.
+    let changed = match (&tree, shape.format) {
+        (Some(tree), Format::Diff) if is_change => Some(diff::changed(tree)),
+        _ => None,
+    };
+    if let Some(redact) = &shape.redact {
+        hide(redact, tree.as_mut(), event.content, settings.how)?;
+    }
+    let Some(tree) = tree else {
+        return Ok(Told::Unchanged);
+    };
+    let message = match (shape.format, changed) {
+        (Format::Plain, _) if is_change => change::plain(tree, settings.how),
+        (_, Some(changed)) => change::diff(tree, settings.how, &changed),
+        _ if shape.redact.is_some() => tree,
+        _ => return Ok(Told::Unchanged),
+    };
+    let mut text = String::with_capacity(event.event.message.len());
+    message.write(&mut text);
+    text.shrink_to_fit();
+    Ok(Told::Anew(text))
+}
+
+/// Hides what is to be hidden in a message, or says why that can't be done: a message that goes on as it is,
+/// because a path is found nowhere in it, would show what was meant to be hidden.
+fn hide(
+    redact: &Redaction,
+    tree: Option<&mut Tree<'_>>,
+    content: Content,
+    how: Decode,
+) -> Result<(), DecodeError> {
+    let kinds: &[redact::Content] = match content {
+        // Of a stream that may hold anything a path is one of any JSON, also where that turns out to be a change.
+        Content::Change if how == Decode::Auto => &[redact::Content::Change, redact::Content::Json],
+        Content::Change => &[redact::Content::Change],
+        Content::AuditRow | Content::AuditLine => &[redact::Content::Audit],
+        Content::Other => &[redact::Content::Json],
+        Content::Bytes => return Err(DecodeError::Unredactable("it is bytes, not JSON")),
+    };
+    match tree {
+        Some(tree @ (Tree::Object(_) | Tree::List(_))) => {
+            for kind in kinds {
+                redact.apply(tree, *kind);
+            }
+            Ok(())
+        }
+        Some(_) => Err(DecodeError::Unredactable("it is JSON without fields")),
+        None => Err(DecodeError::Unredactable("it is no JSON that can be read")),
+    }
+}
+
+/// Leaves out the envelopes whose events were all dropped: nothing of them goes anywhere.
+fn keep_envelopes(decoded: &mut Decoded, kept: &mut [Event]) {
+    let mut places = vec![None; decoded.envelopes.len()];
+    for at in kept.iter().filter_map(|event| event.envelope) {
+        if let Some(place) = places.get_mut(at) {
+            *place = Some(0);
+        }
+    }
+    for (count, place) in places.iter_mut().flatten().enumerate() {
+        *place = count;
+    }
+    let mut all = places.iter();
+    decoded
+        .envelopes
+        .retain(|_| all.next().is_some_and(Option::is_some));
+    for event in kept {
+        event.envelope = event.envelope.and_then(|at| places.get(at).copied().flatten());
+    }
+}
+
+/// What a value of JSON takes while it is a [`Tree`]: with its name, and once more in the list of its siblings,
+/// which had room for as many again when it was read.
+const NODE: usize = size_of::<(Cow<'_, str>, Tree<'_>)>() + 2 * size_of::<(Cow<'_, str>, &str)>();
+
+/// No fewer than the values that a text would hold as JSON.
+fn values(text: &[u8]) -> usize {
+    1 + text.iter().filter(|b| matches!(b, b',' | b'[' | b'{')).count()
+}
+
+/// Roughly the most bytes that the record's events will take, and the making of them, for the memory budget.
+///
+/// A change told in another format is never much longer than as it came, since each value loses its type. What
+/// is hidden may be: a digit becomes a hash. And one event at a time is a tree, whose values are counted by the
+/// commas and brackets of the record. Of gzip neither is seen: there a value is taken to have 16 bytes. What was
+/// too little shows when the record is decoded, and more than [`decode::room`] is refused.
+pub fn estimate(record: &Record, settings: &DecodeSettings, shape: &Shape) -> usize {
+    /// What is written where something was hidden: the hash of SHA-256 in hex, and what stands around it.
+    const HIDDEN: usize = 80;
+    /// Fields of an audit line: the tree of one is all there is at a time.
+    const AUDIT_FIELDS: usize = 20;
+    /// The time and the table's name, where a change is told in another format, and the names of fields.
+    const AROUND: usize = 512;
+    let settings = &DecodeSettings {
+        keep_lines: shape.format == Format::Raw,
+        ..settings.clone()
+    };
+    let events = decode::estimate(record, settings);
+    if !shape.takes_apart() {
+        return events;
+    }
+    let zipped = decode::is_zipped(record, settings);
+    let values = match zipped {
+        // That is about twice what gzip opens to.
+        true => events / 32,
+        false => values(&record.data),
+    };
+    let tree = match settings.how {
+        Decode::Audit => AUDIT_FIELDS,
+        _ => values,
+    };
+    let hidden = match shape.redact {
+        Some(_) => values.saturating_mul(HIDDEN),
+        None => 0,
+    };
+    // The old message is there until the new one is, and a text of the tree may be a copy.
+    let twice = match zipped {
+        true => events,
+        false => record.data.len().saturating_mul(2),
+    };
+    events
+        .saturating_add(tree.saturating_mul(NODE))
+        .saturating_add(hidden)
+        .saturating_add(twice)
+        .saturating_add(AROUND)
+        .min(decode::room(record, settings).saturating_mul(2).max(events))
 }

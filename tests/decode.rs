@@ -314,6 +314,77 @@ fn changes_keep_their_numbers_and_the_order_of_their_keys() {
     }
 }
 
+/// The settings of three pipelines, one for each kind of record that has a format.
+const SETTINGS: &str = "
+pipelines:
+  orders: { source: { dynamodb_table: orders }, format: plain, destination: { group: g } }
+  copied: { source: { kinesis_stream: changes }, decode: change, format: diff, destination: { group: g } }
+  audit: { source: { kinesis_stream: rds }, decode: audit, format: raw, destination: { group: g } }
+";
+
+#[test]
+fn a_pipelines_format_is_seen_before_it_is_deployed() {
+    let settings = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(settings.path(), SETTINGS).unwrap();
+    let settings = settings.path().to_str().unwrap();
+    let with =
+        |pipeline: &str, input: &str| printed(&["-c", settings, "--pipeline", pipeline], input.as_bytes());
+
+    // A record as a stream gives it, and as it lies in a log: then it names its stream.
+    let arn = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-01-02T03:04:05.678";
+    let dynamodb = r#""dynamodb":{"ApproximateCreationDateTime":1731150824,"Keys":{"id":{"N":"1"}},"NewImage":{"id":{"N":"1"},"n":{"N":"12345678901234567890123456789012345678"}},"SequenceNumber":"7","SizeBytes":9,"StreamViewType":"NEW_IMAGE"}"#;
+    let from_stream = format!(r#"{{"eventID":"e1","eventName":"INSERT",{dynamodb}}}"#);
+    let logged = format!(r#"{{"eventID":"e1","eventName":"INSERT",{dynamodb},"eventSourceARN":"{arn}"}}"#);
+    let plain = |arn: &str| {
+        format!(
+            "{{\"eventID\":\"e1\",\"eventName\":\"INSERT\",\"table\":\"orders\",\"time\":\"2024-11-09T11:13:44Z\",\
+             \"keys\":{{\"id\":1}},\"new\":{{\"id\":1,\"n\":12345678901234567890123456789012345678}},\
+             \"sequenceNumber\":\"7\",\"eventSourceARN\":\"{arn}\"}}\n"
+        )
+    };
+    let nameless = "arn:aws:dynamodb:-:-:table/orders/stream/-";
+    assert_eq!(with("orders", &from_stream), plain(nameless));
+    assert_eq!(with("orders", &logged), plain(arn));
+    assert_eq!(
+        with("orders", &format!("{logged}\n{from_stream}\n")),
+        plain(arn) + &plain(nameless)
+    );
+    // What Lambda was called with, and what `aws dynamodbstreams get-records` prints.
+    for more in ["", r#","NextShardIterator":"A""#] {
+        let event = format!(r#"{{"Records":[{logged},{from_stream}]{more}}}"#);
+        assert_eq!(with("orders", &event), plain(arn) + &plain(nameless));
+    }
+
+    let change = r#"{"awsRegion":"eu-west-1","eventID":"e2","eventName":"MODIFY","userIdentity":null,"tableName":"orders","dynamodb":{"ApproximateCreationDateTime":1700000000123,"Keys":{"id":{"N":"1"}},"NewImage":{"s":{"S":"b"},"x":{"N":"1.0"}},"OldImage":{"s":{"S":"a"},"x":{"N":"1"}}},"eventSource":"aws:dynamodb"}"#;
+    let diff = "{\"eventID\":\"e2\",\"eventName\":\"MODIFY\",\"table\":\"orders\",\"time\":\"2023-11-14T22:13:20.123Z\",\
+                \"keys\":{\"id\":1},\"changed\":{\"s\":{\"old\":\"a\",\"new\":\"b\"}},\"awsRegion\":\"eu-west-1\"}\n";
+    assert_eq!(with("copied", change), diff);
+    let event = serde_json::json!({ "Records": [{ "kinesis": { "data": STANDARD.encode(change) } }] });
+    assert_eq!(with("copied", &event.to_string()), diff);
+
+    let lines = format!("{AUDIT}\nnonsense\n");
+    let raw: Vec<_> = with("audit", &lines)
+        .lines()
+        .map(|line| json(line)["message"].clone())
+        .collect();
+    assert_eq!(raw, [AUDIT, "nonsense"]);
+
+    let ran = decode(&["-c", settings, "--pipeline", "orders"], b"{\"a\":1}\n");
+    assert_eq!((ran.out.as_str(), ran.code), ("", Some(1)), "{}", ran.err);
+    assert!(
+        ran.err
+            .starts_with("error: record 1: not a DynamoDB stream record: "),
+        "{}",
+        ran.err
+    );
+    let ran = decode(&["-c", settings], b"");
+    assert_eq!(ran.code, Some(2));
+    assert_eq!(
+        ran.err,
+        "--pipeline: is missing: the settings have several, name one of audit, copied, orders\n"
+    );
+}
+
 #[test]
 fn text_and_bytes_are_what_they_are_asked_to_be() {
     assert_eq!(printed(&[], b"one\ntwo\n"), "{\"message\":\"one\\ntwo\\n\"}\n");
@@ -484,6 +555,7 @@ fn the_help_shows_what_to_type() {
         "--base64",
         "--as <HOW>",
         "aws kinesis get-records",
+        "weir decode -c weir.yaml --pipeline orders changes.jsonl",
     ] {
         assert!(ran.out.contains(part), "{part}: {}", ran.out);
     }

@@ -66,6 +66,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "operator/watch.rs",
         "redact.rs",
         "shape.rs",
+        "shape/",
         "stream/homes.rs",
         "stream/lineage.rs",
     ];

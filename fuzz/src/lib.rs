@@ -109,6 +109,7 @@ pub fn decode(data: &[u8], how: Decode, gzip: Gzip) -> Result<Decoded, DecodeErr
         gzip,
         inflate_limit: INFLATE_LIMIT,
         unknown_messages: UnknownMessages::Skip,
+        keep_lines: data.first().is_some_and(|first| first % 2 == 0),
     };
     let stream = StreamArn::new("arn:aws:kinesis:eu-west-1:111122223333:stream/audit#1700000000");
     let shard = ShardId::new("shardId-000000000000");

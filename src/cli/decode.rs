@@ -1,7 +1,7 @@
 //! `weir decode`: what a record holds, without a stream.
 //!
 //! Owns the arguments, the reading and the printing. `framing` finds the records, `lines` prints them, and what
-//! they hold is decided in [`crate::decode`], by the code that `weir run` has.
+//! they hold is decided in [`crate::decode`] and [`crate::shape`], by the code that `weir run` has.
 
 mod framing;
 mod lines;
@@ -9,18 +9,23 @@ mod lines;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::ops::RangeInclusive;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+
+use serde::Deserialize;
 
 use self::framing::{Expected, Frame, Frames};
 use super::exit::Exit;
 use super::flags::{Flags, WrongUse};
 use super::output::{failed, tell};
 use crate::clock::Timestamp;
-use crate::config::Vars;
 use crate::config::check::{self, Checked};
+use crate::config::problem::Problem;
+use crate::config::{Config, Overrides, PipelineConfig, StreamChoice, Vars};
 use crate::decode::aggregate::user_records;
-use crate::decode::{self, Decode, DecodeSettings, Origin, Skip};
+use crate::decode::{Decode, DecodeSettings, Origin, Skip};
+use crate::shape::{self, Shape};
 use crate::stream::{Record, SequenceNumber, ShardId, StreamArn};
 use crate::suggest;
 
@@ -43,6 +48,15 @@ const LIMIT: RangeInclusive<usize> = (1 << 20)..=(64 << 20);
 ///   weir decode --base64 records.txt    a record a line; one alone may be wrapped, as `base64` does it
 ///   weir decode note.txt                any other text: one record
 ///
+/// With the settings of `weir run`, a pipeline's rules are tried before they are deployed: its decode, filter,
+/// redact and format. How many events its filter drops is told on standard error.
+///
+///   weir decode -c weir.yaml --pipeline orders changes.jsonl
+///                                       changes as Lambda gets them, or as they lie in a log
+///   weir decode -c weir.yaml audit.log  the file's only pipeline
+///   aws dynamodbstreams get-records … | weir decode -c weir.yaml --pipeline orders
+///                                       changes as the stream gives them
+///
 /// Of an event that came through a subscription of CloudWatch Logs its log group is shown; JSON is
 /// printed as it is, on one line; text becomes {"message": …}. What can't be decoded is told on
 /// standard error with its place, and the rest is printed all the same. An audit line that can't
@@ -60,14 +74,25 @@ pub(super) struct DecodeArgs {
     file: String,
     /// What the records are read as: auto, subscription, audit, change, json, text or base64, as for `weir run
     /// --decode`; or aggregate, which only takes aggregates of the Kinesis Producer Library apart
-    #[arg(long = "as", value_name = "HOW", default_value = "auto")]
+    #[arg(
+        long = "as",
+        value_name = "HOW",
+        default_value = "auto",
+        conflicts_with = "config"
+    )]
     how: String,
     /// The input is base64: a record a line, or one that is wrapped
     #[arg(long)]
     base64: bool,
     /// The most that one record may open to when gzip is undone. 1MiB to 64MiB
-    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", conflicts_with = "config")]
     limit: String,
+    /// The settings, in YAML: decode as one of their pipelines would
+    #[arg(short, long, value_name = "SETTINGS")]
+    config: Option<String>,
+    /// That pipeline; the only one by default
+    #[arg(long, value_name = "NAME", requires = "config")]
+    pipeline: Option<String>,
 }
 
 /// What records are read as.
@@ -92,27 +117,112 @@ impl As {
 }
 
 /// What was asked for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Order {
     /// `None`: standard input.
     file: Option<String>,
     how: As,
     base64: bool,
-    limit: usize,
+    rules: Rules,
+}
+
+/// What records become.
+#[derive(Clone, Debug, PartialEq)]
+struct Rules {
+    settings: DecodeSettings,
+    shape: Shape,
+    /// Where the records are from, as far as it is known.
+    stream: StreamArn,
+}
+
+impl Rules {
+    /// None: events are printed as they are decoded.
+    fn none(how: As, limit: usize) -> Self {
+        let how = match how {
+            As::Events(how) => how,
+            As::Aggregate => Decode::Base64,
+        };
+        Self {
+            settings: DecodeSettings {
+                inflate_limit: limit,
+                ..DecodeSettings::of(how)
+            },
+            shape: Shape::default(),
+            // An id has a place in a stream. In a file it has the record's number there.
+            stream: StreamArn::new("-"),
+        }
+    }
+
+    fn of(pipeline: PipelineConfig) -> Self {
+        let stream = match &pipeline.source.stream {
+            StreamChoice::Arn(arn) | StreamChoice::KinesisArn(arn) => arn.clone(),
+            // The table is told of a change. Its stream is named by the change itself, where it comes from Lambda.
+            StreamChoice::Table(table) => {
+                StreamArn::new(format!("arn:aws:dynamodb:-:-:table/{table}/stream/-"))
+            }
+            StreamChoice::Kinesis(_) => StreamArn::new("-"),
+        };
+        Self {
+            settings: pipeline.decode,
+            shape: pipeline.shape,
+            stream,
+        }
+    }
 }
 
 /// The order, or every problem with it at once.
 pub(super) fn read(args: &DecodeArgs, vars: Vars<'_>) -> Result<Order, WrongUse> {
     let mut flags = Flags::new(vars);
-    let how = flags.argument("--as", &args.how, how);
-    let limit = flags.argument("--limit", &args.limit, check::size(LIMIT));
-    let order = how.zip(limit).map(|(how, limit)| Order {
+    let mut file = None;
+    let how_and_rules = match &args.config {
+        None => {
+            let how = flags.argument("--as", &args.how, how);
+            let limit = flags.argument("--limit", &args.limit, check::size(LIMIT));
+            how.zip(limit).map(|(how, limit)| (how, Rules::none(how, limit)))
+        }
+        Some(path) => match Config::load(Path::new(path), vars, Overrides::default()) {
+            Ok(config) => match choose(config.pipelines, args.pipeline.as_deref()) {
+                Ok(pipeline) => Some((As::Events(pipeline.decode.how), Rules::of(pipeline))),
+                Err(problem) => {
+                    flags.problems.push(problem);
+                    None
+                }
+            },
+            Err(error) => {
+                file = Some((path.clone(), error));
+                None
+            }
+        },
+    };
+    let order = how_and_rules.map(|(how, rules)| Order {
         file: Some(args.file.clone()).filter(|file| file != "-"),
         how,
         base64: args.base64,
-        limit,
+        rules,
     });
-    flags.finish(order, None)
+    flags.finish(order, file)
+}
+
+/// The pipeline of this name, or the only one.
+fn choose(pipelines: Vec<PipelineConfig>, name: Option<&str>) -> Result<PipelineConfig, Problem> {
+    let flag = "--pipeline";
+    let names: Vec<String> = pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
+    let is_alone = pipelines.len() == 1;
+    let wanted = |pipeline: &PipelineConfig| name.map_or(is_alone, |name| pipeline.name == name);
+    pipelines.into_iter().find(wanted).ok_or_else(|| match name {
+        Some(name) => {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let what = format!("is not in the settings: {}", suggest::one_of(name, &names));
+            Problem::with(flag, name, what)
+        }
+        None => Problem::new(
+            flag,
+            format!(
+                "is missing: the settings have several, name one of {}",
+                names.join(", ")
+            ),
+        ),
+    })
 }
 
 fn how(text: &str) -> Checked<As> {
@@ -180,35 +290,28 @@ impl From<io::Error> for Broken {
 /// Decodes one input.
 struct Decoder<'o, W, T> {
     order: &'o Order,
-    settings: DecodeSettings,
-    stream: StreamArn,
     shard: ShardId,
     out: W,
     /// Where notes and errors go.
     tell: T,
     /// Records so far.
     count: u64,
+    /// Events so far, and how many of them the filter dropped.
+    events: u64,
+    filtered: u64,
     all_decoded: bool,
 }
 
 impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
     fn new(order: &'o Order, out: W, tell: T) -> Self {
-        let how = match order.how {
-            As::Events(how) => how,
-            As::Aggregate => Decode::Base64,
-        };
         Self {
             order,
-            settings: DecodeSettings {
-                inflate_limit: order.limit,
-                ..DecodeSettings::of(how)
-            },
-            // An id has a place in a stream. In a file it has the record's number there.
-            stream: StreamArn::new("-"),
             shard: ShardId::new("-"),
             out,
             tell,
             count: 0,
+            events: 0,
+            filtered: 0,
             all_decoded: true,
         }
     }
@@ -223,6 +326,10 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
         self.out.flush()?;
         if self.count == 0 {
             self.note("the input", "holds nothing");
+        }
+        if self.filtered > 0 {
+            let dropped = format!("dropped {} of {} events", self.filtered, self.events);
+            self.note("the filter", &dropped);
         }
         Ok(self.all_decoded)
     }
@@ -289,23 +396,34 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
     }
 
     fn events(&mut self, record: &Record, place: &str) -> Result<(), Broken> {
+        let Rules {
+            settings,
+            shape,
+            stream,
+        } = &self.order.rules;
+        let named = match settings.how {
+            Decode::Lambda => stream_of_change(&record.data),
+            _ => None,
+        };
         let origin = Origin {
-            stream: &self.stream,
+            stream: named.as_ref().unwrap_or(stream),
             shard: &self.shard,
         };
-        match decode::decode(record, origin, &self.settings) {
+        match shape::events(record, origin, settings, shape) {
             Ok(decoded) => {
-                if let Some(skip) = decoded.skipped {
-                    self.note(
-                        place,
-                        match skip {
-                            Skip::ControlMessage => "a control message, skipped",
-                            Skip::Nothing => "holds nothing, skipped",
-                            Skip::MessageType => "a message of an unknown type, skipped",
-                        },
-                    );
+                self.events += decoded.events.len() as u64 + decoded.filtered;
+                self.filtered += decoded.filtered;
+                let why = match decoded.skipped {
+                    Some(Skip::ControlMessage) => Some("a control message, skipped"),
+                    Some(Skip::Nothing) => Some("holds nothing, skipped"),
+                    Some(Skip::MessageType) => Some("a message of an unknown type, skipped"),
+                    // Counted, and told at the end.
+                    Some(Skip::Filter) | None => None,
+                };
+                if let Some(why) = why {
+                    self.note(place, why);
                 }
-                Ok(lines::write(&mut self.out, &decoded, self.settings.how)?)
+                Ok(lines::write(&mut self.out, &decoded, settings.how)?)
             }
             Err(error) => {
                 self.error(place, &error.to_string());
@@ -332,9 +450,21 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
     }
 }
 
+/// The stream that a record of Lambda names. As the service gives it, a record names none.
+fn stream_of_change(data: &[u8]) -> Option<StreamArn> {
+    #[derive(Deserialize)]
+    struct Change {
+        #[serde(rename = "eventSourceARN")]
+        stream: Option<String>,
+    }
+    let change: Change = serde_json::from_slice(data).ok()?;
+    change.stream.map(StreamArn::new)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::shape::Format;
     use clap::Parser;
 
     #[derive(Parser)]
@@ -354,7 +484,7 @@ mod tests {
             file: None,
             how: As::Events(Decode::Auto),
             base64: false,
-            limit: 64 << 20,
+            rules: Rules::none(As::Events(Decode::Auto), 64 << 20),
         };
         assert_eq!(order("").unwrap(), default);
         assert_eq!(order("-").unwrap(), default);
@@ -365,7 +495,7 @@ mod tests {
                 file: Some("x.txt".into()),
                 how: As::Events(Decode::Audit),
                 base64: true,
-                limit: 1 << 20,
+                rules: Rules::none(As::Events(Decode::Audit), 1 << 20),
             }
         );
         assert_eq!(order("--as aggregate").unwrap().how, As::Aggregate);
@@ -379,6 +509,57 @@ mod tests {
         assert!(wrong.contains("use one of auto, subscription"), "{wrong}");
         let wrong = order("--limit 65MiB").unwrap_err().to_string();
         assert!(wrong.contains("use 1MiB to 64MiB"), "{wrong}");
+    }
+
+    const PIPELINES: &str = "
+pipelines:
+  audit: { source: { kinesis_stream: s }, decode: audit, format: raw, destination: { group: g } }
+  orders: { source: { dynamodb_table: orders }, format: diff, destination: { group: g } }
+";
+
+    #[test]
+    fn a_pipeline_is_named_or_the_only_one() {
+        let file = |text: &str| {
+            let file = tempfile::NamedTempFile::new().unwrap();
+            std::fs::write(file.path(), text).unwrap();
+            file
+        };
+        let one = PIPELINES
+            .lines()
+            .filter(|line| !line.contains("orders"))
+            .collect::<Vec<_>>();
+        let (one, two, wrong) = (file(&one.join("\n")), file(PIPELINES), file("pipelines: {}"));
+        let with = |file: &tempfile::NamedTempFile, more: &str| {
+            order(&format!("-c {} {more}", file.path().display()))
+        };
+        let alone = with(&one, "x.log").unwrap();
+        assert_eq!(alone.how, As::Events(Decode::Audit));
+        assert_eq!(alone.rules.shape.format, Format::Raw);
+        assert_eq!(alone, with(&two, "--pipeline audit x.log").unwrap());
+        let orders = with(&two, "--pipeline orders").unwrap();
+        assert_eq!(orders.rules.settings, DecodeSettings::of(Decode::Lambda));
+        assert_eq!(orders.rules.shape.format, Format::Diff);
+        assert_eq!(orders.rules.stream.table(), Some("orders"));
+        for (refused, says) in [
+            (
+                with(&two, ""),
+                "--pipeline: is missing: the settings have several, name one of audit, orders",
+            ),
+            (
+                with(&one, "--pipeline audits"),
+                "--pipeline: `audits` is not in the settings: did you mean `audit`?",
+            ),
+            (with(&wrong, ""), ": pipelines: there is none"),
+            (order("-c no-such.yaml"), "no-such.yaml: can't be read: "),
+        ] {
+            let refused = refused.unwrap_err().to_string();
+            assert!(refused.contains(says), "{refused}");
+            assert_eq!(refused.lines().count(), 1, "{refused}");
+        }
+        for beside in ["-c x --as text", "-c x --limit 1MiB", "--pipeline x"] {
+            let arguments = std::iter::once("decode").chain(beside.split_whitespace());
+            assert!(Args::try_parse_from(arguments).is_err(), "{beside}");
+        }
     }
 
     /// What stands on stdout and stderr, and whether everything was decoded.

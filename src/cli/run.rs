@@ -11,6 +11,7 @@ use crate::config::{
     Config, DestinationConfig, FanOut, Overrides, PipelineConfig, SourceConfig, StreamChoice, Vars,
 };
 use crate::decode::DecodeSettings;
+use crate::shape::Shape;
 
 /// Read streams until told to stop
 ///
@@ -62,6 +63,17 @@ pub(super) struct RunArgs {
     /// gzip is undone.
     #[arg(long, value_name = "HOW", verbatim_doc_comment)]
     decode: Option<String>,
+    /// How an event is told [env: WEIR_FORMAT]
+    ///
+    /// A change of a DynamoDB table:
+    ///
+    /// lambda  Lambda's event record, or the change as it came through Kinesis (the default)
+    /// plain   with ordinary values: new.status, old.status
+    /// diff    its keys and what changed: changed.status.old, changed.status.new
+    ///
+    /// An audit line: json (the default), or raw, as it was written.
+    #[arg(long, value_name = "FORMAT", verbatim_doc_comment)]
+    format: Option<String>,
     /// Read a Kinesis stream by enhanced fan-out, as the consumer APPLICATION-PIPELINE [env: WEIR_FAN_OUT]
     /// [default: false]
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
@@ -120,6 +132,7 @@ fn nothing_else_beside_a_file(flags: &mut Flags<'_>, args: &RunArgs) {
             "source.dynamodb_stream_arn` or `source.kinesis_stream_arn",
         ),
         ("--decode", &args.decode, "decode"),
+        ("--format", &args.format, "format"),
         ("--fan-out", &args.fan_out, "source.fan_out"),
         ("--log-group", &args.log_group, "destination.group"),
         ("--log-stream", &args.log_stream, "destination.stream"),
@@ -192,6 +205,14 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
         }
     });
     let is_decode_wrong = decode.is_some() && how.is_none();
+    let by_default = || stream_choice.as_ref().map(StreamChoice::decode);
+    let told_of = match is_decode_wrong {
+        true => None,
+        false => how.or_else(by_default),
+    };
+    let format = flags.read("--format", args.format.as_ref(), |text| {
+        check::format(text, told_of)
+    });
     let fan_out_given = flags.find("--fan-out", args.fan_out.as_ref());
     let fan_out = flags.checked(fan_out_given.as_ref(), |text| {
         match (check::boolean(text)?, &stream_choice) {
@@ -259,6 +280,10 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
         log_format: overrides.log_format.unwrap_or(defaults.log_format),
         ..Config::of(vec![PipelineConfig {
             decode,
+            shape: Shape {
+                format: format.unwrap_or_default(),
+                ..Shape::default()
+            },
             ..PipelineConfig::of(&name, source, destination)
         }])
     })
@@ -288,6 +313,7 @@ mod tests {
     use crate::cli::Cli;
     use crate::config::{LogFormat, Start};
     use crate::decode::Decode;
+    use crate::shape::Format;
 
     const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138";
 
@@ -382,6 +408,38 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
             run("", &format!("WEIR_CONFIG={path}")).unwrap(),
             run(&format!("-c {path}"), "").unwrap()
         );
+    }
+
+    #[test]
+    fn a_format_is_a_flag_away_where_the_records_have_one() {
+        let format = |arguments: &str, variables: &str| {
+            let config = run(&format!("{arguments} --log-group g"), variables).unwrap();
+            config.pipelines[0].shape.format
+        };
+        assert_eq!(format("--table orders --format plain", ""), Format::Plain);
+        assert_eq!(format("--table orders", "WEIR_FORMAT=diff"), Format::Diff);
+        assert_eq!(
+            format("--kinesis-stream s --decode audit --format raw", ""),
+            Format::Raw
+        );
+        for (arguments, says) in [
+            (
+                "--table orders --format raw",
+                "--format: `raw` is not how changes",
+            ),
+            (
+                "--kinesis-stream s --format plain",
+                "--format: `plain` can't be had",
+            ),
+        ] {
+            let shown = refusal(&format!("{arguments} --log-group g"), "");
+            assert!(shown.starts_with(says), "{shown}");
+        }
+        let shown = refusal(
+            "--kinesis-stream s --decode chnge --format plain --log-group g",
+            "",
+        );
+        assert_eq!(shown.lines().count(), 1, "{shown}");
     }
 
     const KINESIS: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/rds-audit";

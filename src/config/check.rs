@@ -15,6 +15,7 @@ use crate::decode::{Decode, Gzip, UnknownMessages};
 use crate::filter::Filter;
 use crate::logs::allow::GroupPattern;
 use crate::logs::template::{EnvelopeFields, Field, Fields, Template, TemplateKind};
+use crate::shape::Format;
 use crate::stream::StreamArn;
 use crate::suggest;
 
@@ -228,6 +229,60 @@ pub fn decode_fits(how: Decode, stream: &StreamChoice) -> Checked<()> {
         (false, _) => Err(
             "is for Kinesis streams, and the records of a DynamoDB stream are changes of its table: leave it out \
              (which is `lambda`)"
+                .to_owned(),
+        ),
+    }
+}
+
+/// How events may be told, and the word for what they are as they were decoded.
+pub const FORMATS: [(&str, Format); 5] = [
+    ("lambda", Format::Decoded),
+    ("plain", Format::Plain),
+    ("diff", Format::Diff),
+    ("json", Format::Decoded),
+    ("raw", Format::Raw),
+];
+
+/// How events are told of records that are read so. Without `how`, which is wrong then, any of the words will do.
+pub fn format(text: &str, how: Option<Decode>) -> Checked<Format> {
+    let known = FORMATS.iter().find(|(word, _)| *word == text);
+    let (what, words): (_, &[&str]) = match how {
+        Some(Decode::Lambda | Decode::Change) => {
+            ("changes of a DynamoDB table", &["lambda", "plain", "diff"])
+        }
+        Some(Decode::Audit) => ("audit lines", &["json", "raw"]),
+        None => ("", &FORMATS.map(|(word, _)| word)),
+        Some(Decode::Auto) => {
+            return Err(
+                "can't be had of records that are read by their looks, which may be anything: say what they are, as \
+                 in `decode: change` or `decode: audit`, or leave it out"
+                    .to_owned(),
+            );
+        }
+        Some(other) => {
+            return Err(format!(
+                "is for changes of a DynamoDB table and for audit lines, and `decode: {}` gives neither: leave it out",
+                decode_word(other)
+            ));
+        }
+    };
+    match known {
+        Some((word, format)) if words.contains(word) => Ok(*format),
+        Some(_) => Err(format!(
+            "is not how {what} are told: use one of {}",
+            words.join(", ")
+        )),
+        None => Err(format!("is not a format: {}", suggest::one_of(text, words))),
+    }
+}
+
+/// Whether events that are told so can have something hidden in them.
+pub fn format_fits_redaction(format: Format) -> Checked<()> {
+    match format {
+        Format::Decoded | Format::Plain | Format::Diff => Ok(()),
+        Format::Raw => Err(
+            "is the line as it was written, in which nothing can be hidden, and `redact` or `redact_sql` is set: use \
+             json, or remove the other"
                 .to_owned(),
         ),
     }

@@ -223,6 +223,15 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
     {
         one.problem("filter", what);
     }
+    let has_redaction = one.has("redact") || one.has("redact_sql");
+    let how = decode.as_ref().map(|decode| decode.how);
+    let format = one.text("format", |text| {
+        let format = check::format(text, how)?;
+        match has_redaction {
+            true => check::format_fits_redaction(format).map(|()| format),
+            false => Ok(format),
+        }
+    });
     let destination = one.section("destination", |section| {
         let destination = destination(section)?;
         if let (Some(application), Some(source), Some(decode)) = (state.application, &source, &decode) {
@@ -246,6 +255,7 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
         decode: decode?,
         shape: Shape {
             filter,
+            format: format.unwrap_or_default(),
             ..Shape::default()
         },
         ..PipelineConfig::of(name, source?, destination?)
@@ -300,6 +310,7 @@ fn decode(one: &mut Section<'_>, stream: Option<&StreamChoice>) -> Option<Decode
         gzip: gzip.unwrap_or(with_defaults.gzip),
         inflate_limit: inflate_limit.unwrap_or(with_defaults.inflate_limit),
         unknown_messages: unknown_messages.unwrap_or(with_defaults.unknown_messages),
+        ..with_defaults
     })
 }
 
@@ -824,6 +835,7 @@ pipelines:
       poll: {{ busy: 200ms, idle: 3s }}
       assume_role_arn: arn:aws:iam::111122223333:role/b
       external_id: xb
+    format: diff
     destination:
       group: "/cdc/{{table}}"
       stream: "{{pipeline}}"
@@ -877,7 +889,10 @@ pipelines:
                     aws: aws("eu-west-1", "b"),
                 },
                 decode: DecodeSettings::of(Decode::Lambda),
-                shape: Shape::default(),
+                shape: Shape {
+                    format: Format::Diff,
+                    ..Shape::default()
+                },
                 dead_letter: DeadLetterConfig::default(),
                 destination: DestinationConfig {
                     stream: Template::parse("{pipeline}", TemplateKind::Stream).unwrap(),
@@ -902,6 +917,7 @@ pipelines:
     gzip: always
     inflate_limit: 8MiB
     unknown_messages: skip
+    format: raw
     destination: { group: \"/db/{cluster}/audit\", stream: \"{instance}\", allow_groups: /db/*/audit }
   by-arn:
     source: { kinesis_stream_arn: \"arn:aws:kinesis:eu-west-1:111122223333:stream/rds-audit\", fan_out: false }
@@ -924,8 +940,10 @@ pipelines:
             gzip: Gzip::Always,
             inflate_limit: 8 << 20,
             unknown_messages: UnknownMessages::Skip,
+            keep_lines: false,
         };
         assert_eq!(named.decode, decode);
+        assert_eq!(named.shape.format, Format::Raw);
         assert!(named.destination.group.uses_envelope() && named.destination.stream.uses_envelope());
         let arn = StreamArn::new("arn:aws:kinesis:eu-west-1:111122223333:stream/rds-audit");
         assert_eq!(by_arn.source, SourceConfig::of(StreamChoice::KinesisArn(arn)));
@@ -1609,6 +1627,105 @@ pipelines:
             problem.contains("dynamodb_table: `orders` reads the lease table"),
             "{problem}"
         );
+    }
+
+    /// The problems of a pipeline of this stream with these keys.
+    fn problems_of_pipeline(stream: &str, keys: &str) -> Vec<String> {
+        let text =
+            format!("pipelines: {{ p: {{ source: {{ {stream} }}, destination: {DESTINATION}, {keys} }} }}");
+        match load(&text) {
+            Ok(_) => Vec::new(),
+            Err(_) => problems(&text).iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    #[test]
+    fn a_format_fits_what_the_records_are() {
+        let (table, kinesis) = ("dynamodb_table: orders", "kinesis_stream: s");
+        for (stream, keys, format) in [
+            (table, "format: lambda", Format::Decoded),
+            (table, "format: plain", Format::Plain),
+            (table, "format: diff", Format::Diff),
+            (kinesis, "decode: change, format: lambda", Format::Decoded),
+            (kinesis, "decode: change, format: plain", Format::Plain),
+            (kinesis, "decode: change, format: diff", Format::Diff),
+            (kinesis, "decode: audit, format: json", Format::Decoded),
+            (kinesis, "decode: audit, format: raw", Format::Raw),
+            (kinesis, "decode: audit", Format::Decoded),
+        ] {
+            let text = format!(
+                "pipelines: {{ p: {{ source: {{ {stream} }}, destination: {DESTINATION}, {keys} }} }}"
+            );
+            assert_eq!(load(&text).unwrap().pipelines[0].shape.format, format, "{keys}");
+        }
+        for (stream, keys, says) in [
+            (
+                table,
+                "format: plian",
+                "pipelines.p.format: `plian` is not a format: did you mean `plain`?",
+            ),
+            (
+                table,
+                "format: raw",
+                "pipelines.p.format: `raw` is not how changes of a DynamoDB table are told: use one of lambda, plain, diff",
+            ),
+            (
+                kinesis,
+                "decode: audit, format: diff",
+                "pipelines.p.format: `diff` is not how audit lines are told: use one of json, raw",
+            ),
+            (
+                kinesis,
+                "format: plain",
+                "pipelines.p.format: `plain` can't be had of records that are read by their looks, which may be anything: \
+                 say what they are, as in `decode: change` or `decode: audit`, or leave it out",
+            ),
+            (
+                kinesis,
+                "decode: subscription, format: json",
+                "pipelines.p.format: `json` is for changes of a DynamoDB table and for audit lines, and `decode: \
+                 subscription` gives neither: leave it out",
+            ),
+            (
+                table,
+                "format: 7",
+                "pipelines.p.format: `7` is not a text to YAML",
+            ),
+        ] {
+            let found = problems_of_pipeline(stream, keys);
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].contains(says), "{found:?}");
+        }
+        // Of a wrong way to decode nothing more is said.
+        let found = problems_of_pipeline(kinesis, "decode: adit, format: raw");
+        assert_eq!(found.len(), 1, "{found:?}");
+        let found = problems_of_pipeline(kinesis, "decode: audit, format: raw, redact: 7");
+        let says = "pipelines.p.format: `raw` is the line as it was written, in which nothing can be hidden, and `redact` \
+                    or `redact_sql` is set: use json, or remove the other";
+        assert!(found.iter().any(|problem| problem == says), "{found:?}");
+    }
+
+    #[test]
+    fn a_take_over_looks_up_only_events_that_name_themselves() {
+        for (stream, keys, expected) in [
+            ("dynamodb_table: orders", "", true),
+            ("dynamodb_table: orders", "format: plain", true),
+            ("dynamodb_table: orders", "format: diff", true),
+            ("kinesis_stream: s", "decode: audit", true),
+            ("kinesis_stream: s", "decode: audit, format: raw", false),
+            ("kinesis_stream: s", "decode: change, format: plain", false),
+            ("kinesis_stream: s", "decode: base64", true),
+            ("kinesis_stream: s", "", false),
+        ] {
+            let text = format!(
+                "pipelines: {{ p: {{ source: {{ {stream} }}, destination: {DESTINATION}, {keys} }} }}"
+            );
+            assert_eq!(
+                load(&text).unwrap().pipelines[0].looks_up(),
+                expected,
+                "{stream} {keys}"
+            );
+        }
     }
 
     #[test]

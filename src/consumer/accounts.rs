@@ -60,6 +60,12 @@ impl Accounts {
         self.metrics.records_filtered.with_label_values(&labels).inc();
     }
 
+    /// Events that the filter dropped, of a record that may keep others.
+    pub(super) fn filtered_events(&self, count: u64) {
+        let p = &[self.pipeline.as_str()];
+        self.metrics.events_filtered.with_label_values(p).inc_by(count);
+    }
+
     pub(super) fn damaged_aggregates(&self, count: u64) {
         let p = &[self.pipeline.as_str()];
         self.metrics.aggregates_damaged.with_label_values(p).inc_by(count);

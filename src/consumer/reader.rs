@@ -14,6 +14,7 @@ use super::Pipeline;
 use super::budget::{self, Reservation};
 use super::lookup::{self, Look};
 use crate::clock::{Timestamp, timeout};
+use crate::config::PipelineConfig;
 use crate::decode::{self, Decode, DecodeError, Decoded, Origin, aggregate};
 use crate::lease::fence::Fence;
 use crate::logs::lookup::Found;
@@ -27,7 +28,7 @@ use crate::stream::{
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What an event takes on its way, beside its message.
-const EVENT: usize = 64;
+const EVENT: usize = size_of::<decode::Event>();
 /// Of so many records the events' times are looked at before a look-up.
 const FIRST_FOR_A_LOOK: usize = 100;
 
@@ -292,10 +293,14 @@ impl Reader {
 
     /// Decodes as many records as fit into a portion, as soon as there is memory for their events.
     async fn portion(&self, mut rest: Box<Rest>) -> Portion {
-        let settings = &self.pipeline.config.decode;
+        let PipelineConfig {
+            decode: settings,
+            shape,
+            ..
+        } = &self.pipeline.config;
         let (mut count, mut estimate) = (0, 0);
         for (record, _) in &rest.records {
-            let more = decode::estimate(record, settings) * budget::COPIES;
+            let more = shape::estimate(record, settings, shape) * budget::COPIES;
             if count > 0 && estimate + more > PORTION {
                 break;
             }

@@ -56,21 +56,37 @@ pub fn time(text: &str) -> Result<Option<Timestamp>, String> {
     Ok(time.and_then(|time| moment(time, precision)))
 }
 
-/// Milliseconds or microseconds, as `precision` says. Without it, as many digits tell: 13 and 16 for any time
-/// from 2001 to 2286. Always whole numbers.
 fn moment(time: &str, precision: Option<&str>) -> Option<Timestamp> {
+    let (number, unit) = exactly(time, precision.map(|p| p.trim_matches('"')))?;
+    let millis = match unit {
+        Unit::Millisecond => number,
+        Unit::Microsecond => number / 1000,
+    };
+    Some(Timestamp::from_millis(millis))
+}
+
+/// What a time counts, from 1970 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    Millisecond,
+    Microsecond,
+}
+
+/// The number that `time` is, and what it counts, as `precision` says. Without it, as many digits tell: 13 and 16
+/// for any time from 2001 to 2286. Always whole numbers.
+pub fn exactly(time: &str, precision: Option<&str>) -> Option<(i64, Unit)> {
     let number = time
         .bytes()
         .all(|b| b.is_ascii_digit())
         .then(|| time.parse::<i64>().ok())??;
-    let millis = match (precision, time.len()) {
-        (Some("\"MILLISECOND\""), _) => number,
-        (Some("\"MICROSECOND\""), _) => number / 1000,
-        (_, 13) => number,
-        (_, 16) => number / 1000,
+    let unit = match (precision, time.len()) {
+        (Some("MILLISECOND"), _) => Unit::Millisecond,
+        (Some("MICROSECOND"), _) => Unit::Microsecond,
+        (_, 13) => Unit::Millisecond,
+        (_, 16) => Unit::Microsecond,
         _ => return None,
     };
-    Some(Timestamp::from_millis(millis))
+    Some((number, unit))
 }
 
 #[cfg(test)]

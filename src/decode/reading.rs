@@ -6,7 +6,8 @@ use std::borrow::Cow;
 
 use super::subscription::{self, Looks, Told};
 use super::{
-    DecodeError, DecodeSettings, Decoded, Envelope, Event, Position, Skip, audit, kinesis_change, plain,
+    Content, DecodeError, DecodeSettings, Decoded, Envelope, Event, Position, Skip, audit, kinesis_change,
+    plain,
 };
 use crate::clock::Timestamp;
 use crate::logs::LogEvent;
@@ -24,8 +25,13 @@ pub fn auto(
     }
     match plain::text(data) {
         Ok(text) => {
-            let time = looks.dynamodb.then(|| kinesis_change::time(&text).ok());
-            position.event_at(time.flatten().flatten(), text)
+            let change = looks.dynamodb.then(|| kinesis_change::time(&text).ok()).flatten();
+            let content = match change {
+                Some(_) => Content::Change,
+                None => Content::Other,
+            };
+            let decoded = position.event_at(change.flatten(), text)?;
+            Ok(decoded.with_content(content))
         }
         // The bytes as they were in the stream, gzip and all.
         Err(_) => base64(&position.record.data, position),
@@ -35,7 +41,7 @@ pub fn auto(
 /// The messages of envelopes, unchanged.
 pub fn subscription(data: &[u8], settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
     enveloped(data, settings, |told, _, events| {
-        events.push(told.time, Some(told.envelope), told.message)
+        events.push(told.time, Some(told.envelope), Content::Other, told.message)
     })
 }
 
@@ -53,7 +59,7 @@ fn enveloped(
         events: events.finish(),
         envelopes: opened.envelopes,
         skipped: opened.skipped,
-        unparsed_lines: 0,
+        ..Decoded::default()
     })
 }
 
@@ -74,9 +80,9 @@ pub fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> 
                 owner: told(&envelope.owner),
                 id: told(id),
             };
-            let (message, parsed) = audit::message(line, &context);
-            unparsed_lines += u64::from(!parsed);
-            events.push(event.time, Some(event.envelope), message)
+            unparsed_lines +=
+                u64::from(!events.push_line(event.time, Some(event.envelope), line, &context)?);
+            Ok(())
         };
         if !holds_lines(&event.message) {
             return add(&event.message, &event.id);
@@ -139,9 +145,7 @@ fn audit_lines(
             owner: None,
             id: Some(&id),
         };
-        let (message, parsed) = audit::message(line, &context);
-        unparsed_lines += u64::from(!parsed);
-        events.push(position.time()?, None, message)?;
+        unparsed_lines += u64::from(!events.push_line(position.time()?, None, line, &context)?);
     }
     Ok(Decoded {
         skipped: events.list.is_empty().then_some(Skip::Nothing),
@@ -167,13 +171,15 @@ pub fn replaced(data: &[u8]) -> String {
 
 /// `data` as one event.
 pub fn base64(data: &[u8], position: Position<'_>) -> Result<Decoded, DecodeError> {
-    position.event(plain::base64(data, position, position.time()?)?)
+    let decoded = position.event(plain::base64(data, position, position.time()?)?)?;
+    Ok(decoded.with_content(Content::Bytes))
 }
 
 /// The events of one record, while they become more.
 struct Events {
     list: Vec<Event>,
     room: Room,
+    keep_lines: bool,
 }
 
 impl Events {
@@ -182,6 +188,7 @@ impl Events {
         Self {
             list: Vec::new(),
             room: Room::for_events_of(data, settings),
+            keep_lines: settings.keep_lines,
         }
     }
 
@@ -189,12 +196,41 @@ impl Events {
         &mut self,
         timestamp: Timestamp,
         envelope: Option<usize>,
+        content: Content,
         message: String,
     ) -> Result<(), DecodeError> {
-        self.room.take(&message)?;
+        self.room.take(message.len() + Room::EVENT)?;
         let event = LogEvent { timestamp, message };
-        self.list.push(Event { event, envelope });
+        self.list.push(Event {
+            event,
+            envelope,
+            content,
+            line: None,
+        });
         Ok(())
+    }
+
+    /// The event of an audit line. Tells whether it could be parsed.
+    fn push_line(
+        &mut self,
+        timestamp: Timestamp,
+        envelope: Option<usize>,
+        line: &str,
+        context: &audit::Context<'_>,
+    ) -> Result<bool, DecodeError> {
+        let (message, parsed) = audit::message(line, context);
+        let content = match parsed {
+            true => Content::AuditRow,
+            false => Content::AuditLine,
+        };
+        self.push(timestamp, envelope, content, message)?;
+        if self.keep_lines
+            && let Some(event) = self.list.last_mut()
+        {
+            self.room.take(line.len())?;
+            event.line = Some(line.into());
+        }
+        Ok(parsed)
     }
 
     /// They are held until they are delivered, and there may be a million of them.
@@ -226,8 +262,8 @@ impl Room {
         Self { limit, left: limit }
     }
 
-    fn take(&mut self, message: &str) -> Result<(), DecodeError> {
-        let left = self.left.checked_sub(message.len() + Self::EVENT);
+    fn take(&mut self, bytes: usize) -> Result<(), DecodeError> {
+        let left = self.left.checked_sub(bytes);
         self.left = left.ok_or(DecodeError::TooMuch { limit: self.limit })?;
         Ok(())
     }

@@ -204,6 +204,47 @@ fn each_reading_takes_its_own_and_refuses_the_rest() {
 }
 
 #[test]
+fn each_event_tells_what_its_message_is() {
+    let line = "1700000000123456,db-1,app,10.1.2.3,17,4711,QUERY,shop,'SELECT 1',0";
+    for (name, data, how, expected) in [
+        (
+            "a record of a DynamoDB stream",
+            WIRE,
+            Decode::Lambda,
+            Content::Change,
+        ),
+        ("a change from Kinesis", CHANGE, Decode::Change, Content::Change),
+        ("a change by its looks", CHANGE, Decode::Auto, Content::Change),
+        ("half a change", &CHANGE[..99], Decode::Auto, Content::Other),
+        (
+            "a change that is to be any JSON",
+            CHANGE,
+            Decode::Json,
+            Content::Other,
+        ),
+        ("an audit line", line, Decode::Audit, Content::AuditRow),
+        ("another line", "hoge", Decode::Audit, Content::AuditLine),
+        ("an event of an envelope", ENVELOPE, Decode::Auto, Content::Other),
+        ("text", "hoge", Decode::Text, Content::Other),
+        ("bytes", "hoge", Decode::Base64, Content::Bytes),
+    ] {
+        let decoded = decoded(data.as_bytes(), how).unwrap();
+        assert_eq!(decoded.events[0].content, expected, "{name}");
+        assert_eq!(decoded.events[0].line, None, "{name}");
+    }
+    let bytes = decoded(&[0xff], Decode::Auto).unwrap();
+    assert_eq!(bytes.events[0].content, Content::Bytes);
+    let keep = DecodeSettings {
+        keep_lines: true,
+        ..DecodeSettings::of(Decode::Audit)
+    };
+    let lines = format!("{line}\r\nhoge\n");
+    let decoded = decode_record(&record(lines.as_bytes()), &keep).unwrap();
+    let kept: Vec<_> = decoded.events.iter().map(|e| e.line.as_deref()).collect();
+    assert_eq!(kept, [Some(line), Some("hoge")]);
+}
+
+#[test]
 fn gzip_is_undone_as_the_settings_say() {
     let zipped = gzip(b"text");
     let with = |how, gzip| DecodeSettings {
@@ -637,12 +678,14 @@ fn bytes() -> impl Strategy<Value = Vec<u8>> {
 fn settings() -> impl Strategy<Value = DecodeSettings> {
     let gzip = prop_oneof![Just(Gzip::Auto), Just(Gzip::Always), Just(Gzip::Never)];
     let unknown = prop_oneof![Just(UnknownMessages::DeadLetter), Just(UnknownMessages::Skip)];
-    (proptest::sample::select(&ALL[..]), gzip, 0usize..5000, unknown).prop_map(
-        |(how, gzip, inflate_limit, unknown_messages)| DecodeSettings {
+    let how = proptest::sample::select(&ALL[..]);
+    (how, gzip, 0usize..5000, unknown, any::<bool>()).prop_map(
+        |(how, gzip, inflate_limit, unknown_messages, keep_lines)| DecodeSettings {
             how,
             gzip,
             inflate_limit,
             unknown_messages,
+            keep_lines,
         },
     )
 }
@@ -654,7 +697,13 @@ proptest! {
         if let Ok(decoded) = decode_record(&record, &settings) {
             prop_assert_eq!(decoded.events.is_empty(), decoded.skipped.is_some());
             prop_assert!(decoded.events.iter().filter_map(|e| e.envelope).all(|e| e < decoded.envelopes.len()));
-            prop_assert!(decoded.unparsed_lines <= decoded.events.len() as u64);
+            let unparsed = decoded.events.iter().filter(|e| e.content == Content::AuditLine).count();
+            prop_assert_eq!(decoded.unparsed_lines, unparsed as u64);
+            for event in &decoded.events {
+                let is_audit = matches!(event.content, Content::AuditRow | Content::AuditLine);
+                prop_assert_eq!(is_audit, settings.how == Decode::Audit);
+                prop_assert_eq!(event.line.is_some(), is_audit && settings.keep_lines);
+            }
             if let ([envelope], Decode::Auto) = (&decoded.envelopes[..], settings.how) {
                 let sender = sender(&record, &settings);
                 prop_assert_eq!(sender.as_ref(), Some(envelope));

@@ -271,6 +271,22 @@ mod tests {
     }
 
     #[test]
+    fn a_change_in_another_format_is_known_by_all_of_its_text() {
+        let plain = |place: &str, status: &str| {
+            let message = format!(
+                r#"{{"eventID":"e1","eventName":"MODIFY","keys":{{"id":1}},"new":{{"status":"{status}"}},"sequenceNumber":"{place}","eventSourceARN":"arn:a"}}"#
+            );
+            event(5, message)
+        };
+        assert!(found(&[plain("100", "PAID")]).take(&[plain("100", "PAID")]));
+        assert!(!found(&[plain("100", "PAID")]).take(&[plain("101", "PAID")]));
+        assert!(
+            !found(&[plain("100", "PAID")]).take(&[plain("100", "***")]),
+            "it is put once more"
+        );
+    }
+
+    #[test]
     fn each_occurrence_is_used_once() {
         let mut found = found(&[event(1, "a"), event(1, "a"), event(1, "b"), event(2, "a")]);
         assert_eq!(found.len(), 4);

@@ -435,8 +435,8 @@ fn unbase64(text: &[u8]) -> Result<Bytes, String> {
     decoded.map(Bytes::from).map_err(|e| format!("not base64: {e}"))
 }
 
-/// The records of events of Lambda (of Kinesis, or of a subscription of CloudWatch Logs), of what
-/// `aws kinesis get-records` prints, or of what its `--query 'Records[].Data'` does: where each stands in the text.
+/// The records of events of Lambda (of Kinesis, of DynamoDB, or of a subscription of CloudWatch Logs), of what
+/// `aws kinesis get-records` and `aws dynamodbstreams get-records` print, or of what its `--query 'Records[].Data'` does: where each stands in the text.
 struct Records {
     places: std::vec::IntoIter<(Range<usize>, Part)>,
     number: u64,
@@ -469,7 +469,8 @@ struct EventText<'a> {
     millis_behind_latest: Option<&'a RawValue>,
 }
 
-/// A record of Lambda, one of GetRecords, or the `awslogs` of an event. The first has its fields below `kinesis`.
+/// A record of Lambda, one of GetRecords, or the `awslogs` of an event. The first has its fields below `kinesis`, or
+/// below `dynamodb`.
 #[derive(Default, Deserialize)]
 struct RecordText<'a> {
     #[serde(borrow)]
@@ -478,6 +479,8 @@ struct RecordText<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow, rename = "Data")]
     data_of_answer: Option<&'a RawValue>,
+    #[serde(borrow)]
+    dynamodb: Option<&'a RawValue>,
     #[serde(borrow, rename = "partitionKey", alias = "PartitionKey")]
     partition_key: Option<&'a RawValue>,
     #[serde(
@@ -494,7 +497,13 @@ impl<'a> RecordText<'a> {
     }
 
     fn is_record(&self) -> bool {
-        self.data_of_answer.is_some() || self.kinesis.is_some_and(|k| k.get().starts_with('{'))
+        let of_kinesis = self.kinesis.is_some_and(|k| k.get().starts_with('{'));
+        self.data_of_answer.is_some() || of_kinesis || self.is_change()
+    }
+
+    /// Of a DynamoDB stream: it has no data beside itself.
+    fn is_change(&self) -> bool {
+        self.dynamodb.is_some_and(|d| d.get().starts_with('{'))
     }
 }
 
@@ -549,7 +558,11 @@ impl Records {
             return None;
         }
         for record in records {
-            places.push((place_in(text, record)?, Part::Record));
+            let part = match RecordText::of(record.get()).is_change() {
+                true => Part::Value,
+                false => Part::Record,
+            };
+            places.push((place_in(text, record)?, part));
         }
         Some(())
     }

@@ -125,6 +125,7 @@ fn compact(out: &mut impl Write, json: &str) -> io::Result<()> {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
+    use crate::decode::Content;
     use crate::logs::LogEvent;
     use crate::stream::SequenceNumber;
     use bytes::Bytes;
@@ -137,6 +138,8 @@ mod tests {
                 message: message.to_owned(),
             },
             envelope,
+            content: Content::Other,
+            line: None,
         }
     }
 

@@ -248,7 +248,7 @@ fn an_event_of_lambda_gives_its_records() {
     assert_eq!(frames[0].arrived, Some(Timestamp::from_millis(1_700_000_000_123)));
     // What only looks a little like one is JSON.
     for other in [
-        &br#"{"Records":[{"eventID":"1","dynamodb":{"Keys":{}}}]}"#[..],
+        &br#"{"Records":[{"eventID":"1","dynamodb":7}]}"#[..],
         br#"{"Records":[{"data":"b25l"}]}"#,
         br#"{"Records":[]}"#,
         br#"{"awslogs":1}"#,
@@ -256,6 +256,22 @@ fn an_event_of_lambda_gives_its_records() {
         br#"{"Records":1,"data":"b25l"}"#,
     ] {
         assert_eq!(read(other, Expected::Any, false), record(other));
+    }
+}
+
+#[test]
+fn changes_of_a_table_are_records_themselves() {
+    let (one, two) = (
+        &br#"{"eventID":"1","dynamodb":{"Keys":{}}}"#[..],
+        &br#"{"dynamodb": {}}"#[..],
+    );
+    let both = [one, b", ", two].concat();
+    let event = [b"{\"Records\":[", &both[..], b"]}"].concat();
+    let answer = [b"{\"Records\":[", &both[..], b"],\"NextShardIterator\":\"A\"}"].concat();
+    for input in [event, answer] {
+        let frames = frames(&input, Expected::Any, false);
+        let data: Vec<_> = frames.iter().map(|frame| frame.data.as_deref()).collect();
+        assert_eq!(data, [Ok(one), Ok(two)]);
     }
 }
 
