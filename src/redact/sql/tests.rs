@@ -124,7 +124,7 @@ fn piece() -> impl Strategy<Value = String> {
     prop_oneof![
         4 => prop::sample::select(vec![
             "select ", "from t ", "`a'b` ", "`x\"--`.", " , ", "(", ")", "=", " and ", "\n", "@v:=", "a.b ", "\\N ",
-            "identified by ", "/*!40101 ", " */", "- ", "-", "*", ";", "é ", "/* c */", "-- it's\n", "_binary", "date", "?",
+            "identified by ", "/*!40101 ", " */ ", " - ", "-(", " * ", ";", "é ", "/* c */", "-- it's\n", "_binary", "date", "?",
         ]).prop_map(str::to_owned),
         2 => SECRET.prop_map(move |s| format!("'{}' ", doubled(s, "'"))),
         2 => SECRET.prop_map(move |s| format!("'{}',", escaped(s, "'"))),
