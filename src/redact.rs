@@ -141,7 +141,10 @@ fn withhold_unread(document: &mut Tree<'_>) {
         *name = Cow::Borrowed("withheld");
         *value = Tree::Object(vec![
             (Cow::Borrowed("sha256"), Tree::text(line.0)),
-            (Cow::Borrowed("length"), Tree::Number(Cow::Owned(line.1.to_string()))),
+            (
+                Cow::Borrowed("length"),
+                Tree::Number(Cow::Owned(line.1.to_string())),
+            ),
         ]);
     }
 }

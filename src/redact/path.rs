@@ -24,7 +24,9 @@ pub enum Segment {
 pub enum NoPath {
     #[error("is empty: write a path like `NewImage.customer.email`")]
     Empty,
-    #[error("has an empty name between dots, or at an end: remove the dot (one that is part of a name is `\\.`)")]
+    #[error(
+        "has an empty name between dots, or at an end: remove the dot (one that is part of a name is `\\.`)"
+    )]
     EmptySegment,
     #[error("has a `*` within a name: alone it is any name, and one that is part of a name is `\\*`")]
     StarInName,

@@ -48,7 +48,8 @@ fn image(image: &mut Tree<'_>, path: &[Segment], with: &With) -> Place {
     };
     // An image as a whole is no value: each of its attributes is hidden, so that they stay attributes.
     let (first, rest) = path.split_first().unwrap_or((&Segment::Any, &[]));
-    attributes.retain_mut(|(name, value)| !first.is_name(name) || attribute(value, rest, with) == Place::Kept);
+    attributes
+        .retain_mut(|(name, value)| !first.is_name(name) || attribute(value, rest, with) == Place::Kept);
     Place::Kept
 }
 
@@ -116,9 +117,8 @@ fn value(tree: &mut Tree<'_>, path: &[Segment], with: &With) -> Place {
     };
     match tree {
         Tree::Object(members) => {
-            members.retain_mut(|(name, inner)| {
-                !first.is_name(name) || value(inner, rest, with) == Place::Kept
-            });
+            members
+                .retain_mut(|(name, inner)| !first.is_name(name) || value(inner, rest, with) == Place::Kept);
         }
         Tree::List(items) => {
             for (_, item) in items.iter_mut().enumerate().filter(|(i, _)| first.is_index(*i)) {

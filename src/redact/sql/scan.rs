@@ -87,7 +87,11 @@ impl Scan<'_> {
         self.token()?;
         // A server whose version is older than the comment's skips it to its first `*/`, quoted or not.
         match self.executable {
-            Some(Executable { start, before, end: Some(end) }) if self.at > end => self.give_up(start, before),
+            Some(Executable {
+                start,
+                before,
+                end: Some(end),
+            }) if self.at > end => self.give_up(start, before),
             _ => Some(()),
         }
     }
@@ -107,7 +111,9 @@ impl Scan<'_> {
             b'/' if self.byte(start + 1) == b'*' => self.comment(start),
             b'0'..=b'9' => self.number(start),
             // `t.5` is a name's, though nobody calls one so; `(.5` is a number.
-            b'.' if self.byte(start + 1).is_ascii_digit() && !self.follows_a_name(start) => self.number(start),
+            b'.' if self.byte(start + 1).is_ascii_digit() && !self.follows_a_name(start) => {
+                self.number(start)
+            }
             // NULL is written `\N`.
             b'\\' if self.byte(start + 1) == b'N' && !is_word(self.byte(start + 2)) => self.skip(start + 2),
             b'\\' => self.rest(start),
@@ -138,7 +144,9 @@ impl Scan<'_> {
     /// What begins at `start` is never closed, or doubtful.
     fn rest(&mut self, start: usize) -> Option<()> {
         // Text that only looks like SQL, in a comment that no server executes.
-        let executable = self.executable.map(|executable| (executable.start, executable.before));
+        let executable = self
+            .executable
+            .map(|executable| (executable.start, executable.before));
         // An open string behind a doubtful one: its quote may be a closing one.
         let doubtful = [executable, self.ambiguous].into_iter().flatten().min();
         let (from, before) = doubtful.unwrap_or((start, self.pieces.len()));
@@ -195,7 +203,9 @@ impl Scan<'_> {
         match rest.bytes().next() {
             None => true,
             Some(b'\\' | b'`') => false,
-            Some(byte) if is_word(byte) => BEHIND_A_STRING.iter().any(|known| word.eq_ignore_ascii_case(known)),
+            Some(byte) if is_word(byte) => BEHIND_A_STRING
+                .iter()
+                .any(|known| word.eq_ignore_ascii_case(known)),
             Some(_) => true,
         }
     }
@@ -218,7 +228,10 @@ impl Scan<'_> {
                     before: self.pieces.len(),
                     end: self.sql[inside..].find("*/").map(|at| inside + at),
                 });
-                let digits = self.bytes[inside..].iter().take_while(|b| b.is_ascii_digit()).count();
+                let digits = self.bytes[inside..]
+                    .iter()
+                    .take_while(|b| b.is_ascii_digit())
+                    .count();
                 // More are a number.
                 let version = if matches!(digits, 5 | 6) { digits } else { 0 };
                 self.push(Kind::Marker, inside + version)
