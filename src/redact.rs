@@ -1,12 +1,52 @@
 //! What a pipeline hides in its events: paths that are removed, masked or hashed, and the literals of SQL.
 //!
-//! Pure.
+//! Pure. Owns the order of the steps: an audit line that could not be read is withheld as a whole, then the
+//! literals of SQL, then the paths in the order of their rules. Never makes an event that its readers could not
+//! read before: a change stays a valid record of Lambda's, JSON stays JSON. Called by `shape`.
+
+mod hash;
+mod path;
+mod sql;
+mod walk;
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use sha2::{Digest as _, Sha256};
+
+pub use hash::{Key, NoKey};
+pub use path::{NoPath, Path, Segment};
 
 use crate::json::Tree;
 
+/// The parts of a change in which paths begin.
+pub const PARTS: [&str; 3] = ["Keys", "NewImage", "OldImage"];
+
 /// A pipeline's rules of what is hidden.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Redaction {}
+pub struct Redaction {
+    rules: Vec<Rule>,
+    sql: bool,
+    keeps_raw: bool,
+}
+
+/// What becomes of the values at one path.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rule {
+    pub path: Path,
+    pub with: With,
+}
+
+/// How a value is hidden.
+#[derive(Clone, Debug, PartialEq)]
+pub enum With {
+    /// `***` stands in its place, whatever its type was.
+    Mask,
+    /// The member is gone. In a list null stands in its place, so that the others keep theirs.
+    Remove,
+    /// A keyed hash stands in its place: equal values have equal ones.
+    Hash(Key),
+}
 
 /// What kind of document a path is looked for in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,5 +60,126 @@ pub enum Content {
 }
 
 impl Redaction {
-    pub fn apply(&self, _document: &mut Tree<'_>, _content: Content) {}
+    /// These rules, each applied to what the ones before it left; and whether the literals of SQL are masked.
+    /// `None` where that hides nothing.
+    pub fn new(rules: Vec<Rule>, sql: bool) -> Option<Self> {
+        (sql || !rules.is_empty()).then_some(Self {
+            rules,
+            sql,
+            keeps_raw: false,
+        })
+    }
+
+    /// Whether an audit line that could not be read is told as it stands. Without it, it is withheld: nothing
+    /// tells where in it the hidden values are.
+    pub fn keeping_raw(self, keeps_raw: bool) -> Self {
+        Self { keeps_raw, ..self }
+    }
+
+    /// Whether an audit line that could not be read is told as it stands.
+    pub fn keeps_raw(&self) -> bool {
+        self.keeps_raw
+    }
+
+    /// Hides in `document` what the rules name. A path that matches nothing changes nothing; of a name that
+    /// stands twice, all members are treated.
+    ///
+    /// Applied twice, what is hashed is hashed twice.
+    pub fn apply(&self, document: &mut Tree<'_>, content: Content) {
+        if content == Content::Audit {
+            if !self.keeps_raw {
+                withhold_unread(document);
+            }
+            if self.sql {
+                mask_sql(document);
+            }
+        }
+        for rule in &self.rules {
+            let segments = rule.path.segments();
+            match content {
+                Content::Change => walk::change(document, segments, &rule.with),
+                Content::Audit | Content::Json => walk::json(document, segments, &rule.with),
+            }
+        }
+    }
+
+    /// The paths that hide a value in one image of a change and leave it in the other: what is hidden as the new
+    /// value is told as the old one at the next change. As they are set, in their order.
+    pub fn one_sided(&self) -> Vec<String> {
+        let one_sided = |path: &Path| {
+            let other = match path.segments().first() {
+                Some(Segment::Name(name)) if name == "NewImage" => "OldImage",
+                Some(Segment::Name(name)) if name == "OldImage" => "NewImage",
+                _ => return false,
+            };
+            let twin = path.beginning_with(other);
+            !self.rules.iter().any(|rule| rule.path.covers(&twin))
+        };
+        let paths = self.rules.iter().map(|rule| &rule.path);
+        paths
+            .filter(|path| one_sided(path))
+            .map(|path| path.as_str().to_owned())
+            .collect()
+    }
 }
+
+/// Puts hash and length into the place of an audit line that could not be read. Such a message has the line in
+/// `message`, the reason in `error`, and no operation.
+fn withhold_unread(document: &mut Tree<'_>) {
+    let unread = document.get("error").is_some() && document.get("operation").is_none();
+    let Tree::Object(members) = document else {
+        return;
+    };
+    if !unread {
+        return;
+    }
+    for (name, value) in members.iter_mut().filter(|(name, _)| name == "message") {
+        let line = match &*value {
+            Tree::Text(line) => withheld(line.as_bytes()),
+            other => withheld(other.to_string().as_bytes()),
+        };
+        *name = Cow::Borrowed("withheld");
+        *value = Tree::Object(vec![
+            (Cow::Borrowed("sha256"), Tree::text(line.0)),
+            (
+                Cow::Borrowed("length"),
+                Tree::Number(Cow::Owned(line.1.to_string())),
+            ),
+        ]);
+    }
+}
+
+/// Masks the literals of the statement in the `object` of a QUERY. The object of any other operation is a name.
+fn mask_sql(document: &mut Tree<'_>) {
+    if document.get("operation").and_then(Tree::as_text) != Some("QUERY") {
+        return;
+    }
+    let Tree::Object(members) = document else {
+        return;
+    };
+    for (_, value) in members.iter_mut().filter(|(name, _)| name == "object") {
+        if let Tree::Text(statement) = value
+            && let Cow::Owned(masked) = sql::mask(statement)
+        {
+            *statement = Cow::Owned(masked);
+        }
+    }
+}
+
+/// What is told of bytes that are not: their SHA-256 in hexadecimal digits, by which whoever has them
+/// recognises them, and how many they are.
+pub fn withheld(bytes: &[u8]) -> (String, usize) {
+    (hex(&Sha256::digest(bytes)), bytes.len())
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len() * 2);
+    for byte in bytes {
+        // Writing into a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -65,6 +65,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "operator/position.rs",
         "operator/watch.rs",
         "redact.rs",
+        "redact/",
         "shape.rs",
         "shape/",
         "stream/homes.rs",

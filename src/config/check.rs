@@ -15,6 +15,7 @@ use crate::decode::{Decode, Gzip, UnknownMessages};
 use crate::filter::Filter;
 use crate::logs::allow::GroupPattern;
 use crate::logs::template::{EnvelopeFields, Field, Fields, Template, TemplateKind};
+use crate::redact::{self, Key, Path, Segment, With};
 use crate::shape::Format;
 use crate::stream::StreamArn;
 use crate::suggest;
@@ -313,6 +314,75 @@ pub fn unknown_messages_fit(how: Decode) -> Checked<()> {
         false => Err(format!(
             "is about subscription envelopes, and `decode: {}` opens none: remove one of the two",
             decode_word(how)
+        )),
+    }
+}
+
+/// A path of values that are hidden, in what records of this kind become.
+pub fn redact_path(text: &str, how: Option<Decode>) -> Checked<Path> {
+    /// What an audit line may become, and what the envelope adds.
+    const AUDIT: [&str; 20] = [
+        "timestamp",
+        "serverhost",
+        "username",
+        "host",
+        "port",
+        "connectionid",
+        "queryid",
+        "operation",
+        "database",
+        "object",
+        "retcode",
+        "connection_type",
+        "tls_version",
+        "message",
+        "error",
+        "withheld",
+        "logGroup",
+        "logStream",
+        "owner",
+        "id",
+    ];
+    let path = Path::parse(text).map_err(|e| e.to_string())?;
+    let known: &[&str] = match how {
+        Some(Decode::Lambda | Decode::Change) => &redact::PARTS,
+        Some(Decode::Audit) => &AUDIT,
+        _ => return Ok(path),
+    };
+    match path.segments().first() {
+        Some(Segment::Name(first)) if !known.contains(&first.as_str()) => Err(match how {
+            Some(Decode::Audit) => format!(
+                "begins with `{first}`, which is no field of an audit line: {}",
+                suggest::one_of(first, known)
+            ),
+            _ if first == "dynamodb" => {
+                "begins at `dynamodb`, and paths begin below it: remove the `dynamodb.`".to_owned()
+            }
+            _ => format!(
+                "begins with `{first}`, and a change has nothing to hide there: begin with NewImage, OldImage, Keys, or \
+                 `*` for all three"
+            ),
+        }),
+        _ => Ok(path),
+    }
+}
+
+/// What becomes of a value that is hidden. `Err` also tells where a hash lacks its key.
+pub fn redact_with(text: &str, key: Option<&Key>, has_key: bool) -> Checked<Option<With>> {
+    match (text, key) {
+        ("mask", _) => Ok(Some(With::Mask)),
+        ("remove", _) => Ok(Some(With::Remove)),
+        ("hash", Some(key)) => Ok(Some(With::Hash(key.clone()))),
+        // That the key is wrong is told where it stands.
+        ("hash", None) if has_key => Ok(None),
+        ("hash", None) => Err(
+            "needs a key: set `redact_key` beside `redact`, best from the environment, as in \
+             `redact_key: ${WEIR_REDACT_KEY}`"
+                .to_owned(),
+        ),
+        (other, _) => Err(format!(
+            "is no way to hide a value: {}",
+            suggest::one_of(other, &["mask", "remove", "hash"])
         )),
     }
 }

@@ -15,9 +15,10 @@ use super::{
     AwsSettings, Config, ConfigError, DestinationConfig, FLEET_SUFFIX, FanOut, LeaseKeys, Missing, NewTables,
     Overrides, PipelineConfig, SourceConfig, StateConfig, StreamChoice, Vars, check, units,
 };
-use crate::decode::{DecodeSettings, Gzip};
+use crate::decode::{Decode, DecodeSettings, Gzip};
 use crate::logs::dead_letter;
 use crate::logs::template::Field;
+use crate::redact::{Key, Redaction, Rule, With};
 use crate::shape::Shape;
 
 /// The bounds of each setting that has a unit. A value outside is a slip far more often than a wish.
@@ -232,6 +233,7 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
             false => Ok(format),
         }
     });
+    let redact = redact(one, decode.as_ref().map(|decode| decode.how));
     let destination = one.section("destination", |section| {
         let destination = destination(section)?;
         if let (Some(application), Some(source), Some(decode)) = (state.application, &source, &decode) {
@@ -256,6 +258,7 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
         shape: Shape {
             filter,
             format: format.unwrap_or_default(),
+            redact,
             ..Shape::default()
         },
         ..PipelineConfig::of(name, source?, destination?)
@@ -312,6 +315,69 @@ fn decode(one: &mut Section<'_>, stream: Option<&StreamChoice>) -> Option<Decode
         unknown_messages: unknown_messages.unwrap_or(with_defaults.unknown_messages),
         ..with_defaults
     })
+}
+
+/// What is hidden. `None` also after a problem was reported. Where it can't be told how records are read, nothing is
+/// said of what would fit that.
+fn redact(one: &mut Section<'_>, how: Option<Decode>) -> Option<Redaction> {
+    let (has_rules, has_key) = (one.has("redact"), one.has("redact_key"));
+    let key = one.secret("redact_key", |text| Key::new(text).map_err(|e| e.to_string()));
+    let rules = one.list("redact", "path", |rule| {
+        if !rule.has("path") {
+            rule.problem(
+                "path",
+                "is missing: name the values, as in `path: NewImage.card_number`",
+            );
+        }
+        let path = rule.text("path", |text| check::redact_path(text, how));
+        let has_with = rule.has("with");
+        let with = rule.text("with", |text| check::redact_with(text, key.as_ref(), has_key));
+        (path, with.unwrap_or((!has_with).then_some(With::Mask)))
+    });
+    let sql = one.scalar("redact_sql", check::boolean);
+
+    for (i, (path, _)) in rules.iter().enumerate() {
+        let same = rules[..i]
+            .iter()
+            .position(|(other, _)| path.is_some() && other == path);
+        if let (Some(path), Some(first)) = (path, same) {
+            one.problem_with(
+                &format!("redact[{i}]"),
+                path.as_str(),
+                format!("is the path of redact[{first}] too: remove one of the two"),
+            );
+        }
+    }
+    if let Some(how @ (Decode::Text | Decode::Base64)) = how
+        && has_rules
+    {
+        let how = check::decode_word(how);
+        let what =
+            format!("hides fields, and what is read with `decode: {how}` has none: remove one of the two");
+        one.problem("redact", what);
+    }
+    if let (Some(true), Some(how)) = (sql, how)
+        && how != Decode::Audit
+    {
+        let what = "is for the statements of audit lines: add `decode: audit`, or remove it";
+        one.problem_with("redact_sql", "true", what);
+    }
+    let hashes = rules
+        .iter()
+        .any(|(_, with)| matches!(with, None | Some(With::Hash(_))));
+    if has_key && !hashes {
+        one.problem(
+            "redact_key",
+            "is for `with: hash`, and no path of `redact` is hashed: remove it, or hash one",
+        );
+    }
+    let rules = rules.into_iter().map(|(path, with)| {
+        Some(Rule {
+            path: path?,
+            with: with?,
+        })
+    });
+    Redaction::new(rules.collect::<Option<_>>()?, sql == Some(true))
 }
 
 /// The keys that name a stream, each with what it stands for. A source has exactly one of them.
@@ -585,7 +651,6 @@ fn aws(section: &mut Section<'_>) -> AwsSettings {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
-    use std::path::Path;
     use std::time::Duration;
 
     use proptest::prelude::*;
@@ -594,17 +659,22 @@ mod tests {
     use crate::clock::Timestamp;
     use crate::config::problem::Problem;
     use crate::config::{DeadLetterConfig, LogFormat, Oversize, Start, Untimely};
-    use crate::decode::{Decode, UnknownMessages};
+    use crate::decode::UnknownMessages;
     use crate::filter::Filter;
     use crate::logs::template::{Template, TemplateKind};
+    use crate::redact::Path;
     use crate::shape::Format;
     use crate::stream::StreamArn;
 
     const NO_VARS: Vars<'static> = &|_| None;
     const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138";
 
+    /// What the examples take from the environment.
+    const VARS: Vars<'static> = &|name| (name == "WEIR_REDACT_KEY").then(|| REDACT_KEY.to_owned());
+    const REDACT_KEY: &str = "at least sixteen";
+
     fn load(text: &str) -> Result<Config, ConfigError> {
-        read(text, NO_VARS, Overrides::default())
+        read(text, VARS, Overrides::default())
     }
 
     fn problems(text: &str) -> Vec<Problem> {
@@ -635,7 +705,7 @@ mod tests {
     }
 
     fn examples() -> Vec<(String, String)> {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config");
         let files = std::fs::read_dir(folder)
             .unwrap()
             .map(|entry| entry.unwrap().path());
@@ -1178,6 +1248,213 @@ pipelines:
             error.starts_with("pipelines.p.decode") && !error.contains("filter"),
             "{error}"
         );
+    }
+
+    #[test]
+    fn what_is_hidden_is_read_into_its_place() {
+        let pipeline = |source: &str, keys: &str| {
+            let text =
+                format!("pipelines: {{ p: {{ source: {source}, {keys}, destination: {DESTINATION} }} }}");
+            load(&text).unwrap().pipelines.remove(0)
+        };
+        let rule = |path: &str, with| Rule {
+            path: Path::parse(path).unwrap(),
+            with,
+        };
+        let hash = With::Hash(Key::new(REDACT_KEY).unwrap());
+        let keys = r#"redact: [ NewImage.card, "${NO:-Keys}.a\\.b", { path: "*.c" }, { path: OldImage.d, with: hash },
+            { path: OldImage.0, with: remove } ], redact_key: "${WEIR_REDACT_KEY}", redact_sql: false"#;
+        let expected = vec![
+            rule("NewImage.card", With::Mask),
+            rule(r"Keys.a\.b", With::Mask),
+            rule("*.c", With::Mask),
+            rule("OldImage.d", hash),
+            rule("OldImage.0", With::Remove),
+        ];
+        assert_eq!(
+            pipeline(SOURCE, keys).shape.redact,
+            Redaction::new(expected, false)
+        );
+        let audit = |keys: &str| pipeline("{ kinesis_stream: s }", &format!("decode: audit, {keys}"));
+        assert_eq!(
+            audit("redact_sql: true").shape.redact,
+            Redaction::new(Vec::new(), true)
+        );
+        assert_eq!(audit("redact_sql: false").shape.redact, None);
+        let host = vec![rule("host", With::Mask)];
+        assert_eq!(
+            audit("redact: [ host ]").shape.redact,
+            Redaction::new(host, false)
+        );
+        let any = vec![rule("whatever.it.is", With::Mask)];
+        assert_eq!(
+            pipeline("{ kinesis_stream: s }", "redact: [ whatever.it.is ]")
+                .shape
+                .redact,
+            Redaction::new(any, false)
+        );
+    }
+
+    #[test]
+    fn what_can_not_be_hidden_so_is_told_with_the_way_out() {
+        const KINESIS: &str = "{ kinesis_stream: s }";
+        for (source, keys, says) in [
+            (SOURCE, "redact: NewImage.a", "pipelines.p.redact: must be a list"),
+            (
+                SOURCE,
+                "redact: []",
+                "pipelines.p.redact: is an empty list: add an item, or remove the key",
+            ),
+            (
+                SOURCE,
+                "redact: [ 1 ]",
+                "pipelines.p.redact[0]: `1` is not a text to YAML: put it in quotes",
+            ),
+            (
+                SOURCE,
+                "redact: [ Keys.a, Keys..b ]",
+                "pipelines.p.redact[1]: `Keys..b` has an empty name between dots",
+            ),
+            (
+                SOURCE,
+                "redact: [ { path: '' } ]",
+                "pipelines.p.redact[0].path: `` is empty: write a path like",
+            ),
+            (
+                SOURCE,
+                "redact: [ { with: mask } ]",
+                "pipelines.p.redact[0].path: is missing: name the values",
+            ),
+            (
+                SOURCE,
+                "redact: [ Keys.a, { path: Keys.b, with: hide } ]",
+                "pipelines.p.redact[1].with: `hide` is no way to hide a value: use one of mask, remove, hash",
+            ),
+            (
+                SOURCE,
+                "redact: [ { path: Keys.b, with: masked } ]",
+                "pipelines.p.redact[0].with: `masked` is no way to hide a value: did you mean `mask`?",
+            ),
+            (
+                SOURCE,
+                "redact: [ { path: Keys.b, how: mask } ]",
+                "pipelines.p.redact[0].how: is not a known key: use one of path, with",
+            ),
+            (
+                SOURCE,
+                "redact: [ { path: Keys.b, with: hash } ]",
+                "pipelines.p.redact[0].with: `hash` needs a key: set `redact_key` beside `redact`",
+            ),
+            (
+                SOURCE,
+                "redact: [ Keys.b, { path: Keys.b, with: remove } ]",
+                "pipelines.p.redact[1]: `Keys.b` is the path of redact[0] too: remove one of the two",
+            ),
+            (
+                SOURCE,
+                "redact: [ dynamodb.NewImage.a ]",
+                "pipelines.p.redact[0]: `dynamodb.NewImage.a` begins at `dynamodb`, and paths begin below it: remove",
+            ),
+            (
+                SOURCE,
+                "redact: [ card_number ]",
+                "pipelines.p.redact[0]: `card_number` begins with `card_number`, and a change has nothing to hide there: \
+                 begin with NewImage, OldImage, Keys",
+            ),
+            (
+                KINESIS,
+                "decode: change, redact: [ eventID ]",
+                "begin with NewImage, OldImage, Keys",
+            ),
+            (
+                KINESIS,
+                "decode: audit, redact: [ user ]",
+                "begins with `user`, which is no field of an audit line: did you mean `username`?",
+            ),
+            (
+                KINESIS,
+                "decode: text, redact: [ a ]",
+                "pipelines.p.redact: hides fields, and what is read with `decode: text` has none",
+            ),
+            (
+                KINESIS,
+                "decode: base64, redact: [ a ]",
+                "read with `decode: base64` has none",
+            ),
+            (
+                KINESIS,
+                "decode: subscription, redact_sql: true",
+                "pipelines.p.redact_sql: `true` is for the statements of audit lines: add `decode: audit`",
+            ),
+            (
+                SOURCE,
+                "redact_sql: 1",
+                "pipelines.p.redact_sql: `1` is neither `true` nor `false`",
+            ),
+            (
+                SOURCE,
+                "redact: [ Keys.a ], redact_key: at-least-sixteen",
+                "pipelines.p.redact_key: is for `with: hash`, and no path of `redact` is hashed",
+            ),
+            (
+                KINESIS,
+                "redact_key: at-least-sixteen",
+                "redact_key: is for `with: hash`",
+            ),
+            (SOURCE, "redacts: [ a ]", "did you mean `redact`?"),
+        ] {
+            let problem = problem_of_decode(source, keys);
+            assert!(problem.contains(says), "{keys}: {problem}");
+        }
+    }
+
+    #[test]
+    fn the_key_of_the_hashes_is_never_shown() {
+        for (key, says) in [
+            (
+                "\"\"",
+                "redact_key: has 0 bytes, and needs 16 at least: let it be random",
+            ),
+            ("S3CRETS3CRET", "redact_key: has 12 bytes, and needs 16 at least"),
+            (
+                "5353535353535353",
+                "redact_key: is not a text to YAML: put it in quotes",
+            ),
+            ("[ S3CRETS3CRETS3CRET ]", "redact_key: is not a text to YAML"),
+            (
+                "\"${S3_NOT_SET}\"",
+                "the environment variable `S3_NOT_SET` is not set",
+            ),
+            (
+                "\"S3CRET${S3CRET\"",
+                "redact_key: holds a `${` that is no variable",
+            ),
+            (
+                "\"S3CRET${S3CRET}\"",
+                "redact_key: holds a `${` that is no variable",
+            ),
+            (
+                "\"${S3CRET-S3CRET}\"",
+                "redact_key: holds a `${` that is no variable",
+            ),
+        ] {
+            let keys = format!("redact: [ {{ path: Keys.a, with: hash }} ], redact_key: {key}");
+            let problem = problem_of_decode(SOURCE, &keys);
+            assert!(problem.contains(says), "{key}: {problem}");
+            assert!(
+                !problem.contains("S3CRET") && !problem.contains("5353"),
+                "{problem}"
+            );
+        }
+        let keys = "redact: [ { path: Keys.a, with: hash } ], redact_key: S3CRETS3CRETS3CRET";
+        let text = format!("pipelines: {{ p: {{ source: {SOURCE}, {keys}, destination: {DESTINATION} }} }}");
+        let config = format!("{:?}", load(&text).unwrap());
+        assert!(
+            config.contains("Hash(Key(hidden))") && !config.contains("S3CRET"),
+            "{config}"
+        );
+        let bytes = format!("{:?}", "S3CRET".as_bytes());
+        assert!(!config.contains(bytes.trim_matches(['[', ']'])), "{config}");
     }
 
     #[test]
@@ -1890,7 +2167,7 @@ pipelines:
             http_address: Some("127.0.0.1:1".parse().unwrap()),
             log_format: Some(LogFormat::Text),
         };
-        let config = read(&example("full.yaml"), NO_VARS, overrides).unwrap();
+        let config = read(&example("full.yaml"), VARS, overrides).unwrap();
         assert_eq!(config.application, "beside");
         assert_eq!(config.http_address, "127.0.0.1:1".parse().unwrap());
         assert_eq!(config.log_format, LogFormat::Text);

@@ -14,6 +14,8 @@ use crate::suggest;
 /// The keys below one path. [`Self::read`] ends with the keys nobody asked for.
 pub struct Section<'v> {
     path: String,
+    /// The key that stands for the section itself: that of a list's item, where it is written as a single value.
+    short: Option<&'static str>,
     values: Map<String, Value>,
     asked: Vec<&'static str>,
     vars: Vars<'v>,
@@ -25,6 +27,7 @@ impl<'v> Section<'v> {
     pub fn read<T>(value: Value, vars: Vars<'v>, walk: impl FnOnce(&mut Self) -> T) -> (T, Vec<Problem>) {
         let mut top = Self {
             path: String::new(),
+            short: None,
             values: Map::new(),
             asked: Vec::new(),
             vars,
@@ -44,7 +47,9 @@ impl<'v> Section<'v> {
 
     /// The full path of a key of this section.
     pub fn path_of(&self, key: &str) -> String {
-        if self.path.is_empty() {
+        if self.short == Some(key) {
+            self.path.clone()
+        } else if self.path.is_empty() {
             key.to_owned()
         } else {
             format!("{}.{key}", self.path)
@@ -113,6 +118,7 @@ impl<'v> Section<'v> {
         let broken = !problems.is_empty();
         let mut below = Self {
             path,
+            short: None,
             values,
             asked: Vec::new(),
             vars: self.vars,
@@ -125,6 +131,67 @@ impl<'v> Section<'v> {
         }
         self.problems.append(&mut found);
         read
+    }
+
+    /// Reads a list, each of its items as a section, whose keys are told like `redact[0].with`. An item that is
+    /// a single value is a section of the key `short` alone. An absent list is empty, and so is a wrong one,
+    /// which is a problem.
+    pub fn list<T>(
+        &mut self,
+        key: &'static str,
+        short: &'static str,
+        walk: impl Fn(&mut Self) -> T,
+    ) -> Vec<T> {
+        let items = match self.take(key) {
+            None => return Vec::new(),
+            Some(Value::Array(items)) if !items.is_empty() => items,
+            Some(Value::Array(_)) => {
+                self.problem(key, "is an empty list: add an item, or remove the key");
+                return Vec::new();
+            }
+            Some(_) => {
+                self.problem(
+                    key,
+                    "must be a list: write each item behind a dash, or all between [ and ]",
+                );
+                return Vec::new();
+            }
+        };
+        let path = self.path_of(key);
+        let mut read = Vec::with_capacity(items.len());
+        for (i, item) in items.into_iter().enumerate() {
+            let (values, short) = match item {
+                Value::Object(values) => (values, None),
+                single => (Map::from_iter([(short.to_owned(), single)]), Some(short)),
+            };
+            let mut item = Self {
+                path: format!("{path}[{i}]"),
+                short,
+                values,
+                asked: Vec::new(),
+                vars: self.vars,
+                problems: Vec::new(),
+            };
+            read.push(walk(&mut item));
+            self.problems.append(&mut item.close());
+        }
+        read
+    }
+
+    /// A text that no problem may show.
+    pub fn secret<T>(&mut self, key: &'static str, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
+        let read = match self.take(key)? {
+            Value::String(text) => match interpolate(&text, self.vars) {
+                Ok(secret) => check(&secret),
+                // Of a text that is nothing but a variable, its name may be told.
+                Err(what) if is_variable(&text) => Err(what),
+                Err(_) => Err(
+                    "holds a `${` that is no variable which is set: write `$${` for a literal one".to_owned(),
+                ),
+            },
+            _ => Err("is not a text to YAML: put it in quotes".to_owned()),
+        };
+        read.map_err(|what| self.problem(key, what)).ok()
     }
 
     /// A value that is a text. `None` if it is absent or wrong; wrong is a problem.
@@ -243,4 +310,9 @@ fn replace(value: &mut Value, vars: Vars<'_>) -> Checked<()> {
         Value::Object(members) => members.values_mut().try_for_each(|item| replace(item, vars)),
         Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
     }
+}
+
+fn is_variable(text: &str) -> bool {
+    let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
+    name.is_some_and(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
 }

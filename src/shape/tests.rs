@@ -53,7 +53,12 @@ fn filter() -> Filter {
 
 /// One that finds nothing to hide in what is tried here.
 fn redaction() -> Redaction {
-    Redaction {}
+    let path = redact::Path::parse("no such field").unwrap();
+    let rule = redact::Rule {
+        path,
+        with: redact::With::Mask,
+    };
+    Redaction::new(vec![rule], false).unwrap()
 }
 
 /// A record as the stream gives it.
