@@ -1,9 +1,10 @@
 //! The literals of a SQL statement of MySQL or MariaDB, masked.
 //!
-//! Pure. A statement is read twice: by `scan`, which knows the lexer of MySQL and masks what it doubts, and by
-//! the tokenizer of sqlparser, in `tokens`. Where the two part, the rest of the statement is masked, so that no
-//! fault of one alone shows a literal. (Alone, sqlparser 0.63 would: of `b'x\' secret'`, `--` before a control
-//! character, and executable comments it takes strings for the end; a word that begins with a digit it keeps.)
+//! Pure. A statement is read twice: by `scan`, which knows the lexer of MySQL and gives up where it doubts, and by
+//! the tokenizer of sqlparser, in `tokens`. Where the two part in what is quoted, the rest of the statement is
+//! masked, so that no fault of one alone shows a literal. (sqlparser 0.63 alone would show some: it ends `b'x\'y'` at
+//! the second quote, reads on behind `--` and a control character where the server has a comment, and takes `0b01`
+//! for a name.)
 //!
 //! * A literal becomes `?`: strings in either quotes with what introduces them (`N'x'`, `X'4D'`, `b'1'`; the
 //!   character set of `_utf8'x'` stays), numbers in any spelling, and whatever else begins with a digit, which may
@@ -15,7 +16,7 @@
 //!
 //! Strings are read as the server does unless it is told otherwise: double quotes are strings, and a backslash
 //! escapes. Under ANSI_QUOTES names in double quotes are masked too. Under NO_BACKSLASH_ESCAPES a string may end
-//! with a backslash; a statement that looks like it is masked from there on.
+//! with a backslash; a statement that looks like it is masked from there on. One that was cut may look like none.
 
 mod scan;
 mod tokens;

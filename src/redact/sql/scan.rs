@@ -187,22 +187,26 @@ impl Scan<'_> {
         };
         self.push(Kind::Text, end)?;
         let next = self.byte(end);
-        if is_word(next) || next == b'\\' || next == b'`' || (ambiguous && !self.goes_on(end)) {
-            return self.rest(end);
-        }
         if ambiguous && self.ambiguous.is_none() {
             self.ambiguous = Some((end, self.pieces.len()));
         }
-        Some(())
+        match is_word(next)
+            || next == b'\\'
+            || next == b'`'
+            || (self.ambiguous.is_some() && !self.goes_on(end))
+        {
+            true => self.rest(end),
+            false => Some(()),
+        }
     }
 
-    /// Whether what follows is what follows a string.
+    /// Whether what follows is what follows a string. Asked of all strings from the first ambiguous one on.
     fn goes_on(&self, end: usize) -> bool {
         let rest = self.sql[end..].trim_start();
         let word = &rest[..rest.bytes().position(|b| !is_word(b)).unwrap_or(rest.len())];
         match rest.bytes().next() {
             None => true,
-            Some(b'\\' | b'`') => false,
+            Some(b'\\' | b'`' | b'\'' | b'"' | b'(' | b'.' | b'@' | b'{' | b'[' | b'?') => false,
             Some(byte) if is_word(byte) => BEHIND_A_STRING
                 .iter()
                 .any(|known| word.eq_ignore_ascii_case(known)),
