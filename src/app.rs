@@ -21,8 +21,9 @@ use crate::lease::dynamodb::DynamoDbTable;
 use crate::lease::heartbeat::Times;
 use crate::lease::keys::{Keys, KeysError, Reader};
 use crate::lease::{LeaseTable, PrepareError, SharedTable};
+use crate::logs::address;
 use crate::logs::cloudwatch::CloudWatchLogs;
-use crate::logs::guard::look::look;
+use crate::logs::guard::look::{look, look_at};
 use crate::logs::guard::{Guard, Loop, Verdict, fixed_group};
 use crate::metrics::Metrics;
 use crate::operator::Desk;
@@ -52,8 +53,8 @@ enum Failure {
         "pipelines.{pipeline}.source.start: {start} lies in the future, and every change before it would be dropped: use a time that has passed, or `latest`"
     )]
     FutureStart { pipeline: String, start: Timestamp },
-    #[error("pipelines.{pipeline}.destination.group: {found}")]
-    Loop { pipeline: String, found: Loop },
+    #[error("{key}: {found}")]
+    Loop { key: String, found: Loop },
     #[error("the operating system gives no random numbers: {0}")]
     Random(getrandom::Error),
     #[error("the state tables can't be used: {0}")]
@@ -287,13 +288,20 @@ async fn guard(
             };
             let (left, application) = (end.since(clock.now()), &config.application);
             let verdict = look(application, &pipeline.config, &stream, &*logs, clock, rng, left).await;
-            Ok((stream, verdict))
+            let letters = address::letters(application, &pipeline.config, &stream).group;
+            let group = fixed_group(application, &pipeline.config, &stream);
+            if matches!(verdict, Verdict::Loop(_)) || group.as_ref() == Some(&letters) {
+                return Ok((stream, verdict, None));
+            }
+            let left = end.since(clock.now());
+            let of_letters = look_at(&letters, &stream, &*logs, clock, rng, left).await;
+            Ok((stream, verdict, Some((letters, of_letters))))
         };
         let looked = tokio::select! {
             looked = looked => looked,
             () = stop.wished() => return Ok(false),
         };
-        let (stream, verdict) = match looked {
+        let (stream, verdict, of_letters) = match looked {
             Ok(looked) => looked,
             Err(why) => {
                 warn!(
@@ -304,14 +312,28 @@ async fn guard(
             }
         };
         let now = clock.wall();
-        pipeline.guard = Guard::new(&pipeline.config, &stream, &verdict, now);
-        match verdict {
-            Verdict::Loop(found) => {
+        // What is known of both groups: an event of either would come round.
+        let both = match &of_letters {
+            Some((_, unclear)) if *unclear != Verdict::Clear => unclear,
+            _ => &verdict,
+        };
+        pipeline.guard = Guard::new(&pipeline.config, &stream, both, now);
+        match of_letters {
+            Some((_, Verdict::Loop(found))) => {
                 return Err(Failure::Loop {
-                    pipeline: name,
+                    key: format!("pipelines.{name}.dead_letter.group"),
                     found,
                 });
             }
+            Some((group, Verdict::Unknown(why))) => warn!(
+                pipeline = name,
+                "whether {group}, the group of the dead letters, feeds the pipeline's source is not known: {why}. Each \
+                 event that comes is checked for it"
+            ),
+            Some((_, Verdict::Clear)) | None => {}
+        }
+        match verdict {
+            Verdict::Loop(found) => return Err(Failure::Loop { key, found }),
             Verdict::Clear => info!(pipeline = name, %stream, "the destination doesn't feed its own source"),
             Verdict::Unknown(why)
                 if fixed_group(&config.application, &pipeline.config, &stream).is_none() =>

@@ -245,6 +245,11 @@ impl PipelineConfig {
             destination,
         }
     }
+
+    /// Whether dead letters must not hold the bytes of records: they may be what the pipeline hides.
+    pub fn withholds(&self) -> bool {
+        self.shape.redact.is_some() && !self.dead_letter.raw
+    }
 }
 
 /// Where a pipeline's dead letters go, and what they hold.

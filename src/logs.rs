@@ -3,6 +3,7 @@
 //! Owns the nouns and [`LogSink`], the raw store: one request each, no retries, no decisions.
 //! [`sink::Sink`] over it is the only thing that mints a [`sink::Delivered`].
 
+pub mod address;
 pub mod batch;
 pub mod cloudwatch;
 pub mod dead_letter;

@@ -7,9 +7,13 @@ use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{FLEET_SUFFIX, LeaseKeys, LogFormat, SourceConfig, Start, StreamChoice, units};
+use super::{
+    DeadLetterConfig, DestinationConfig, FLEET_SUFFIX, LeaseKeys, LogFormat, SourceConfig, Start,
+    StreamChoice, units,
+};
 use crate::clock::Timestamp;
 use crate::decode::{Decode, Gzip, UnknownMessages};
+use crate::logs::dead_letter;
 use crate::logs::template::{EnvelopeFields, Field, Fields, Template, TemplateKind};
 use crate::stream::StreamArn;
 use crate::suggest;
@@ -340,6 +344,44 @@ pub fn group(text: &str) -> Checked<Template> {
 /// The template of a log stream's name.
 pub fn stream(text: &str) -> Checked<Template> {
     Template::parse(text, TemplateKind::Stream).map_err(|e| e.to_string())
+}
+
+/// The log group of the dead letters.
+pub fn letters_group(text: &str) -> Checked<String> {
+    fixed(text, TemplateKind::Group)
+}
+
+/// The log stream of the dead letters.
+pub fn letters_stream(text: &str) -> Checked<String> {
+    fixed(text, TemplateKind::Stream)
+}
+
+/// A name without fields: no record may choose where its dead letter goes.
+fn fixed(text: &str, kind: TemplateKind) -> Checked<String> {
+    if text.contains(['{', '}']) {
+        return Err(
+            "holds a brace, and all dead letters of a pipeline go to one place: write a fixed name, without fields"
+                .to_owned(),
+        );
+    }
+    Template::parse(text, kind)
+        .map(|_| text.to_owned())
+        .map_err(|e| e.to_string())
+}
+
+/// Whether dead letters lie apart from the events: a log stream of both would tell neither.
+pub fn letters_apart(letters: &DeadLetterConfig, destination: &DestinationConfig) -> Checked<()> {
+    let stream = letters.stream.as_deref().unwrap_or(dead_letter::STREAM);
+    let group = destination.group.as_str();
+    // A group that records name may be any; without one of their own, the letters lie in the destination's.
+    let may_share_group = match &letters.group {
+        Some(own) => own == group || destination.group.fields().next().is_some(),
+        None => true,
+    };
+    if may_share_group && destination.stream.as_str() == stream {
+        return Err("is the stream of the dead letters: choose another name".to_owned());
+    }
+    Ok(())
 }
 
 /// Days of retention.

@@ -12,11 +12,11 @@ use super::check::StateNames;
 use super::problem::Problems;
 use super::reader::Section;
 use super::{
-    AwsSettings, Config, ConfigError, DestinationConfig, FLEET_SUFFIX, FanOut, LeaseKeys, Missing, NewTables,
-    Overrides, PipelineConfig, SourceConfig, StateConfig, StreamChoice, Vars, check, units,
+    AwsSettings, Config, ConfigError, DeadLetterConfig, DestinationConfig, FLEET_SUFFIX, FanOut, LeaseKeys,
+    Missing, NewTables, Overrides, PipelineConfig, SourceConfig, StateConfig, StreamChoice, Vars, check,
+    units,
 };
 use crate::decode::{DecodeSettings, Gzip};
-use crate::logs::dead_letter;
 use crate::logs::template::Field;
 
 /// The bounds of each setting that has a unit. A value outside is a slip far more often than a wish.
@@ -216,8 +216,12 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
     }
     let source = one.section("source", |section| source(section, name, state));
     let decode = decode(one, source.as_ref().map(|source| &source.stream));
+    let letters = one.section("dead_letter", dead_letter);
     let destination = one.section("destination", |section| {
         let destination = destination(section)?;
+        if let Err(what) = check::letters_apart(&letters, &destination) {
+            section.problem_with("stream", destination.stream.as_str(), what);
+        }
         if let (Some(application), Some(source), Some(decode)) = (state.application, &source, &decode) {
             for (key, template) in [("group", &destination.group), ("stream", &destination.stream)] {
                 if let Err(what) = check::renders(template, application, name, &source.stream, decode.how) {
@@ -229,8 +233,18 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
     });
     Some(PipelineConfig {
         decode: decode?,
+        dead_letter: letters,
         ..PipelineConfig::of(name, source?, destination?)
     })
+}
+
+/// Where the dead letters go. A key that is wrong counts as not set: its problem is told.
+fn dead_letter(letters: &mut Section<'_>) -> DeadLetterConfig {
+    DeadLetterConfig {
+        group: letters.text("group", check::letters_group),
+        stream: letters.text("stream", check::letters_stream),
+        raw: letters.scalar("raw", check::boolean).unwrap_or(false),
+    }
 }
 
 /// How the records become log events. `None` where it can't be told: a problem was reported, here or of the
@@ -437,13 +451,6 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
             ),
         );
     }
-    if stream.as_str() == dead_letter::STREAM {
-        destination.problem_with(
-            "stream",
-            stream.as_str(),
-            "is the stream of the dead letters: choose another name",
-        );
-    }
     Some(DestinationConfig {
         stream,
         create,
@@ -561,7 +568,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::config::problem::Problem;
-    use crate::config::{DeadLetterConfig, LogFormat, Oversize, Start, Untimely};
+    use crate::config::{LogFormat, Oversize, Start, Untimely};
     use crate::decode::{Decode, UnknownMessages};
     use crate::logs::template::{Template, TemplateKind};
     use crate::shape::{Format, Shape};
@@ -588,6 +595,61 @@ mod tests {
         ));
         assert_eq!(found.len(), 1, "{found:?}");
         found[0].to_string()
+    }
+
+    #[test]
+    fn dead_letters_have_a_fixed_place_of_their_own() {
+        let file = |letters: &str, destination: &str| {
+            format!(
+                "pipelines: {{ p: {{ source: {SOURCE}, destination: {destination}, dead_letter: {letters} }} }}"
+            )
+        };
+        for (letters, destination, what) in [
+            (
+                "{ group: \"/weir/{table}\" }",
+                DESTINATION,
+                "p.dead_letter.group: `/weir/{table}` holds a brace, and all dead letters of a pipeline go to one place: \
+                 write a fixed name",
+            ),
+            (
+                "{ stream: \"a:b\" }",
+                DESTINATION,
+                "p.dead_letter.stream: `a:b` holds ':'",
+            ),
+            ("{ raw: 1 }", DESTINATION, "p.dead_letter.raw: `1` is neither"),
+            (
+                "{ to: x }",
+                DESTINATION,
+                "p.dead_letter.to: is not a known key: use one of group, stream, raw",
+            ),
+            (
+                "{ stream: x }",
+                "{ group: g, stream: x }",
+                "p.destination.stream: `x` is the stream of the dead letters",
+            ),
+            (
+                "{ group: g }",
+                "{ group: g, stream: dead-letter }",
+                "p.destination.stream: `dead-letter` is the stream of the dead letters",
+            ),
+            // The template may give any name.
+            (
+                "{ group: g }",
+                "{ group: \"{table}\", stream: dead-letter }",
+                "p.destination.stream: `dead-letter` is the stream of the dead letters",
+            ),
+        ] {
+            let found = problems(&file(letters, destination));
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].to_string().contains(what), "{what} in {}", found[0]);
+        }
+        for (letters, destination) in [
+            ("{ group: h }", "{ group: g, stream: dead-letter }"),
+            ("{ stream: x }", "{ group: g, stream: dead-letter }"),
+            ("{ raw: true }", DESTINATION),
+        ] {
+            load(&file(letters, destination)).unwrap();
+        }
     }
 
     const SOURCE: &str = "{ dynamodb_table: orders }";
@@ -811,6 +873,7 @@ pipelines:
       region: eu-central-1
       assume_role_arn: arn:aws:iam::111122223333:role/c
       external_id: xc
+    dead_letter: {{ group: /weir/letters, stream: letters, raw: true }}
 "#
         );
         let aws = |region: &str, role: &str| AwsSettings {
@@ -856,7 +919,11 @@ pipelines:
                 },
                 decode: DecodeSettings::of(Decode::Lambda),
                 shape: Shape::default(),
-                dead_letter: DeadLetterConfig::default(),
+                dead_letter: DeadLetterConfig {
+                    group: Some("/weir/letters".into()),
+                    stream: Some("letters".into()),
+                    raw: true,
+                },
                 destination: DestinationConfig {
                     stream: Template::parse("{pipeline}", TemplateKind::Stream).unwrap(),
                     create: true,

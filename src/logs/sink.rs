@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::batch::Refusal;
-use super::dead_letter::{self, Body, Origin};
+use super::dead_letter::{self, Body, Origin, RecordBody};
 use super::{EventPage, LogDestination, LogEvent, LogSink, PageToken, SinkError};
 use crate::clock::{Clock, Timestamp};
 use crate::lease::fence::Fence;
@@ -92,7 +92,10 @@ struct Tag {
 
 #[derive(Clone, Debug)]
 enum Kind {
-    Event,
+    Event {
+        /// Its number among the events of its record, from 0.
+        number: usize,
+    },
     /// A part of a dead letter. Its time is that of the put.
     Letter {
         reason: Refusal,
@@ -113,7 +116,7 @@ impl Tag {
     /// What the event's acceptance means for its record, if anything. Asked once.
     fn accepted(&self) -> Option<(u64, Option<Refusal>)> {
         match &self.kind {
-            Kind::Event => Some((self.index, None)),
+            Kind::Event { .. } => Some((self.index, None)),
             Kind::Letter { reason, open } => {
                 (open.fetch_sub(1, Ordering::AcqRel) == 1).then_some((self.index, Some(*reason)))
             }
@@ -136,8 +139,8 @@ impl<'a> Parcel<'a> {
         }
     }
 
-    /// One event of the record at `index`.
-    pub fn event(&mut self, to: &LogDestination, index: u64, place: Place, event: LogEvent) {
+    /// One event of the record at `index`: the one that stands at `number` of its events, from 0.
+    pub fn event(&mut self, to: &LogDestination, index: u64, place: Place, number: usize, event: LogEvent) {
         let lane = self.lane.shared.clone();
         let item = Item {
             event,
@@ -145,7 +148,7 @@ impl<'a> Parcel<'a> {
                 lane,
                 index,
                 place,
-                kind: Kind::Event,
+                kind: Kind::Event { number },
                 arrival: 0,
             },
         };
@@ -157,7 +160,7 @@ impl<'a> Parcel<'a> {
         }
     }
 
-    /// The record at `index` can't become an event: its bytes go to the dead letters.
+    /// The record at `index` can't become an event: it goes to the dead letters.
     pub fn dead_letter(
         &mut self,
         meant_for: &LogDestination,
@@ -165,9 +168,9 @@ impl<'a> Parcel<'a> {
         place: &Place,
         reason: Refusal,
         detail: &str,
-        data: &[u8],
+        record: RecordBody,
     ) {
-        let body = Body::Record(data.to_vec());
+        let body = Body::Record(record);
         let letter = letter(&self.lane.shared, index, place, meant_for, reason, detail, &body);
         self.by_destination
             .entry(self.lane.shared.letters_to.clone())

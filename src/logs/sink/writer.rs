@@ -11,7 +11,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use self::flight::Flight;
-use super::{Context, Delivered, Item, PUT_TIMEOUT, Shared, letter};
+use super::{Context, Delivered, Item, Kind, PUT_TIMEOUT, Shared, letter};
 use crate::backoff::Backoff;
 use crate::lease::fence::Fenced;
 use crate::logs::batch::{self, Refusal};
@@ -288,7 +288,7 @@ impl Writer {
 
     /// Hands an event that can't be put to the writer of the dead letters, which answers for it.
     fn dead_letter(&mut self, item: Item, refusal: Refusal, detail: &str) {
-        if item.tag.is_letter() {
+        let Kind::Event { number } = item.tag.kind else {
             // A letter of a letter would go on for ever. It is put again, with a new stamp, and holds its
             // shard until somebody acts: better than a record lost without a word.
             if (self.refused_letters.failures() + 1).is_power_of_two() {
@@ -301,7 +301,7 @@ impl Writer {
             self.letter_wait = self.refused_letters.next(&mut self.rng);
             self.queue.push_back(item);
             return;
-        }
+        };
         let Item { event, tag } = item;
         warn!(
             destination = %self.to,
@@ -311,7 +311,7 @@ impl Writer {
             detail,
             "an event was refused; it goes to the dead letters"
         );
-        let body = Body::Event(event);
+        let body = Body::Event { index: number, event };
         let parts = letter(&tag.lane, tag.index, &tag.place, &self.to, refusal, detail, &body);
         if let Some(letters) = self.context.letters.upgrade() {
             // Closed only while the worker is torn down.
