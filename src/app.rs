@@ -14,19 +14,21 @@ use crate::backoff::Backoff;
 use crate::cli;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::config::{Config, PipelineConfig, Start, StreamChoice};
+use crate::config::{AwsSettings, Config, PipelineConfig, Start, StreamChoice};
 use crate::coordinator::{self, Pipeline, Settings, Worker};
 use crate::http::{self, Server};
 use crate::lease::dynamodb::DynamoDbTable;
 use crate::lease::heartbeat::Times;
 use crate::lease::keys::{Keys, KeysError, Reader};
 use crate::lease::{LeaseTable, PrepareError, SharedTable};
+use crate::logs::LogSink;
 use crate::logs::address;
 use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::logs::guard::look::{look, look_at};
 use crate::logs::guard::{Guard, Loop, Verdict, fixed_group};
 use crate::metrics::Metrics;
 use crate::operator::Desk;
+use crate::operator::dead_letters::{LetterDesk, Mail};
 use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
 use crate::stream::StreamSource;
@@ -93,6 +95,51 @@ pub async fn operate(config: Config, order: cli::Order) -> ExitCode {
             failure.exit().into()
         }
     }
+}
+
+/// Does one of the commands on dead letters, and prints its answer.
+pub async fn dead_letters(config: Config, order: cli::LettersOrder) -> ExitCode {
+    match Box::pin(letter_desk(config)).await {
+        Ok(desk) => Box::pin(cli::attend(order, desk)).await,
+        Err(failure) => {
+            cli::failed(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+/// The dead letters of these settings' pipelines.
+async fn letter_desk(config: Config) -> Result<LetterDesk, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clients = AwsClients::from_env()?;
+    let mut sinks: Vec<(AwsSettings, Arc<dyn LogSink>)> = Vec::new();
+    let mut mail = Vec::new();
+    for mut pipeline in config.pipelines {
+        let from = clients.clients(&pipeline.source.aws).await?;
+        let to = pipeline.destination.aws.clone();
+        let logs = match sinks.iter().find(|(settings, _)| *settings == to) {
+            Some((_, logs)) => logs.clone(),
+            None => {
+                let logs: Arc<dyn LogSink> = Arc::new(CloudWatchLogs::new(clients.clients(&to).await?.logs));
+                sinks.push((to, logs.clone()));
+                logs
+            }
+        };
+        // A subscription of the consumer's own would end that of the worker.
+        pipeline.source.fan_out = None;
+        mail.push(Mail {
+            source: source(&config.application, &pipeline, from, &clock),
+            config: pipeline,
+            logs,
+        });
+    }
+    Ok(LetterDesk {
+        application: config.application,
+        mail,
+        clock,
+        rng: fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?),
+        tell: Box::new(cli::tell),
+    })
 }
 
 /// The state tables of these settings. Creates none; those that are there are Weir's or KCL's.

@@ -19,6 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
+use batch::Refusal;
 
 /// One log stream of one log group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +51,21 @@ pub struct Accepted {
     pub too_old_until: Option<usize>,
     /// `expiredLogEventEndIndex`, taken as exclusive: all events before it.
     pub expired_until: Option<usize>,
+}
+
+impl Accepted {
+    /// Why the event at `at` was refused, if it was.
+    pub fn refusal(self, at: usize) -> Option<Refusal> {
+        if self.expired_until.is_some_and(|end| at < end) {
+            Some(Refusal::Expired)
+        } else if self.too_old_until.is_some_and(|end| at < end) {
+            Some(Refusal::TooOld)
+        } else if self.too_new_from.is_some_and(|start| at >= start) {
+            Some(Refusal::TooNew)
+        } else {
+            None
+        }
+    }
 }
 
 /// Where a stream is read back from. Opaque.
@@ -170,4 +186,26 @@ pub trait LogSink: Send + Sync + 'static {
         before: Option<&PageToken>,
         within: Duration,
     ) -> Result<EventPage, SinkError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejections_are_mapped_inclusive_and_exclusive_as_aws_counts() {
+        let accepted = Accepted {
+            too_new_from: Some(7),
+            too_old_until: Some(3),
+            expired_until: Some(1),
+        };
+        let got: Vec<_> = (0..9).map(|at| accepted.refusal(at)).collect();
+        let (e, o, n) = (
+            Some(Refusal::Expired),
+            Some(Refusal::TooOld),
+            Some(Refusal::TooNew),
+        );
+        assert_eq!(got, [e, o, o, None, None, None, None, n, n]);
+        assert_eq!(Accepted::default().refusal(0), None);
+    }
 }

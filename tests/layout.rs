@@ -62,6 +62,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "logs/template.rs",
         "logs/untimely.rs",
         "operator/position.rs",
+        "operator/redrive.rs",
         "operator/watch.rs",
         "redact.rs",
         "shape.rs",

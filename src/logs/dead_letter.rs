@@ -227,7 +227,7 @@ fn json<T: Serialize>(value: &T) -> String {
 }
 
 /// The record's position: `stream:shard:sequence:sub`.
-fn position(origin: &Origin) -> String {
+pub fn position(origin: &Origin) -> String {
     let Place {
         sequence_number,
         sub_sequence_number,
@@ -372,6 +372,20 @@ pub struct Letter {
     pub body: Body,
 }
 
+impl Letter {
+    /// Sorts letters by when they were put; those that were put together stand as in their stream.
+    pub fn order(&self) -> (Timestamp, &str, &str, &Place, usize) {
+        let Origin {
+            stream, shard, place, ..
+        } = &self.origin;
+        let index = match &self.body {
+            Body::Record(_) => 0,
+            Body::Event { index, .. } => *index,
+        };
+        (self.written, stream, shard, place, index)
+    }
+}
+
 /// A letter of which parts are missing, or that was changed: a writer died on the way, the group's retention took
 /// them, or a data protection policy masks them.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -432,9 +446,7 @@ pub fn assemble(parts: impl IntoIterator<Item = Part>) -> Assembled {
             ),
         }
     }
-    found
-        .letters
-        .sort_by(|a, b| (a.written, &a.id).cmp(&(b.written, &b.id)));
+    found.letters.sort_by(|a, b| a.order().cmp(&b.order()));
     found
         .incomplete
         .sort_by(|a, b| (a.written, &a.id).cmp(&(b.written, &b.id)));

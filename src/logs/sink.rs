@@ -94,7 +94,7 @@ struct Tag {
 enum Kind {
     Event {
         /// Its number among the events of its record, from 0.
-        number: usize,
+        ordinal: usize,
     },
     /// A part of a dead letter. Its time is that of the put.
     Letter {
@@ -139,8 +139,8 @@ impl<'a> Parcel<'a> {
         }
     }
 
-    /// One event of the record at `index`: the one that stands at `number` of its events, from 0.
-    pub fn event(&mut self, to: &LogDestination, index: u64, place: Place, number: usize, event: LogEvent) {
+    /// One event of the record at `index`: the one that stands at `ordinal` of its events, from 0.
+    pub fn event(&mut self, to: &LogDestination, index: u64, place: Place, ordinal: usize, event: LogEvent) {
         let lane = self.lane.shared.clone();
         let item = Item {
             event,
@@ -148,7 +148,7 @@ impl<'a> Parcel<'a> {
                 lane,
                 index,
                 place,
-                kind: Kind::Event { number },
+                kind: Kind::Event { ordinal },
                 arrival: 0,
             },
         };

@@ -249,7 +249,7 @@ impl Writer {
         // the order of the answers differ from run to run.
         let mut answers: Vec<(Arc<Shared>, Vec<_>)> = Vec::new();
         for (at, item) in flight.into_items().enumerate() {
-            if let Some(refusal) = refusal_of(accepted, at) {
+            if let Some(refusal) = accepted.refusal(at) {
                 refused.push((item, refusal));
                 continue;
             }
@@ -288,7 +288,7 @@ impl Writer {
 
     /// Hands an event that can't be put to the writer of the dead letters, which answers for it.
     fn dead_letter(&mut self, item: Item, refusal: Refusal, detail: &str) {
-        let Kind::Event { number } = item.tag.kind else {
+        let Kind::Event { ordinal } = item.tag.kind else {
             // A letter of a letter would go on for ever. It is put again, with a new stamp, and holds its
             // shard until somebody acts: better than a record lost without a word.
             if (self.refused_letters.failures() + 1).is_power_of_two() {
@@ -311,7 +311,10 @@ impl Writer {
             detail,
             "an event was refused; it goes to the dead letters"
         );
-        let body = Body::Event { index: number, event };
+        let body = Body::Event {
+            index: ordinal,
+            event,
+        };
         let parts = letter(&tag.lane, tag.index, &tag.place, &self.to, refusal, detail, &body);
         if let Some(letters) = self.context.letters.upgrade() {
             // Closed only while the worker is torn down.
@@ -346,40 +349,5 @@ impl Writer {
         if (failures + 1).is_power_of_two() {
             warn!(destination = %self.to, failures = failures + 1, %error, "events could not be put; repeating");
         }
-    }
-}
-
-/// Why the event at `at` of an accepted put was refused, if it was.
-fn refusal_of(accepted: Accepted, at: usize) -> Option<Refusal> {
-    if accepted.expired_until.is_some_and(|end| at < end) {
-        Some(Refusal::Expired)
-    } else if accepted.too_old_until.is_some_and(|end| at < end) {
-        Some(Refusal::TooOld)
-    } else if accepted.too_new_from.is_some_and(|start| at >= start) {
-        Some(Refusal::TooNew)
-    } else {
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rejections_are_mapped_inclusive_and_exclusive_as_aws_counts() {
-        let accepted = Accepted {
-            too_new_from: Some(7),
-            too_old_until: Some(3),
-            expired_until: Some(1),
-        };
-        let got: Vec<_> = (0..9).map(|at| refusal_of(accepted, at)).collect();
-        let (e, o, n) = (
-            Some(Refusal::Expired),
-            Some(Refusal::TooOld),
-            Some(Refusal::TooNew),
-        );
-        assert_eq!(got, [e, o, o, None, None, None, None, n, n]);
-        assert_eq!(refusal_of(Accepted::default(), 0), None);
     }
 }
