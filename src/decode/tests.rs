@@ -696,7 +696,7 @@ fn a_reason_without_content_quotes_nothing_of_the_record() {
         DecodeError::Json(format!("{SECRET} at line 1 column {SECRET}")),
         DecodeError::Envelope(secret.clone()),
         DecodeError::MessageType(secret.clone()),
-        DecodeError::Change(secret.clone()),
+        DecodeError::Change(secret),
     ] {
         let told = error.without_content();
         assert!(!told.contains(SECRET), "{told}");

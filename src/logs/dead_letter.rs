@@ -296,7 +296,7 @@ pub fn mark(redriven: &Redriven) -> LogEvent {
 /// What one event of the dead letters' log stream is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
-    Part(Part),
+    Part(Box<Part>),
     Redriven(Redriven),
 }
 
@@ -348,12 +348,13 @@ pub fn parse(event: &LogEvent) -> Option<Entry> {
         }
     };
     let is_ours = wire.schema == SCHEMA && (1..=wire.parts).contains(&wire.part) && is_whole;
-    is_ours.then_some(Entry::Part(Part {
+    let part = Part {
         wire,
         written: event.timestamp,
         place,
         meant_for,
-    }))
+    };
+    is_ours.then(|| Entry::Part(Box::new(part)))
 }
 
 /// A letter that was read back whole.

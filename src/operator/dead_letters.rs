@@ -247,7 +247,7 @@ impl LetterDesk {
                 match dead_letter::parse(event) {
                     Some(Entry::Part(part)) => {
                         held += event.message.len();
-                        pile.parts.push(part);
+                        pile.parts.push(*part);
                     }
                     Some(Entry::Redriven(mark)) => {
                         pile.marks.entry(mark.letter.clone()).or_insert(mark);

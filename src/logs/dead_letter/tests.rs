@@ -60,7 +60,7 @@ fn put(body: &Body, now: i64) -> Vec<LogEvent> {
 
 fn parts<'e>(events: impl IntoIterator<Item = &'e LogEvent>) -> Vec<Part> {
     let entries = events.into_iter().map(|event| match parse(event) {
-        Some(Entry::Part(part)) => part,
+        Some(Entry::Part(part)) => *part,
         other => panic!("{} is no part: {other:?}", event.message),
     });
     entries.collect()
