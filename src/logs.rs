@@ -8,8 +8,10 @@ pub mod cloudwatch;
 pub mod dead_letter;
 pub mod guard;
 pub mod lookup;
+pub mod oversize;
 pub mod sink;
 pub mod template;
+pub mod untimely;
 
 use std::time::Duration;
 
