@@ -76,10 +76,10 @@ impl Outgoing {
         match self {
             Self::Nothing => {}
             Self::Events { decoded, to } => {
-                for event in decoded.events {
+                for (ordinal, event) in decoded.events.into_iter().enumerate() {
                     // The last one is that of events without an envelope.
                     let at = event.envelope.unwrap_or(to.len() - 1);
-                    parcel.event(&to[at], index, record.place(), event.event);
+                    parcel.event(&to[at], index, record.place(), ordinal, event.event);
                 }
             }
             Self::Letter(letter) => {
