@@ -237,12 +237,15 @@ async fn work(config: Config) -> Result<(), Failure> {
             let from = clients.clients(&pipeline.source.aws).await?;
             let to = clients.clients(&pipeline.destination.aws).await?;
             let logs = Arc::new(CloudWatchLogs::new(to.logs));
+            let mut settled = pipeline.clone();
+            // The quota of puts is a region's, whichever way it was named.
+            settled.destination.aws.region = Some(to.region);
             pipelines.push(Pipeline {
                 name: pipeline.name.clone(),
                 source: source(&config.application, pipeline, from, &clock),
                 subscriptions: Some(logs.clone()),
                 sink: logs,
-                config: pipeline.clone(),
+                config: settled,
                 guard: Guard::default(),
             });
         }
@@ -275,6 +278,7 @@ async fn work(config: Config) -> Result<(), Failure> {
             foreign_watch: config.foreign_watch,
             keep_removed: config.keep_removed,
             memory: config.memory,
+            put_rate: config.put_rate,
         };
         let host = host();
         let worker = Worker {

@@ -8,8 +8,8 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::{
-    DeadLetterConfig, DestinationConfig, FLEET_SUFFIX, LeaseKeys, LogFormat, SourceConfig, Start,
-    StreamChoice, units,
+    DeadLetterConfig, DestinationConfig, FLEET_SUFFIX, LeaseKeys, LogClass, LogFormat, Oversize,
+    SourceConfig, Start, StreamChoice, Untimely, units,
 };
 use crate::clock::Timestamp;
 use crate::decode::{Decode, Gzip, UnknownMessages};
@@ -403,6 +403,60 @@ pub fn retention_days(text: &str) -> Checked<u16> {
     }
 }
 
+/// `split`, `truncate` or `dead_letter`.
+pub fn oversize(text: &str) -> Checked<Oversize> {
+    match text {
+        "split" => Ok(Oversize::Split),
+        "truncate" => Ok(Oversize::Truncate),
+        "dead_letter" => Ok(Oversize::DeadLetter),
+        other => Err(format!(
+            "is nothing to do with a message that is too large: {}",
+            suggest::one_of(other, &["split", "truncate", "dead_letter"])
+        )),
+    }
+}
+
+/// `dead_letter` or `now`.
+pub fn untimely(text: &str) -> Checked<Untimely> {
+    match text {
+        "dead_letter" => Ok(Untimely::DeadLetter),
+        "now" => Ok(Untimely::Now),
+        other => Err(format!(
+            "is nothing to do with an event that is refused for its time: {}",
+            suggest::one_of(other, &["dead_letter", "now"])
+        )),
+    }
+}
+
+/// `standard` or `infrequent_access`.
+pub fn log_class(text: &str) -> Checked<LogClass> {
+    match text {
+        "standard" => Ok(LogClass::Standard),
+        "infrequent_access" => Ok(LogClass::InfrequentAccess),
+        "STANDARD" => Err("is not a class of log groups: did you mean `standard`?".to_owned()),
+        "INFREQUENT_ACCESS" => {
+            Err("is not a class of log groups: did you mean `infrequent_access`?".to_owned())
+        }
+        other => Err(format!(
+            "is not a class of log groups: {}",
+            suggest::one_of(other, &["standard", "infrequent_access"])
+        )),
+    }
+}
+
+/// PutLogEvents a second. The quota is 5,000 in most regions, and can be raised.
+pub fn put_rate(text: &str) -> Checked<u32> {
+    const MOST: u32 = 100_000;
+    match text.parse::<u64>() {
+        Ok(0) => Err(format!("lets nothing through: use 1 to {MOST}")),
+        Ok(rate) => u32::try_from(rate)
+            .ok()
+            .filter(|rate| *rate <= MOST)
+            .ok_or_else(|| format!("is too much: use 1 to {MOST}")),
+        Err(_) => Err(format!("is not a number of puts a second: use 1 to {MOST}")),
+    }
+}
+
 /// The address that health and metrics are served on.
 pub fn address(text: &str) -> Checked<SocketAddr> {
     text.parse().map_err(|_| {
@@ -559,6 +613,18 @@ pub fn kms_key(text: &str) -> Checked<String> {
             "is not a KMS key: give its id, its ARN (arn:aws:kms:REGION:ACCOUNT:key/ID), or an alias (alias/NAME)"
                 .to_owned(),
         ),
+    }
+}
+
+/// The key of a log group, by the ARN of the key itself (API reference of CloudWatch Logs, CreateLogGroup).
+pub fn log_key(text: &str) -> Checked<String> {
+    const SHAPE: &str = "arn:aws:kms:REGION:ACCOUNT:key/ID";
+    match kms_key(text) {
+        Ok(key) if key.contains(":key/") => Ok(key),
+        Ok(_) => Err(format!(
+            "is no ARN of a key, which CloudWatch Logs asks for: give {SHAPE}"
+        )),
+        Err(_) => Err(format!("is not a KMS key: give its ARN, {SHAPE}")),
     }
 }
 
@@ -1022,6 +1088,40 @@ mod tests {
         says(apart_from_state(set, "cdc-workers"), "`state.fleet_table`");
         // Of a wrong application nothing more is said.
         assert!(apart_from_state(StateNames::default(), "orders").is_ok());
+    }
+
+    #[test]
+    fn a_log_groups_key_is_the_arn_of_a_key() {
+        const ID: &str = "1234abcd-12ab-34cd-56ef-1234567890ab";
+        let arn = format!("arn:aws:kms:eu-west-1:111122223333:key/{ID}");
+        assert_eq!(log_key(&arn).as_ref(), Ok(&arn));
+        let alias = "arn:aws:kms:eu-west-1:111122223333:alias/logs";
+        for bad in [ID, "alias/logs", alias] {
+            says(log_key(bad), "is no ARN of a key");
+        }
+        says(log_key("arn:aws:s3:::key/x"), "is not a KMS key: give its ARN");
+    }
+
+    #[test]
+    fn what_becomes_of_events_is_one_of_the_words() {
+        assert_eq!(oversize("truncate"), Ok(Oversize::Truncate));
+        says(oversize("drop"), "use one of split, truncate, dead_letter");
+        says(oversize("spilt"), "did you mean `split`?");
+        assert_eq!(untimely("now"), Ok(Untimely::Now));
+        says(untimely("dead-letter"), "did you mean `dead_letter`?");
+        assert_eq!(log_class("infrequent_access"), Ok(LogClass::InfrequentAccess));
+        says(log_class("STANDARD"), "did you mean `standard`?");
+        says(log_class("delivery"), "use one of standard, infrequent_access");
+    }
+
+    #[test]
+    fn a_rate_of_puts_is_a_number_that_is_not_zero() {
+        assert_eq!((put_rate("1"), put_rate("100000")), (Ok(1), Ok(100_000)));
+        says(put_rate("0"), "lets nothing through");
+        says(put_rate("100001"), "is too much");
+        says(put_rate("99999999999999999999"), "is not a number of puts");
+        says(put_rate("-1"), "is not a number of puts");
+        says(put_rate("4k"), "is not a number of puts");
     }
 
     #[test]

@@ -106,6 +106,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
     let http_address = top.section("http", |http| http.text("address", check::address));
     let log_format = top.section("log", |log| log.text("format", check::log_format));
     let memory = top.scalar("memory", check::size(bounds::MEMORY));
+    let put_rate = top.scalar("put_rate", check::put_rate);
     let (lease_keys, lease_duration, foreign_watch, keep_removed) = top.section("leases", |leases| {
         (
             leases.text("keys", check::lease_keys),
@@ -157,7 +158,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         foreign_watch: foreign_watch.unwrap_or(with_defaults.foreign_watch),
         keep_removed: keep_removed.unwrap_or(with_defaults.keep_removed),
         memory: memory.unwrap_or(with_defaults.memory),
-        put_rate: with_defaults.put_rate,
+        put_rate: put_rate.unwrap_or(with_defaults.put_rate),
         state,
         pipelines: pipelines?,
     })
@@ -415,6 +416,14 @@ fn source(source: &mut Section<'_>, pipeline: &str, state: StateNames<'_>) -> Op
     Some(read)
 }
 
+/// What a log group is to be like.
+const OF_GROUPS: [&str; 4] = ["retention_days", "kms_key", "tags", "class"];
+
+/// Those of the keys that are there.
+fn of_groups(destination: &Section<'_>) -> Vec<&'static str> {
+    OF_GROUPS.into_iter().filter(|key| destination.has(key)).collect()
+}
+
 /// `None` only after a problem was reported.
 fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
     if !destination.has("group") {
@@ -426,17 +435,38 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
     let group = destination.text("group", check::group);
     let stream = destination.text("stream", check::stream);
     let create = destination.scalar("create", check::boolean);
+    let of_groups = of_groups(destination);
     let retention_days = destination.scalar("retention_days", check::retention_days);
+    let kms_key = destination.text("kms_key", check::log_key);
+    let tags = destination.section("tags", |section| tags(section, "a log group"));
+    let class = destination.text("class", check::log_class);
+    let reconcile = destination.scalar("reconcile", check::boolean);
+    let oversize = destination.text("oversize", check::oversize);
+    let too_old = destination.text("too_old", check::untimely);
+    let too_new = destination.text("too_new", check::untimely);
     let look_up = destination.scalar("look_up", check::boolean);
     let aws = aws(destination);
 
     let with_defaults = DestinationConfig::of(group?);
     let create = create.unwrap_or(with_defaults.create);
-    if let (false, Some(days)) = (create, retention_days) {
+    let reconcile = reconcile.unwrap_or(with_defaults.reconcile);
+    if !create && !reconcile {
+        for key in &of_groups {
+            destination.problem(
+                key,
+                "is set on groups that Weir creates, and `create` is false: set `reconcile` to true, which sets it on \
+                 groups that exist, or remove it",
+            );
+        }
+    }
+    if reconcile && of_groups.is_empty() {
         destination.problem_with(
-            "retention_days",
-            days.to_string(),
-            "is set on groups that Weir creates, and `create` is false: remove one of the two",
+            "reconcile",
+            "true",
+            format!(
+                "sets what a log group is to be like, and nothing is said of that: add one of {}, or remove it",
+                OF_GROUPS.join(", ")
+            ),
         );
     }
     let stream = stream.unwrap_or(with_defaults.stream.clone());
@@ -455,6 +485,13 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
         stream,
         create,
         retention_days,
+        kms_key,
+        tags,
+        class,
+        reconcile,
+        oversize: oversize.unwrap_or(with_defaults.oversize),
+        too_old: too_old.unwrap_or(with_defaults.too_old),
+        too_new: too_new.unwrap_or(with_defaults.too_new),
         look_up: look_up.unwrap_or(with_defaults.look_up),
         aws,
         ..with_defaults
@@ -472,7 +509,7 @@ fn state(state: &mut Section<'_>, application: Option<&str>) -> StateConfig {
         .collect();
     let new = NewTables {
         kms_key: state.text("kms_key", check::kms_key),
-        tags: state.section("tags", tags),
+        tags: state.section("tags", |section| tags(section, "a table")),
         point_in_time_recovery: state
             .scalar("point_in_time_recovery", check::boolean)
             .unwrap_or(false),
@@ -518,13 +555,14 @@ fn state(state: &mut Section<'_>, application: Option<&str>) -> StateConfig {
     }
 }
 
-fn tags(tags: &mut Section<'_>) -> BTreeMap<String, String> {
-    /// The most that a table takes (Developer Guide of DynamoDB, "Tagging restrictions").
+fn tags(tags: &mut Section<'_>, of: &str) -> BTreeMap<String, String> {
+    /// The most that a table takes (Developer Guide of DynamoDB, "Tagging restrictions"), and a log group (API
+    /// reference of CloudWatch Logs, CreateLogGroup).
     const MOST: usize = 50;
     let names = tags.names();
     if names.len() > MOST {
         tags.problem_here(format!(
-            "there are {}, and a table takes {MOST}: remove some",
+            "there are {}, and {of} takes {MOST}: remove some",
             names.len()
         ));
     }
@@ -568,7 +606,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::config::problem::Problem;
-    use crate::config::{LogFormat, Oversize, Start, Untimely};
+    use crate::config::{LogClass, LogFormat, Oversize, Start, Untimely};
     use crate::decode::{Decode, UnknownMessages};
     use crate::logs::template::{Template, TemplateKind};
     use crate::shape::{Format, Shape};
@@ -710,7 +748,7 @@ mod tests {
                 let key = match path {
                     "" => key.clone(),
                     "pipelines" => "pipelines.p".to_owned(),
-                    "state.tags" => continue,
+                    "state.tags" | "pipelines.p.destination.tags" => continue,
                     _ => format!("{path}.{key}"),
                 };
                 collect(below, &key, written);
@@ -841,6 +879,7 @@ application: app
 http: {{ address: "127.0.0.1:9000" }}
 log: {{ format: json }}
 memory: 64MiB
+put_rate: 900
 leases: {{ keys: kcl, duration: 20s, foreign_watch: 40s, keep_removed: 24h }}
 checkpoint: {{ interval: 5s }}
 drain: {{ timeout: 1m }}
@@ -869,6 +908,13 @@ pipelines:
       stream: "{{pipeline}}"
       create: true
       retention_days: 30
+      kms_key: arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+      tags: {{ team: cdc }}
+      class: infrequent_access
+      reconcile: true
+      oversize: truncate
+      too_old: now
+      too_new: now
       look_up: false
       region: eu-central-1
       assume_role_arn: arn:aws:iam::111122223333:role/c
@@ -892,7 +938,7 @@ pipelines:
             foreign_watch: Duration::from_secs(40),
             keep_removed: Duration::from_secs(24 * 3600),
             memory: 64 << 20,
-            put_rate: 4_000,
+            put_rate: 900,
             state: StateConfig {
                 aws: aws("eu-west-1", "a"),
                 lease_table: Some("the-leases".into()),
@@ -928,6 +974,16 @@ pipelines:
                     stream: Template::parse("{pipeline}", TemplateKind::Stream).unwrap(),
                     create: true,
                     retention_days: Some(30),
+                    kms_key: Some(
+                        "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+                            .into(),
+                    ),
+                    tags: [("team".to_owned(), "cdc".to_owned())].into(),
+                    class: Some(LogClass::InfrequentAccess),
+                    reconcile: true,
+                    oversize: Oversize::Truncate,
+                    too_old: Untimely::Now,
+                    too_new: Untimely::Now,
                     look_up: false,
                     aws: aws("eu-central-1", "c"),
                     ..DestinationConfig::of(Template::parse("/cdc/{table}", TemplateKind::Group).unwrap())
@@ -1175,7 +1231,7 @@ pipelines:
             "pipelines.one.destination.retention_days: `360` is not a retention that CloudWatch Logs takes: the nearest is 365",
             "pipelines.two.source: names no stream: add one of `dynamodb_table` (a table's",
             "pipelines.two.destination.group: is missing",
-            "colour: is not a known key: use one of application, http, log, memory, leases, checkpoint, drain, state, pipelines",
+            "colour: is not a known key: use one of application, http, log, memory, put_rate, leases, checkpoint, drain, state, pipelines",
         ];
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, expected) in found.iter().zip(expected) {
@@ -1217,7 +1273,8 @@ pipelines:
         let problem = problem_of(SOURCE, "{ group: g, zzz: 1 }");
         assert!(
             problem.ends_with(
-                "use one of group, stream, create, retention_days, look_up, region, assume_role_arn, external_id"
+                "use one of group, stream, create, retention_days, kms_key, tags, class, reconcile, oversize, too_old, too_new, \
+                 look_up, region, assume_role_arn, external_id"
             ),
             "{problem}"
         );
@@ -1424,6 +1481,52 @@ pipelines:
                 "p.source.fan_out: `true` is for Kinesis streams",
             ),
             (
+                SOURCE,
+                "{ group: g, stream: s, create: false, class: standard }",
+                "p.destination.class: is set on groups that Weir creates, and `create` is false",
+            ),
+            (
+                SOURCE,
+                "{ group: g, stream: s, create: false, reconcile: false, tags: { a: b } }",
+                "p.destination.tags: is set on groups that Weir creates, and `create` is false",
+            ),
+            (
+                SOURCE,
+                "{ group: g, reconcile: true }",
+                "p.destination.reconcile: `true` sets what a log group is to be like, and nothing is said of that: add \
+                 one of retention_days, kms_key, tags, class",
+            ),
+            (
+                SOURCE,
+                "{ group: g, kms_key: alias/logs }",
+                "p.destination.kms_key: `alias/logs` is no ARN of a key",
+            ),
+            (
+                SOURCE,
+                "{ group: g, tags: { \"aws:a\": b } }",
+                "p.destination.tags.aws:a: a tag's key can't begin with `aws:`",
+            ),
+            (
+                SOURCE,
+                "{ group: g, class: infrequent }",
+                "p.destination.class: `infrequent` is not a class of log groups",
+            ),
+            (
+                SOURCE,
+                "{ group: g, oversize: cut }",
+                "p.destination.oversize: `cut` is nothing to do with a message that is too large",
+            ),
+            (
+                SOURCE,
+                "{ group: g, too_old: drop }",
+                "p.destination.too_old: `drop` is nothing to do with an event that is refused for its time",
+            ),
+            (
+                SOURCE,
+                "{ group: g, too_new: Now }",
+                "p.destination.too_new: `Now` is nothing to do",
+            ),
+            (
                 "{ kinesis_stream: s, consumer: x }",
                 DESTINATION,
                 "p.source.consumer: `x` is who reads by enhanced fan-out: add `fan_out: true`",
@@ -1456,7 +1559,7 @@ pipelines:
             (
                 SOURCE,
                 "{ group: g, stream: s, create: false, retention_days: 7 }",
-                "p.destination.retention_days: `7` is set on groups that Weir creates",
+                "p.destination.retention_days: is set on groups that Weir creates, and `create` is false: set `reconcile` to true",
             ),
             (
                 SOURCE,
@@ -1480,6 +1583,20 @@ pipelines:
         let problem = problem_beside("application: orders");
         assert!(
             problem.contains("dynamodb_table: `orders` reads the lease table"),
+            "{problem}"
+        );
+    }
+
+    #[test]
+    fn groups_that_exist_can_be_set_without_creating_any() {
+        let text = "pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g, stream: s, create: false, \
+                    reconcile: true, retention_days: 7 } } }";
+        let destination = &load(text).unwrap().pipelines[0].destination;
+        assert!(destination.reconcile && !destination.create);
+        assert_eq!(destination.retention_days, Some(7));
+        let problem = problem_beside("put_rate: 0");
+        assert!(
+            problem.starts_with("put_rate: `0` lets nothing through"),
             "{problem}"
         );
     }

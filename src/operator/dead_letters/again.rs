@@ -10,6 +10,7 @@ use crate::backoff::Backoff;
 use crate::clock::Timestamp;
 use crate::logs::batch;
 use crate::logs::dead_letter::{self, Redriven};
+use crate::logs::group::GroupSettings;
 use crate::logs::{Accepted, LogDestination, LogEvent, SinkError};
 use crate::operator::{MOST_REPEATS, redrive};
 
@@ -326,13 +327,15 @@ impl LetterDesk {
     /// Creates the stream, and before it the group, where they are missing.
     async fn create(&mut self, of: usize, to: &LogDestination) -> Result<(), SinkError> {
         let logs = self.mail[of].logs.clone();
-        let days = self.mail[of].config.destination.retention_days;
+        let settings = GroupSettings::of(&self.mail[of].config.destination);
         let stream = self.ask_logs(async || logs.create_stream(to).await).await;
         if !matches!(stream, Err(SinkError::Missing(_))) {
             return stream;
         }
-        let is_new = self.ask_logs(async || logs.create_group(&to.group).await).await?;
-        if let (true, Some(days)) = (is_new, days) {
+        let is_new = self
+            .ask_logs(async || logs.create_group(&to.group, &settings).await)
+            .await?;
+        if let (true, Some(days)) = (is_new, settings.retention_days) {
             self.ask_logs(async || logs.put_retention(&to.group, days).await)
                 .await?;
         }

@@ -10,6 +10,7 @@ use crate::config::{DestinationConfig, SourceConfig, StreamChoice, Untimely};
 use crate::decode::{Decode, DecodeSettings};
 use crate::logs::batch;
 use crate::logs::dead_letter::Origin;
+use crate::logs::group::{GroupFound, GroupSettings};
 use crate::logs::template::{Template, TemplateKind};
 use crate::logs::{Accepted, EventPage, LogEvent, PageToken};
 use crate::stream::{Place, Record, RecordBatch, SequenceNumber, Shard, ShardIterator, ShardListing};
@@ -70,8 +71,24 @@ impl LogSink for Log {
         })
     }
 
-    async fn create_group(&self, _group: &str) -> Result<bool, SinkError> {
+    async fn create_group(&self, _: &str, _: &GroupSettings) -> Result<bool, SinkError> {
         Ok(true)
+    }
+
+    async fn describe_group(&self, group: &str) -> Result<GroupFound, SinkError> {
+        Err(SinkError::Missing(group.into()))
+    }
+
+    async fn group_tags(&self, _: &str) -> Result<BTreeMap<String, String>, SinkError> {
+        Ok(BTreeMap::new())
+    }
+
+    async fn tag_group(&self, _: &str, _: &BTreeMap<String, String>) -> Result<(), SinkError> {
+        Ok(())
+    }
+
+    async fn associate_key(&self, _: &str, _: &str) -> Result<(), SinkError> {
+        Ok(())
     }
 
     async fn put_retention(&self, _group: &str, _days: u16) -> Result<(), SinkError> {
