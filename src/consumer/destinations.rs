@@ -13,7 +13,7 @@ use super::reader::Outcome;
 use crate::clock::Timestamp;
 use crate::decode::{self, Decode, DecodeError, DecodeSettings, Decoded, Envelope};
 use crate::logs::batch::Refusal;
-use crate::logs::dead_letter::{Data, RecordBody};
+use crate::logs::dead_letter::RecordBody;
 use crate::logs::sink::Parcel;
 use crate::logs::template::RenderError;
 use crate::logs::{LogDestination, address};
@@ -85,14 +85,7 @@ impl Outgoing {
             }
             Self::Letter(letter) => {
                 let (to, place) = (&letter.meant_for, record.place());
-                let body = RecordBody {
-                    data: match letter.withheld {
-                        true => Data::withheld(&record.data),
-                        false => Data::Bytes(record.data.clone()),
-                    },
-                    partition_key: record.partition_key.clone(),
-                    time: record.time,
-                };
+                let body = RecordBody::of(record, letter.withheld);
                 parcel.dead_letter(to, index, &place, letter.reason, &letter.detail, body);
             }
         }

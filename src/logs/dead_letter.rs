@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use super::batch::{MAX_MESSAGE_BYTES, Refusal};
 use super::{LogDestination, LogEvent};
 use crate::clock::Timestamp;
-use crate::stream::{Place, SequenceNumber, text_id};
+use crate::stream::{Place, Record, SequenceNumber, text_id};
 
 /// The log stream of the dead letters, unless the settings name another.
 pub const STREAM: &str = "dead-letter";
@@ -55,6 +55,20 @@ pub struct RecordBody {
     pub data: Data,
     pub partition_key: Option<Arc<str>>,
     pub time: Option<Timestamp>,
+}
+
+impl RecordBody {
+    /// What a letter holds of this record; without its bytes, if they are `withheld`.
+    pub fn of(record: &Record, withheld: bool) -> Self {
+        Self {
+            data: match withheld {
+                true => Data::withheld(&record.data),
+                false => Data::Bytes(record.data.clone()),
+            },
+            partition_key: record.partition_key.clone(),
+            time: record.time,
+        }
+    }
 }
 
 /// A record's bytes.

@@ -14,7 +14,7 @@ use super::redrive::{self, Addressed};
 use super::{BETWEEN_LOOKS, MOST_REPEATS, Tell};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Timestamp};
-use crate::config::PipelineConfig;
+use crate::config::{LogClass, PipelineConfig};
 use crate::decode::aggregate;
 use crate::logs::dead_letter::{
     self, Body, Data, Entry, Incomplete, Letter, LetterId, Part, RecordBody, Redriven,
@@ -236,9 +236,17 @@ impl LetterDesk {
                     return Err(Refusal::Denied { place, why });
                 }
                 Err(error) => {
+                    // CloudWatch Logs user guide, "Log classes".
+                    let class = match self.mail[of].config.destination.class {
+                        Some(LogClass::InfrequentAccess) => {
+                            " (of groups of the class INFREQUENT_ACCESS no events can be read: use one of the class \
+                             STANDARD, by `dead_letter.group`)"
+                        }
+                        _ => "",
+                    };
                     return Err(Refusal::Unreadable {
                         place: place.clone(),
-                        why: error.to_string(),
+                        why: format!("{error}{class}"),
                     });
                 }
             };

@@ -157,6 +157,29 @@ fn a_withheld_record_tells_its_hash_and_length_and_no_byte() {
 }
 
 #[test]
+fn a_records_letter_holds_its_bytes_unless_they_are_withheld() {
+    let record = Record {
+        partition_key: Some("key".into()),
+        ..Record::new(
+            SequenceNumber::parse("42").unwrap(),
+            Some(at(77)),
+            Bytes::from_static(b"secret"),
+        )
+    };
+    let body = |withheld| Body::Record(RecordBody::of(&record, withheld));
+    assert_eq!(body(false), self::record("secret"));
+    let told = put(&body(true), 5).remove(0).message;
+    assert!(
+        !told.contains("secret") && !told.contains(&STANDARD.encode("secret")),
+        "{told}"
+    );
+    assert!(
+        told.contains("\"recordTime\":77") && told.contains("\"partitionKey\":\"key\""),
+        "{told}"
+    );
+}
+
+#[test]
 fn a_letter_has_one_id_whoever_writes_it_and_no_other_has_it() {
     let id = |origin: &Origin, body: &Body, refusal| {
         let events = events(origin, refusal, "any", &to(), body, at(1));
