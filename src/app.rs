@@ -14,19 +14,22 @@ use crate::backoff::Backoff;
 use crate::cli;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
-use crate::config::{Config, PipelineConfig, Start, StreamChoice};
+use crate::config::{AwsSettings, Config, PipelineConfig, Start, StreamChoice};
 use crate::coordinator::{self, Pipeline, Settings, Worker};
 use crate::http::{self, Server};
 use crate::lease::dynamodb::DynamoDbTable;
 use crate::lease::heartbeat::Times;
 use crate::lease::keys::{Keys, KeysError, Reader};
 use crate::lease::{LeaseTable, PrepareError, SharedTable};
+use crate::logs::LogSink;
+use crate::logs::address;
 use crate::logs::cloudwatch::CloudWatchLogs;
-use crate::logs::guard::look::look;
+use crate::logs::guard::look::{look, look_at};
 use crate::logs::guard::{Guard, Loop, Verdict, fixed_group};
 use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::operator::Desk;
+use crate::operator::dead_letters::{LetterDesk, Mail};
 use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
 use crate::stream::StreamSource;
@@ -53,8 +56,8 @@ enum Failure {
         "pipelines.{pipeline}.source.start: {start} lies in the future, and every change before it would be dropped: use a time that has passed, or `latest`"
     )]
     FutureStart { pipeline: String, start: Timestamp },
-    #[error("pipelines.{pipeline}.destination.group: {found}")]
-    Loop { pipeline: String, found: Loop },
+    #[error("{key}: {found}")]
+    Loop { key: String, found: Loop },
     #[error("the operating system gives no random numbers: {0}")]
     Random(getrandom::Error),
     #[error("the state tables can't be used: {0}")]
@@ -93,6 +96,51 @@ pub async fn operate(config: Config, order: cli::Order) -> ExitCode {
             failure.exit().into()
         }
     }
+}
+
+/// Does one of the commands on dead letters, and prints its answer.
+pub async fn dead_letters(config: Config, order: cli::LettersOrder) -> ExitCode {
+    match Box::pin(letter_desk(config)).await {
+        Ok(desk) => Box::pin(cli::attend(order, desk)).await,
+        Err(failure) => {
+            cli::failed(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+/// The dead letters of these settings' pipelines.
+async fn letter_desk(config: Config) -> Result<LetterDesk, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clients = AwsClients::from_env()?;
+    let mut sinks: Vec<(AwsSettings, Arc<dyn LogSink>)> = Vec::new();
+    let mut mail = Vec::new();
+    for mut pipeline in config.pipelines {
+        let from = clients.clients(&pipeline.source.aws).await?;
+        let to = pipeline.destination.aws.clone();
+        let logs = match sinks.iter().find(|(settings, _)| *settings == to) {
+            Some((_, logs)) => logs.clone(),
+            None => {
+                let logs: Arc<dyn LogSink> = Arc::new(CloudWatchLogs::new(clients.clients(&to).await?.logs));
+                sinks.push((to, logs.clone()));
+                logs
+            }
+        };
+        // A subscription of the consumer's own would end that of the worker.
+        pipeline.source.fan_out = None;
+        mail.push(Mail {
+            source: source(&config.application, &pipeline, from, &clock),
+            config: pipeline,
+            logs,
+        });
+    }
+    Ok(LetterDesk {
+        application: config.application,
+        mail,
+        clock,
+        rng: fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?),
+        tell: Box::new(cli::tell),
+    })
 }
 
 /// The state tables of these settings. Creates none; those that are there are Weir's or KCL's.
@@ -191,12 +239,15 @@ async fn work(config: Config) -> Result<(), Failure> {
             let from = clients.clients(&pipeline.source.aws).await?;
             let to = clients.clients(&pipeline.destination.aws).await?;
             let logs = Arc::new(CloudWatchLogs::new(to.logs));
+            let mut settled = pipeline.clone();
+            // The quota of puts is a region's, whichever way it was named.
+            settled.destination.aws.region = Some(to.region);
             pipelines.push(Pipeline {
                 name: pipeline.name.clone(),
                 source: source(&config.application, pipeline, from, &clock),
                 subscriptions: Some(logs.clone()),
                 sink: logs,
-                config: pipeline.clone(),
+                config: settled,
                 guard: Guard::default(),
             });
         }
@@ -229,6 +280,7 @@ async fn work(config: Config) -> Result<(), Failure> {
             foreign_watch: config.foreign_watch,
             keep_removed: config.keep_removed,
             memory: config.memory,
+            put_rate: config.put_rate,
         };
         let host = host();
         let worker = Worker {
@@ -303,13 +355,20 @@ async fn guard(
             };
             let (left, application) = (end.since(clock.now()), &config.application);
             let verdict = look(application, &pipeline.config, &stream, &*logs, clock, rng, left).await;
-            Ok((stream, verdict))
+            let letters = address::letters(application, &pipeline.config, &stream).group;
+            let group = fixed_group(application, &pipeline.config, &stream);
+            if matches!(verdict, Verdict::Loop(_)) || group.as_ref() == Some(&letters) {
+                return Ok((stream, verdict, None));
+            }
+            let left = end.since(clock.now());
+            let of_letters = look_at(&letters, &stream, &*logs, clock, rng, left).await;
+            Ok((stream, verdict, Some((letters, of_letters))))
         };
         let looked = tokio::select! {
             looked = looked => looked,
             () = stop.wished() => return Ok(false),
         };
-        let (stream, verdict) = match looked {
+        let (stream, verdict, of_letters) = match looked {
             Ok(looked) => looked,
             Err(why) => {
                 warn!(
@@ -320,14 +379,28 @@ async fn guard(
             }
         };
         let now = clock.wall();
-        pipeline.guard = Guard::new(&pipeline.config, &stream, &verdict, now);
-        match verdict {
-            Verdict::Loop(found) => {
+        // What is known of both groups: an event of either would come round.
+        let both = match &of_letters {
+            Some((_, unclear)) if *unclear != Verdict::Clear => unclear,
+            _ => &verdict,
+        };
+        pipeline.guard = Guard::new(&pipeline.config, &stream, both, now);
+        match of_letters {
+            Some((_, Verdict::Loop(found))) => {
                 return Err(Failure::Loop {
-                    pipeline: name,
+                    key: format!("pipelines.{name}.dead_letter.group"),
                     found,
                 });
             }
+            Some((group, Verdict::Unknown(why))) => warn!(
+                pipeline = name,
+                "whether {group}, the group of the dead letters, feeds the pipeline's source is not known: {why}. Each \
+                 event that comes is checked for it"
+            ),
+            Some((_, Verdict::Clear)) | None => {}
+        }
+        match verdict {
+            Verdict::Loop(found) => return Err(Failure::Loop { key, found }),
             Verdict::Clear => info!(pipeline = name, %stream, "the destination doesn't feed its own source"),
             Verdict::Unknown(why)
                 if fixed_group(&config.application, &pipeline.config, &stream).is_none() =>

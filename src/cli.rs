@@ -3,6 +3,7 @@
 //! Owns the arguments, their environment variables and the exit codes. One file a subcommand. The only
 //! module that reads the environment or writes to stderr. Called by `main`.
 
+mod dead_letters;
 pub mod decode;
 pub mod exit;
 mod flags;
@@ -20,6 +21,8 @@ use clap::{Parser, Subcommand};
 
 use crate::config::Config;
 use crate::operator::Desk;
+use crate::operator::dead_letters::LetterDesk;
+pub use dead_letters::Order as LettersOrder;
 use exit::Exit;
 pub use flags::WrongUse;
 pub use output::{failed, tell};
@@ -38,6 +41,7 @@ enum Command {
     Decode(decode::DecodeArgs),
     Leases(leases::LeasesArgs),
     Pipelines(pipelines::PipelinesArgs),
+    DeadLetters(dead_letters::DeadLettersArgs),
 }
 
 /// What to do, settings checked.
@@ -45,6 +49,7 @@ enum Command {
 pub enum Job {
     Run(Box<Config>),
     Operate(Box<Config>, Order),
+    DeadLetters(Box<Config>, dead_letters::Order),
     Decode(decode::Order),
 }
 
@@ -73,6 +78,8 @@ pub fn parse() -> Result<Job, WrongUse> {
             .map(|(config, order, json)| operate(config, What::Leases(order), json)),
         Command::Pipelines(args) => pipelines::read(&args, &variable)
             .map(|(config, order, json)| operate(config, What::Pipelines(order), json)),
+        Command::DeadLetters(args) => dead_letters::read(&args, &variable)
+            .map(|(config, order)| Job::DeadLetters(Box::new(config), order)),
     }
 }
 
@@ -86,6 +93,12 @@ pub async fn carry_out(order: Order, mut desk: Desk) -> ExitCode {
         What::Leases(what) => leases::carry_out(what, order.json, &mut desk).await,
         What::Pipelines(what) => pipelines::carry_out(what, order.json, &mut desk).await,
     };
+    done.unwrap_or_else(|refusal| output::failed(&refusal))
+}
+
+/// Does one of the commands on dead letters, and prints its answer or why there is none.
+pub async fn attend(order: dead_letters::Order, mut desk: LetterDesk) -> ExitCode {
+    let done = dead_letters::carry_out(order, &mut desk).await;
     done.unwrap_or_else(|refusal| output::failed(&refusal))
 }
 

@@ -19,9 +19,8 @@ use std::time::Duration;
 
 use crate::clock::Timestamp;
 use crate::decode::{Decode, DecodeSettings};
-use crate::logs::LogDestination;
 use crate::logs::allow::GroupPattern;
-use crate::logs::template::{Field, Fields, RenderError, Template, TemplateKind};
+use crate::logs::template::{Field, Template, TemplateKind};
 use crate::shape::{Format, Shape};
 use crate::stream::StreamArn;
 use problem::Problems;
@@ -260,6 +259,11 @@ impl PipelineConfig {
         };
         self.destination.look_up && has_ids && !self.destination.depends_on_the_envelope()
     }
+
+    /// Whether dead letters must not hold the bytes of records: they may be what the pipeline hides.
+    pub fn withholds(&self) -> bool {
+        self.shape.redact.is_some() && !self.dead_letter.raw
+    }
 }
 
 /// Where a pipeline's dead letters go, and what they hold.
@@ -448,19 +452,6 @@ impl DestinationConfig {
             look_up: true,
             aws: AwsSettings::default(),
         }
-    }
-
-    /// Where events with these fields go. A group that a record chose must be an allowed one.
-    pub fn render(&self, fields: &Fields<'_>) -> Result<LogDestination, RenderError> {
-        let group = self.group.render(fields)?;
-        let chosen = self.group.fields().any(Field::is_of_envelope);
-        if chosen && !self.allow_groups.iter().any(|allowed| allowed.matches(&group)) {
-            return Err(RenderError::NotAllowed(group));
-        }
-        Ok(LogDestination {
-            group,
-            stream: self.stream.render(fields)?,
-        })
     }
 
     /// Whether the events of one shard may go to several log streams.

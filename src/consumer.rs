@@ -619,8 +619,8 @@ impl Consumer {
 
     fn settle(&mut self, delivered: &Delivered) {
         for (index, refusal) in delivered.pieces() {
-            if self.ledger.accepted(*index) {
-                self.accounts.finished(*refusal);
+            if let Some(finished) = self.ledger.accepted(*index, *refusal) {
+                self.accounts.finished(finished.refused);
             }
         }
         self.fit_reservations();

@@ -42,7 +42,7 @@ use crate::lease::keys::Keys;
 use crate::lease::notes::Board;
 use crate::lease::{Lease, LeaseKey, SharedTable, StreamRow, WorkerId};
 use crate::logs::guard::Guard;
-use crate::logs::sink::WriterDied;
+use crate::logs::sink::{LiveWorkers, WriterDied};
 use crate::logs::{LogSink, Subscriptions};
 use crate::metrics::Metrics;
 use crate::readiness::{Latch, Readiness};
@@ -75,6 +75,8 @@ pub struct Settings {
     pub keep_removed: Duration,
     /// Bytes for records in flight, over all pipelines.
     pub memory: usize,
+    /// The most PutLogEvents a second, over all workers, for each account and region.
+    pub put_rate: u32,
 }
 
 impl Default for Settings {
@@ -89,6 +91,7 @@ impl Default for Settings {
             foreign_watch: Duration::from_secs(20),
             keep_removed: Duration::from_secs(7 * 24 * 3600),
             memory: 256 * 1024 * 1024,
+            put_rate: 4_000,
         }
     }
 }
@@ -199,6 +202,8 @@ struct Life {
     service_names: BTreeMap<Id, String>,
     consumers: JoinSet<(LeaseKey, End)>,
     running: BTreeMap<LeaseKey, Running>,
+    /// Who shares the quota of puts.
+    live: LiveWorkers,
     takes: Takes,
     /// Free leases that this worker tells of, and those it was told of.
     board: Board,

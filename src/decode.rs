@@ -207,6 +207,38 @@ pub enum DecodeError {
     Unredactable(&'static str),
 }
 
+impl DecodeError {
+    /// The reason without anything that the record says: for a pipeline that hides some of it. Of JSON, only the
+    /// place remains.
+    pub fn without_content(&self) -> String {
+        let withheld = |what: &str, reason: &str| {
+            let place = reason.rfind(" at line ").map(|at| &reason[at..]);
+            // Digits are all that a place holds: a quoted value could end alike.
+            let place = place.filter(|place| {
+                let rest = place.replacen(" at line ", "", 1).replacen(" column ", "", 1);
+                rest.bytes().all(|b| b.is_ascii_digit())
+            });
+            let place = place.unwrap_or_default();
+            format!("{what}{place} (the reason may quote the record and is withheld)")
+        };
+        match self {
+            Self::Malformed(reason) => withheld("not a DynamoDB stream record", reason),
+            Self::Json(reason) => withheld("not JSON", reason),
+            Self::Envelope(reason) => withheld("not an envelope of a CloudWatch Logs subscription", reason),
+            Self::MessageType(_) => withheld("an envelope of an unknown message type", ""),
+            Self::Change(reason) => withheld("not a DynamoDB change that came through Kinesis", reason),
+            Self::NoFields(reason) => withheld("the fields of an event can't be read", reason),
+            Self::Unredactable(_)
+            | Self::NoTime(_)
+            | Self::Gzip(_)
+            | Self::NotGzip
+            | Self::TooMuch { .. }
+            | Self::NotUtf8 { .. }
+            | Self::Event { .. } => self.to_string(),
+        }
+    }
+}
+
 /// The field that tells when a DynamoDB Streams record's change happened.
 const CREATION: &str = "ApproximateCreationDateTime";
 /// The field that tells when a Kinesis record came into its stream.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use crate::clock::Timestamp;
 use crate::lease::Checkpoint;
+use crate::logs::batch::Refusal;
 use crate::stream::Place;
 
 /// A position up to which every record is finished. Only [`Ledger::acknowledged`] makes one.
@@ -23,11 +24,21 @@ impl Acknowledged {
 #[derive(Debug)]
 pub struct Drained(());
 
+/// A record whose every event was accepted somewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finished {
+    /// Why one of its events, or the record itself, went to the dead letters. It was not delivered then, though its
+    /// other events may be in the log.
+    pub refused: Option<Refusal>,
+}
+
 #[derive(Debug)]
 struct Entry {
     place: Place,
     /// Events of this record still to be accepted.
     open: u32,
+    /// Why one that was accepted went to the dead letters: the first of them.
+    refused: Option<Refusal>,
     /// What an unfinished record holds of the memory budget; zero once it is finished.
     bytes: usize,
     size: usize,
@@ -65,6 +76,7 @@ impl Ledger {
         self.entries.push_back(Entry {
             place,
             open: events,
+            refused: None,
             bytes,
             size,
             time,
@@ -73,25 +85,26 @@ impl Ledger {
         index
     }
 
-    /// One event of the record at `index` was accepted. `true` if that finished the record.
-    pub fn accepted(&mut self, index: u64) -> bool {
-        let Some(entry) = index
-            .checked_sub(self.base)
-            .and_then(|i| self.entries.get_mut(i as usize))
-        else {
-            return false;
-        };
+    /// One event of the record at `index` was accepted, or (`refused`) its dead letter was. Answers if that finished
+    /// the record: a record is dead-lettered if one of its events is, whichever is accepted last.
+    pub fn accepted(&mut self, index: u64, refused: Option<Refusal>) -> Option<Finished> {
+        let at = index.checked_sub(self.base)?;
+        let entry = self.entries.get_mut(usize::try_from(at).ok()?)?;
         if entry.open == 0 {
-            return false;
+            return None;
         }
         entry.open -= 1;
+        entry.refused = entry.refused.or(refused);
         if entry.open > 0 {
-            return false;
+            return None;
         }
+        let finished = Finished {
+            refused: entry.refused,
+        };
         self.bytes -= entry.bytes;
         entry.bytes = 0;
         self.settle();
-        true
+        Some(finished)
     }
 
     /// Moves past the finished front.
@@ -168,13 +181,13 @@ mod tests {
         let i: Vec<u64> = (1..=4)
             .map(|n| ledger.receive(place(n), 1, 10, 10, None))
             .collect();
-        ledger.accepted(i[1]);
-        ledger.accepted(i[3]);
+        ledger.accepted(i[1], None);
+        ledger.accepted(i[3], None);
         assert_eq!(position(&ledger), None);
-        ledger.accepted(i[0]);
+        ledger.accepted(i[0], None);
         assert_eq!(position(&ledger), Some(2));
         assert!(ledger.drained().is_none());
-        ledger.accepted(i[2]);
+        ledger.accepted(i[2], None);
         assert_eq!(position(&ledger), Some(4));
         assert!(ledger.drained().is_some());
         assert_eq!((ledger.bytes(), ledger.span()), (0, (0, 0)));
@@ -187,11 +200,11 @@ mod tests {
         let stuck = ledger.receive(place(1), 1, 10, 10, Some(then));
         for n in 2..=5 {
             let index = ledger.receive(place(n), 1, 10, 10, None);
-            ledger.accepted(index);
+            ledger.accepted(index, None);
         }
         assert_eq!((ledger.bytes(), ledger.span()), (10, (5, 50)));
         assert_eq!(ledger.oldest(), Some(then));
-        ledger.accepted(stuck);
+        ledger.accepted(stuck, None);
         assert_eq!((ledger.span(), ledger.oldest()), ((0, 0), None));
     }
 
@@ -200,10 +213,29 @@ mod tests {
         let mut ledger = Ledger::default();
         let first = ledger.receive(place(1), 2, 10, 10, None);
         ledger.receive(place(2), 0, 10, 10, None);
-        assert!(!ledger.accepted(first));
+        assert_eq!(ledger.accepted(first, None), None);
         assert_eq!(position(&ledger), None);
-        assert!(ledger.accepted(first));
+        assert_eq!(ledger.accepted(first, None), Some(Finished { refused: None }));
         assert_eq!(position(&ledger), Some(2));
+    }
+
+    #[test]
+    fn a_record_of_which_one_event_went_to_the_dead_letters_was_not_delivered() {
+        let (old, invalid) = (Some(Refusal::TooOld), Some(Refusal::Invalid));
+        for (pieces, refused) in [
+            ([None, None, None], None),
+            ([old, None, None], old),
+            ([None, old, None], old),
+            ([None, None, old], old),
+            ([invalid, None, old], invalid),
+        ] {
+            let mut ledger = Ledger::default();
+            let index = ledger.receive(place(1), 3, 10, 10, None);
+            assert_eq!(ledger.accepted(index, pieces[0]), None);
+            assert_eq!(ledger.accepted(index, pieces[1]), None);
+            assert_eq!(ledger.accepted(index, pieces[2]), Some(Finished { refused }));
+            assert_eq!(ledger.accepted(index, old), None, "it is gone");
+        }
     }
 
     proptest! {
@@ -219,7 +251,7 @@ mod tests {
             for pick in order {
                 let at = pick as usize % open.len();
                 let expect = open[at] == 1;
-                prop_assert_eq!(ledger.accepted(indices[at]), expect);
+                prop_assert_eq!(ledger.accepted(indices[at], None).is_some(), expect);
                 open[at] = open[at].saturating_sub(1);
                 let prefix = open.iter().take_while(|o| **o == 0).count() as u64;
                 prop_assert_eq!(position(&ledger), prefix.checked_sub(1));

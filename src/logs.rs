@@ -3,20 +3,29 @@
 //! Owns the nouns and [`LogSink`], the raw store: one request each, no retries, no decisions.
 //! [`sink::Sink`] over it is the only thing that mints a [`sink::Delivered`].
 
+pub mod address;
 pub mod allow;
 pub mod batch;
+pub mod circuit;
 pub mod cloudwatch;
 pub mod dead_letter;
+pub mod group;
 pub mod guard;
 pub mod lookup;
+pub mod oversize;
+pub mod pace;
 pub mod sink;
 pub mod template;
+pub mod untimely;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use crate::clock::Timestamp;
+use batch::Refusal;
+use group::{GroupFound, GroupSettings};
 
 /// One log stream of one log group.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -50,6 +59,21 @@ pub struct Accepted {
     pub expired_until: Option<usize>,
 }
 
+impl Accepted {
+    /// Why the event at `at` was refused, if it was.
+    pub fn refusal(self, at: usize) -> Option<Refusal> {
+        if self.expired_until.is_some_and(|end| at < end) {
+            Some(Refusal::Expired)
+        } else if self.too_old_until.is_some_and(|end| at < end) {
+            Some(Refusal::TooOld)
+        } else if self.too_new_from.is_some_and(|start| at >= start) {
+            Some(Refusal::TooNew)
+        } else {
+            None
+        }
+    }
+}
+
 /// Where a stream is read back from. Opaque.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PageToken(String);
@@ -79,7 +103,7 @@ pub enum SinkError {
     /// The group or the stream does not exist: create them, then put again.
     #[error("not found: {0}")]
     Missing(String),
-    /// The batch as a whole was refused for what is in it: bisect.
+    /// The batch as a whole was refused for what is in it, whatever the destination: bisect.
     #[error("refused: {0}")]
     Invalid(String),
     /// Not applied. Slow down and put again.
@@ -149,11 +173,23 @@ pub trait LogSink: Send + Sync + 'static {
         within: Duration,
     ) -> Result<Accepted, SinkError>;
 
-    /// Creates the group. `false` if it exists already.
-    async fn create_group(&self, group: &str) -> Result<bool, SinkError>;
+    /// Creates the group with its key, its tags and its class. `false` if it exists already.
+    async fn create_group(&self, group: &str, settings: &GroupSettings) -> Result<bool, SinkError>;
 
     /// Sets the group's retention.
     async fn put_retention(&self, group: &str, days: u16) -> Result<(), SinkError>;
+
+    /// What the group is like. One that isn't there is [`SinkError::Missing`].
+    async fn describe_group(&self, group: &str) -> Result<GroupFound, SinkError>;
+
+    /// The tags of the group of this ARN.
+    async fn group_tags(&self, arn: &str) -> Result<BTreeMap<String, String>, SinkError>;
+
+    /// Sets these tags of the group of this ARN; others stay.
+    async fn tag_group(&self, arn: &str, tags: &BTreeMap<String, String>) -> Result<(), SinkError>;
+
+    /// Encrypts what will come into the group with the key of this ARN.
+    async fn associate_key(&self, group: &str, key: &str) -> Result<(), SinkError>;
 
     /// Creates the stream. A stream that exists is a success; a missing group is [`SinkError::Missing`].
     async fn create_stream(&self, to: &LogDestination) -> Result<(), SinkError>;
@@ -168,4 +204,26 @@ pub trait LogSink: Send + Sync + 'static {
         before: Option<&PageToken>,
         within: Duration,
     ) -> Result<EventPage, SinkError>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rejections_are_mapped_inclusive_and_exclusive_as_aws_counts() {
+        let accepted = Accepted {
+            too_new_from: Some(7),
+            too_old_until: Some(3),
+            expired_until: Some(1),
+        };
+        let got: Vec<_> = (0..9).map(|at| accepted.refusal(at)).collect();
+        let (e, o, n) = (
+            Some(Refusal::Expired),
+            Some(Refusal::TooOld),
+            Some(Refusal::TooNew),
+        );
+        assert_eq!(got, [e, o, o, None, None, None, None, n, n]);
+        assert_eq!(Accepted::default().refusal(0), None);
+    }
 }

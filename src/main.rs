@@ -11,7 +11,7 @@ fn main() -> ExitCode {
     };
     let logs = match &job {
         Job::Run(config) => cli::logging::start(config.log_format),
-        Job::Operate(..) | Job::Decode(_) => cli::logging::start_beside_an_answer(),
+        Job::Operate(..) | Job::DeadLetters(..) | Job::Decode(_) => cli::logging::start_beside_an_answer(),
     };
     if let Err(wrong) = logs {
         return cli::refuse(&wrong);
@@ -26,6 +26,7 @@ fn main() -> ExitCode {
     let code = match job {
         Job::Run(config) => runtime.block_on(weir::app::run(*config)),
         Job::Operate(config, order) => runtime.block_on(weir::app::operate(*config, order)),
+        Job::DeadLetters(config, order) => runtime.block_on(weir::app::dead_letters(*config, order)),
         Job::Decode(order) => cli::decode::carry_out(&order),
     };
     // The work is joined by now. What may still run, a look-up of a name say, must not hold the exit.

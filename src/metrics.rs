@@ -67,6 +67,12 @@ metrics! {
     source_errors: IntCounterVec = "weir_source_errors_total" ["pipeline", "class"];
     /// Log events CloudWatch Logs accepted.
     events_accepted: IntCounterVec = "weir_events_accepted_total" ["pipeline"];
+    /// Log events larger than CloudWatch Logs takes, told in parts or by their beginning, as `oversize` says.
+    events_oversize: IntCounterVec = "weir_events_oversize_total" ["pipeline"];
+    /// Log events refused for their time and put at the time of the put, as `too_old` and `too_new` say.
+    events_restamped: IntCounterVec = "weir_events_restamped_total" ["pipeline"];
+    /// Log groups whose writers wait for one of them to get through: denied, missing or throttled for long. See the problems of /readyz.
+    destinations_held: IntGaugeVec = "weir_destinations_held" ["pipeline"];
     /// PutLogEvents requests that were accepted.
     puts: IntCounterVec = "weir_puts_total" ["pipeline"];
     /// PutLogEvents and Create requests that failed, by class. They are repeated. `denied` needs you, and so does `missing` that goes on; one `missing` comes with each stream that is created.
@@ -141,6 +147,8 @@ impl Metrics {
             &self.gaps,
             &self.reads,
             &self.events_accepted,
+            &self.events_oversize,
+            &self.events_restamped,
             &self.puts,
             &self.events_possibly_repeated,
             &self.leases_lost,
@@ -150,7 +158,12 @@ impl Metrics {
         ] {
             counter.with_label_values(p);
         }
-        for gauge in [&self.records_in_flight, &self.buffer_bytes, &self.leases_held] {
+        for gauge in [
+            &self.records_in_flight,
+            &self.buffer_bytes,
+            &self.leases_held,
+            &self.destinations_held,
+        ] {
             gauge.with_label_values(p);
         }
         for reason in crate::logs::batch::Refusal::ALL {

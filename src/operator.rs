@@ -5,7 +5,9 @@
 //! that a worker that was alive after all loses the lease instead of writing over it. Must never create a
 //! table. Prints nothing; `cli` asks and shows.
 
+pub mod dead_letters;
 pub mod position;
+pub mod redrive;
 pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -9,11 +9,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::{FLEET_SUFFIX, LeaseKeys, LogFormat, SourceConfig, Start, StreamChoice, units};
+use super::{
+    DeadLetterConfig, DestinationConfig, FLEET_SUFFIX, LeaseKeys, LogClass, LogFormat, Oversize,
+    SourceConfig, Start, StreamChoice, Untimely, units,
+};
 use crate::clock::Timestamp;
 use crate::decode::{Decode, Gzip, UnknownMessages};
 use crate::filter::Filter;
 use crate::logs::allow::GroupPattern;
+use crate::logs::dead_letter;
 use crate::logs::template::{EnvelopeFields, Field, Fields, Template, TemplateKind};
 use crate::redact::{self, Key, Path, Segment, With};
 use crate::shape::Format;
@@ -508,6 +512,44 @@ pub fn allows(group: &Template, allowed: &[GroupPattern]) -> Checked<()> {
     }
 }
 
+/// The log group of the dead letters.
+pub fn letters_group(text: &str) -> Checked<String> {
+    fixed(text, TemplateKind::Group)
+}
+
+/// The log stream of the dead letters.
+pub fn letters_stream(text: &str) -> Checked<String> {
+    fixed(text, TemplateKind::Stream)
+}
+
+/// A name without fields: no record may choose where its dead letter goes.
+fn fixed(text: &str, kind: TemplateKind) -> Checked<String> {
+    if text.contains(['{', '}']) {
+        return Err(
+            "holds a brace, and all dead letters of a pipeline go to one place: write a fixed name, without fields"
+                .to_owned(),
+        );
+    }
+    Template::parse(text, kind)
+        .map(|_| text.to_owned())
+        .map_err(|e| e.to_string())
+}
+
+/// Whether dead letters lie apart from the events: a log stream of both would tell neither.
+pub fn letters_apart(letters: &DeadLetterConfig, destination: &DestinationConfig) -> Checked<()> {
+    let stream = letters.stream.as_deref().unwrap_or(dead_letter::STREAM);
+    let group = destination.group.as_str();
+    // A group that records name may be any; without one of their own, the letters lie in the destination's.
+    let may_share_group = match &letters.group {
+        Some(own) => own == group || destination.group.fields().next().is_some(),
+        None => true,
+    };
+    if may_share_group && destination.stream.as_str() == stream {
+        return Err("is the stream of the dead letters: choose another name".to_owned());
+    }
+    Ok(())
+}
+
 /// Days of retention.
 pub fn retention_days(text: &str) -> Checked<u16> {
     let list = || RETENTION_DAYS.map(|d| d.to_string()).join(", ");
@@ -524,6 +566,60 @@ pub fn retention_days(text: &str) -> Checked<u16> {
             list()
         )),
         None => Err(format!("use one of {}", list())),
+    }
+}
+
+/// `split`, `truncate` or `dead_letter`.
+pub fn oversize(text: &str) -> Checked<Oversize> {
+    match text {
+        "split" => Ok(Oversize::Split),
+        "truncate" => Ok(Oversize::Truncate),
+        "dead_letter" => Ok(Oversize::DeadLetter),
+        other => Err(format!(
+            "is nothing to do with a message that is too large: {}",
+            suggest::one_of(other, &["split", "truncate", "dead_letter"])
+        )),
+    }
+}
+
+/// `dead_letter` or `now`.
+pub fn untimely(text: &str) -> Checked<Untimely> {
+    match text {
+        "dead_letter" => Ok(Untimely::DeadLetter),
+        "now" => Ok(Untimely::Now),
+        other => Err(format!(
+            "is nothing to do with an event that is refused for its time: {}",
+            suggest::one_of(other, &["dead_letter", "now"])
+        )),
+    }
+}
+
+/// `standard` or `infrequent_access`.
+pub fn log_class(text: &str) -> Checked<LogClass> {
+    match text {
+        "standard" => Ok(LogClass::Standard),
+        "infrequent_access" => Ok(LogClass::InfrequentAccess),
+        "STANDARD" => Err("is not a class of log groups: did you mean `standard`?".to_owned()),
+        "INFREQUENT_ACCESS" => {
+            Err("is not a class of log groups: did you mean `infrequent_access`?".to_owned())
+        }
+        other => Err(format!(
+            "is not a class of log groups: {}",
+            suggest::one_of(other, &["standard", "infrequent_access"])
+        )),
+    }
+}
+
+/// PutLogEvents a second. The quota is 5,000 in most regions, and can be raised.
+pub fn put_rate(text: &str) -> Checked<u32> {
+    const MOST: u32 = 100_000;
+    match text.parse::<u64>() {
+        Ok(0) => Err(format!("lets nothing through: use 1 to {MOST}")),
+        Ok(rate) => u32::try_from(rate)
+            .ok()
+            .filter(|rate| *rate <= MOST)
+            .ok_or_else(|| format!("is too much: use 1 to {MOST}")),
+        Err(_) => Err(format!("is not a number of puts a second: use 1 to {MOST}")),
     }
 }
 
@@ -683,6 +779,18 @@ pub fn kms_key(text: &str) -> Checked<String> {
             "is not a KMS key: give its id, its ARN (arn:aws:kms:REGION:ACCOUNT:key/ID), or an alias (alias/NAME)"
                 .to_owned(),
         ),
+    }
+}
+
+/// The key of a log group, by the ARN of the key itself (API reference of CloudWatch Logs, CreateLogGroup).
+pub fn log_key(text: &str) -> Checked<String> {
+    const SHAPE: &str = "arn:aws:kms:REGION:ACCOUNT:key/ID";
+    match kms_key(text) {
+        Ok(key) if key.contains(":key/") => Ok(key),
+        Ok(_) => Err(format!(
+            "is no ARN of a key, which CloudWatch Logs asks for: give {SHAPE}"
+        )),
+        Err(_) => Err(format!("is not a KMS key: give its ARN, {SHAPE}")),
     }
 }
 
@@ -1146,6 +1254,40 @@ mod tests {
         says(apart_from_state(set, "cdc-workers"), "`state.fleet_table`");
         // Of a wrong application nothing more is said.
         assert!(apart_from_state(StateNames::default(), "orders").is_ok());
+    }
+
+    #[test]
+    fn a_log_groups_key_is_the_arn_of_a_key() {
+        const ID: &str = "1234abcd-12ab-34cd-56ef-1234567890ab";
+        let arn = format!("arn:aws:kms:eu-west-1:111122223333:key/{ID}");
+        assert_eq!(log_key(&arn).as_ref(), Ok(&arn));
+        let alias = "arn:aws:kms:eu-west-1:111122223333:alias/logs";
+        for bad in [ID, "alias/logs", alias] {
+            says(log_key(bad), "is no ARN of a key");
+        }
+        says(log_key("arn:aws:s3:::key/x"), "is not a KMS key: give its ARN");
+    }
+
+    #[test]
+    fn what_becomes_of_events_is_one_of_the_words() {
+        assert_eq!(oversize("truncate"), Ok(Oversize::Truncate));
+        says(oversize("drop"), "use one of split, truncate, dead_letter");
+        says(oversize("spilt"), "did you mean `split`?");
+        assert_eq!(untimely("now"), Ok(Untimely::Now));
+        says(untimely("dead-letter"), "did you mean `dead_letter`?");
+        assert_eq!(log_class("infrequent_access"), Ok(LogClass::InfrequentAccess));
+        says(log_class("STANDARD"), "did you mean `standard`?");
+        says(log_class("delivery"), "use one of standard, infrequent_access");
+    }
+
+    #[test]
+    fn a_rate_of_puts_is_a_number_that_is_not_zero() {
+        assert_eq!((put_rate("1"), put_rate("100000")), (Ok(1), Ok(100_000)));
+        says(put_rate("0"), "lets nothing through");
+        says(put_rate("100001"), "is too much");
+        says(put_rate("99999999999999999999"), "is not a number of puts");
+        says(put_rate("-1"), "is not a number of puts");
+        says(put_rate("4k"), "is not a number of puts");
     }
 
     #[test]

@@ -12,11 +12,11 @@ use super::check::StateNames;
 use super::problem::Problems;
 use super::reader::Section;
 use super::{
-    AwsSettings, Config, ConfigError, DestinationConfig, FLEET_SUFFIX, FanOut, LeaseKeys, Missing, NewTables,
-    Overrides, PipelineConfig, SourceConfig, StateConfig, StreamChoice, Vars, check, units,
+    AwsSettings, Config, ConfigError, DeadLetterConfig, DestinationConfig, FLEET_SUFFIX, FanOut, LeaseKeys,
+    Missing, NewTables, Overrides, PipelineConfig, SourceConfig, StateConfig, StreamChoice, Vars, check,
+    units,
 };
 use crate::decode::{Decode, DecodeSettings, Gzip};
-use crate::logs::dead_letter;
 use crate::logs::template::Field;
 use crate::redact::{Key, Redaction, Rule, With};
 use crate::shape::Shape;
@@ -108,6 +108,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
     let http_address = top.section("http", |http| http.text("address", check::address));
     let log_format = top.section("log", |log| log.text("format", check::log_format));
     let memory = top.scalar("memory", check::size(bounds::MEMORY));
+    let put_rate = top.scalar("put_rate", check::put_rate);
     let (lease_keys, lease_duration, foreign_watch, keep_removed) = top.section("leases", |leases| {
         (
             leases.text("keys", check::lease_keys),
@@ -159,7 +160,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         foreign_watch: foreign_watch.unwrap_or(with_defaults.foreign_watch),
         keep_removed: keep_removed.unwrap_or(with_defaults.keep_removed),
         memory: memory.unwrap_or(with_defaults.memory),
-        put_rate: with_defaults.put_rate,
+        put_rate: put_rate.unwrap_or(with_defaults.put_rate),
         state,
         pipelines: pipelines?,
     })
@@ -234,8 +235,12 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
         }
     });
     let redact = redact(one, decode.as_ref().map(|decode| decode.how));
+    let letters = one.section("dead_letter", dead_letter);
     let destination = one.section("destination", |section| {
         let destination = destination(section)?;
+        if let Err(what) = check::letters_apart(&letters, &destination) {
+            section.problem_with("stream", destination.stream.as_str(), what);
+        }
         if let (Some(application), Some(source), Some(decode)) = (state.application, &source, &decode) {
             let mut renders = true;
             for (key, template) in [("group", &destination.group), ("stream", &destination.stream)] {
@@ -261,8 +266,18 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
             redact,
             ..Shape::default()
         },
+        dead_letter: letters,
         ..PipelineConfig::of(name, source?, destination?)
     })
+}
+
+/// Where the dead letters go. A key that is wrong counts as not set: its problem is told.
+fn dead_letter(letters: &mut Section<'_>) -> DeadLetterConfig {
+    DeadLetterConfig {
+        group: letters.text("group", check::letters_group),
+        stream: letters.text("stream", check::letters_stream),
+        raw: letters.scalar("raw", check::boolean).unwrap_or(false),
+    }
 }
 
 /// How the records become log events. `None` where it can't be told: a problem was reported, here or of the
@@ -497,6 +512,14 @@ fn source(source: &mut Section<'_>, pipeline: &str, state: StateNames<'_>) -> Op
     Some(read)
 }
 
+/// What a log group is to be like.
+const OF_GROUPS: [&str; 4] = ["retention_days", "kms_key", "tags", "class"];
+
+/// Those of the keys that are there.
+fn of_groups(destination: &Section<'_>) -> Vec<&'static str> {
+    OF_GROUPS.into_iter().filter(|key| destination.has(key)).collect()
+}
+
 /// `None` only after a problem was reported.
 fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
     if !destination.has("group") {
@@ -508,18 +531,39 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
     let group = destination.text("group", check::group);
     let stream = destination.text("stream", check::stream);
     let create = destination.scalar("create", check::boolean);
+    let of_groups = of_groups(destination);
     let retention_days = destination.scalar("retention_days", check::retention_days);
+    let kms_key = destination.text("kms_key", check::log_key);
+    let tags = destination.section("tags", |section| tags(section, "a log group"));
+    let class = destination.text("class", check::log_class);
+    let reconcile = destination.scalar("reconcile", check::boolean);
+    let oversize = destination.text("oversize", check::oversize);
+    let too_old = destination.text("too_old", check::untimely);
+    let too_new = destination.text("too_new", check::untimely);
     let look_up = destination.scalar("look_up", check::boolean);
     let allow_groups = destination.texts("allow_groups", check::group_pattern);
     let aws = aws(destination);
 
     let with_defaults = DestinationConfig::of(group?);
     let create = create.unwrap_or(with_defaults.create);
-    if let (false, Some(days)) = (create, retention_days) {
+    let reconcile = reconcile.unwrap_or(with_defaults.reconcile);
+    if !create && !reconcile {
+        for key in &of_groups {
+            destination.problem(
+                key,
+                "is set on groups that Weir creates, and `create` is false: set `reconcile` to true, which sets it on \
+                 groups that exist, or remove it",
+            );
+        }
+    }
+    if reconcile && of_groups.is_empty() {
         destination.problem_with(
-            "retention_days",
-            days.to_string(),
-            "is set on groups that Weir creates, and `create` is false: remove one of the two",
+            "reconcile",
+            "true",
+            format!(
+                "sets what a log group is to be like, and nothing is said of that: add one of {}, or remove it",
+                OF_GROUPS.join(", ")
+            ),
         );
     }
     let stream = stream.unwrap_or(with_defaults.stream.clone());
@@ -534,18 +578,18 @@ fn destination(destination: &mut Section<'_>) -> Option<DestinationConfig> {
             ),
         );
     }
-    if stream.as_str() == dead_letter::STREAM {
-        destination.problem_with(
-            "stream",
-            stream.as_str(),
-            "is the stream of the dead letters: choose another name",
-        );
-    }
     Some(DestinationConfig {
         stream,
         create,
         retention_days,
         allow_groups: allow_groups?,
+        kms_key,
+        tags,
+        class,
+        reconcile,
+        oversize: oversize.unwrap_or(with_defaults.oversize),
+        too_old: too_old.unwrap_or(with_defaults.too_old),
+        too_new: too_new.unwrap_or(with_defaults.too_new),
         look_up: look_up.unwrap_or(with_defaults.look_up),
         aws,
         ..with_defaults
@@ -563,7 +607,7 @@ fn state(state: &mut Section<'_>, application: Option<&str>) -> StateConfig {
         .collect();
     let new = NewTables {
         kms_key: state.text("kms_key", check::kms_key),
-        tags: state.section("tags", tags),
+        tags: state.section("tags", |section| tags(section, "a table")),
         point_in_time_recovery: state
             .scalar("point_in_time_recovery", check::boolean)
             .unwrap_or(false),
@@ -609,13 +653,14 @@ fn state(state: &mut Section<'_>, application: Option<&str>) -> StateConfig {
     }
 }
 
-fn tags(tags: &mut Section<'_>) -> BTreeMap<String, String> {
-    /// The most that a table takes (Developer Guide of DynamoDB, "Tagging restrictions").
+fn tags(tags: &mut Section<'_>, of: &str) -> BTreeMap<String, String> {
+    /// The most that a table takes (Developer Guide of DynamoDB, "Tagging restrictions"), and a log group (API
+    /// reference of CloudWatch Logs, CreateLogGroup).
     const MOST: usize = 50;
     let names = tags.names();
     if names.len() > MOST {
         tags.problem_here(format!(
-            "there are {}, and a table takes {MOST}: remove some",
+            "there are {}, and {of} takes {MOST}: remove some",
             names.len()
         ));
     }
@@ -658,7 +703,7 @@ mod tests {
     use super::*;
     use crate::clock::Timestamp;
     use crate::config::problem::Problem;
-    use crate::config::{DeadLetterConfig, LogFormat, Oversize, Start, Untimely};
+    use crate::config::{LogClass, LogFormat, Oversize, Start, Untimely};
     use crate::decode::UnknownMessages;
     use crate::filter::Filter;
     use crate::logs::template::{Template, TemplateKind};
@@ -691,6 +736,61 @@ mod tests {
         ));
         assert_eq!(found.len(), 1, "{found:?}");
         found[0].to_string()
+    }
+
+    #[test]
+    fn dead_letters_have_a_fixed_place_of_their_own() {
+        let file = |letters: &str, destination: &str| {
+            format!(
+                "pipelines: {{ p: {{ source: {SOURCE}, destination: {destination}, dead_letter: {letters} }} }}"
+            )
+        };
+        for (letters, destination, what) in [
+            (
+                "{ group: \"/weir/{table}\" }",
+                DESTINATION,
+                "p.dead_letter.group: `/weir/{table}` holds a brace, and all dead letters of a pipeline go to one place: \
+                 write a fixed name",
+            ),
+            (
+                "{ stream: \"a:b\" }",
+                DESTINATION,
+                "p.dead_letter.stream: `a:b` holds ':'",
+            ),
+            ("{ raw: 1 }", DESTINATION, "p.dead_letter.raw: `1` is neither"),
+            (
+                "{ to: x }",
+                DESTINATION,
+                "p.dead_letter.to: is not a known key: use one of group, stream, raw",
+            ),
+            (
+                "{ stream: x }",
+                "{ group: g, stream: x }",
+                "p.destination.stream: `x` is the stream of the dead letters",
+            ),
+            (
+                "{ group: g }",
+                "{ group: g, stream: dead-letter }",
+                "p.destination.stream: `dead-letter` is the stream of the dead letters",
+            ),
+            // The template may give any name.
+            (
+                "{ group: g }",
+                "{ group: \"{table}\", stream: dead-letter }",
+                "p.destination.stream: `dead-letter` is the stream of the dead letters",
+            ),
+        ] {
+            let found = problems(&file(letters, destination));
+            assert_eq!(found.len(), 1, "{found:?}");
+            assert!(found[0].to_string().contains(what), "{what} in {}", found[0]);
+        }
+        for (letters, destination) in [
+            ("{ group: h }", "{ group: g, stream: dead-letter }"),
+            ("{ stream: x }", "{ group: g, stream: dead-letter }"),
+            ("{ raw: true }", DESTINATION),
+        ] {
+            load(&file(letters, destination)).unwrap();
+        }
     }
 
     const SOURCE: &str = "{ dynamodb_table: orders }";
@@ -751,7 +851,7 @@ mod tests {
                 let key = match path {
                     "" => key.clone(),
                     "pipelines" => "pipelines.p".to_owned(),
-                    "state.tags" => continue,
+                    "state.tags" | "pipelines.p.destination.tags" => continue,
                     _ => format!("{path}.{key}"),
                 };
                 collect(below, &key, written);
@@ -882,6 +982,7 @@ application: app
 http: {{ address: "127.0.0.1:9000" }}
 log: {{ format: json }}
 memory: 64MiB
+put_rate: 900
 leases: {{ keys: kcl, duration: 20s, foreign_watch: 40s, keep_removed: 24h }}
 checkpoint: {{ interval: 5s }}
 drain: {{ timeout: 1m }}
@@ -911,10 +1012,18 @@ pipelines:
       stream: "{{pipeline}}"
       create: true
       retention_days: 30
+      kms_key: arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab
+      tags: {{ team: cdc }}
+      class: infrequent_access
+      reconcile: true
+      oversize: truncate
+      too_old: now
+      too_new: now
       look_up: false
       region: eu-central-1
       assume_role_arn: arn:aws:iam::111122223333:role/c
       external_id: xc
+    dead_letter: {{ group: /weir/letters, stream: letters, raw: true }}
 "#
         );
         let aws = |region: &str, role: &str| AwsSettings {
@@ -933,7 +1042,7 @@ pipelines:
             foreign_watch: Duration::from_secs(40),
             keep_removed: Duration::from_secs(24 * 3600),
             memory: 64 << 20,
-            put_rate: 4_000,
+            put_rate: 900,
             state: StateConfig {
                 aws: aws("eu-west-1", "a"),
                 lease_table: Some("the-leases".into()),
@@ -963,11 +1072,25 @@ pipelines:
                     format: Format::Diff,
                     ..Shape::default()
                 },
-                dead_letter: DeadLetterConfig::default(),
+                dead_letter: DeadLetterConfig {
+                    group: Some("/weir/letters".into()),
+                    stream: Some("letters".into()),
+                    raw: true,
+                },
                 destination: DestinationConfig {
                     stream: Template::parse("{pipeline}", TemplateKind::Stream).unwrap(),
                     create: true,
                     retention_days: Some(30),
+                    kms_key: Some(
+                        "arn:aws:kms:eu-central-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab"
+                            .into(),
+                    ),
+                    tags: [("team".to_owned(), "cdc".to_owned())].into(),
+                    class: Some(LogClass::InfrequentAccess),
+                    reconcile: true,
+                    oversize: Oversize::Truncate,
+                    too_old: Untimely::Now,
+                    too_new: Untimely::Now,
                     look_up: false,
                     aws: aws("eu-central-1", "c"),
                     ..DestinationConfig::of(Template::parse("/cdc/{table}", TemplateKind::Group).unwrap())
@@ -1598,7 +1721,7 @@ pipelines:
             "pipelines.one.destination.retention_days: `360` is not a retention that CloudWatch Logs takes: the nearest is 365",
             "pipelines.two.source: names no stream: add one of `dynamodb_table` (a table's",
             "pipelines.two.destination.group: is missing",
-            "colour: is not a known key: use one of application, http, log, memory, leases, checkpoint, drain, state, pipelines",
+            "colour: is not a known key: use one of application, http, log, memory, put_rate, leases, checkpoint, drain, state, pipelines",
         ];
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, expected) in found.iter().zip(expected) {
@@ -1846,6 +1969,52 @@ pipelines:
                 "p.source.fan_out: `true` is for Kinesis streams",
             ),
             (
+                SOURCE,
+                "{ group: g, stream: s, create: false, class: standard }",
+                "p.destination.class: is set on groups that Weir creates, and `create` is false",
+            ),
+            (
+                SOURCE,
+                "{ group: g, stream: s, create: false, reconcile: false, tags: { a: b } }",
+                "p.destination.tags: is set on groups that Weir creates, and `create` is false",
+            ),
+            (
+                SOURCE,
+                "{ group: g, reconcile: true }",
+                "p.destination.reconcile: `true` sets what a log group is to be like, and nothing is said of that: add \
+                 one of retention_days, kms_key, tags, class",
+            ),
+            (
+                SOURCE,
+                "{ group: g, kms_key: alias/logs }",
+                "p.destination.kms_key: `alias/logs` is no ARN of a key",
+            ),
+            (
+                SOURCE,
+                "{ group: g, tags: { \"aws:a\": b } }",
+                "p.destination.tags.aws:a: a tag's key can't begin with `aws:`",
+            ),
+            (
+                SOURCE,
+                "{ group: g, class: infrequent }",
+                "p.destination.class: `infrequent` is not a class of log groups",
+            ),
+            (
+                SOURCE,
+                "{ group: g, oversize: cut }",
+                "p.destination.oversize: `cut` is nothing to do with a message that is too large",
+            ),
+            (
+                SOURCE,
+                "{ group: g, too_old: drop }",
+                "p.destination.too_old: `drop` is nothing to do with an event that is refused for its time",
+            ),
+            (
+                SOURCE,
+                "{ group: g, too_new: Now }",
+                "p.destination.too_new: `Now` is nothing to do",
+            ),
+            (
                 "{ kinesis_stream: s, consumer: x }",
                 DESTINATION,
                 "p.source.consumer: `x` is who reads by enhanced fan-out: add `fan_out: true`",
@@ -1878,7 +2047,7 @@ pipelines:
             (
                 SOURCE,
                 "{ group: g, stream: s, create: false, retention_days: 7 }",
-                "p.destination.retention_days: `7` is set on groups that Weir creates",
+                "p.destination.retention_days: is set on groups that Weir creates, and `create` is false: set `reconcile` to true",
             ),
             (
                 SOURCE,
@@ -2003,6 +2172,20 @@ pipelines:
                 "{stream} {keys}"
             );
         }
+    }
+
+    #[test]
+    fn groups_that_exist_can_be_set_without_creating_any() {
+        let text = "pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g, stream: s, create: false, \
+                    reconcile: true, retention_days: 7 } } }";
+        let destination = &load(text).unwrap().pipelines[0].destination;
+        assert!(destination.reconcile && !destination.create);
+        assert_eq!(destination.retention_days, Some(7));
+        let problem = problem_beside("put_rate: 0");
+        assert!(
+            problem.starts_with("put_rate: `0` lets nothing through"),
+            "{problem}"
+        );
     }
 
     #[test]

@@ -91,7 +91,8 @@ impl Accounts {
             .inc();
     }
 
-    /// A record's every event was accepted, at its destination or (`refusal`) among the dead letters.
+    /// A record's every event was accepted, at its destination or (`refusal`: one of them at least) among the dead
+    /// letters.
     pub(super) fn finished(&mut self, refusal: Option<Refusal>) {
         self.landed();
         match refusal {

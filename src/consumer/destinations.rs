@@ -11,13 +11,12 @@ use std::sync::Arc;
 use super::Pipeline;
 use super::reader::Outcome;
 use crate::clock::Timestamp;
-use crate::config::PipelineConfig;
 use crate::decode::{self, Decode, DecodeError, DecodeSettings, Decoded, Envelope};
-use crate::logs::LogDestination;
 use crate::logs::batch::Refusal;
-use crate::logs::dead_letter::STREAM;
+use crate::logs::dead_letter::RecordBody;
 use crate::logs::sink::Parcel;
-use crate::logs::template::{EnvelopeFields, Field, Fields, RenderError};
+use crate::logs::template::RenderError;
+use crate::logs::{LogDestination, address};
 use crate::stream::{Record, ShardId, StreamArn};
 
 /// Envelopes whose names are remembered. A Kinesis shard carries a handful of log streams as a rule.
@@ -48,6 +47,8 @@ pub(super) struct Letter {
     meant_for: LogDestination,
     reason: Refusal,
     detail: String,
+    /// The record may hold what the pipeline hides: its letter holds none of its bytes.
+    withheld: bool,
 }
 
 impl Letter {
@@ -76,15 +77,16 @@ impl Outgoing {
         match self {
             Self::Nothing => {}
             Self::Events { decoded, to } => {
-                for event in decoded.events {
+                for (ordinal, event) in decoded.events.into_iter().enumerate() {
                     // The last one is that of events without an envelope.
                     let at = event.envelope.unwrap_or(to.len() - 1);
-                    parcel.event(&to[at], index, record.place(), event.event);
+                    parcel.event(&to[at], index, record.place(), ordinal, event.event);
                 }
             }
             Self::Letter(letter) => {
                 let (to, place) = (&letter.meant_for, record.place());
-                parcel.dead_letter(to, index, &place, letter.reason, &letter.detail, &record.data);
+                let body = RecordBody::of(record, letter.withheld);
+                parcel.dead_letter(to, index, &place, letter.reason, &letter.detail, body);
             }
         }
     }
@@ -133,7 +135,11 @@ impl Destinations {
         Outgoing::Letter(Letter {
             meant_for: self.plain.clone().unwrap_or_else(|_| self.letters()),
             reason: Refusal::Undecodable,
-            detail: error.to_string(),
+            detail: match self.pipeline.config.withholds() {
+                true => error.without_content(),
+                false => error.to_string(),
+            },
+            withheld: self.pipeline.config.withholds(),
         })
     }
 
@@ -213,60 +219,22 @@ impl Destinations {
             meant_for: self.letters(),
             reason: Refusal::NoDestination,
             detail: error.to_string(),
+            withheld: self.pipeline.config.withholds(),
         })
     }
 
     /// Where the pipeline's dead letters go: all of them to one place, which no record can choose.
     pub(super) fn letters(&self) -> LogDestination {
-        let PipelineConfig {
-            name,
-            dead_letter,
-            destination,
-            ..
-        } = &self.pipeline.config;
-        let own = || {
-            let is_same_for_all = destination.group.fields().all(Field::is_constant_per_stream);
-            is_same_for_all
-                .then(|| {
-                    self.with_fields(None, |fields| destination.group.render(fields))
-                        .ok()
-                })
-                .flatten()
-        };
-        let group = dead_letter.group.clone().or_else(own);
-        LogDestination {
-            group: group.unwrap_or_else(|| format!("/weir/{name}")),
-            stream: dead_letter.stream.clone().unwrap_or(STREAM.to_owned()),
-        }
+        let Pipeline {
+            application, config, ..
+        } = &*self.pipeline;
+        address::letters(application, config, &self.stream)
     }
 
     fn render(&self, envelope: Option<&Envelope>) -> Rendered {
-        let destination = &self.pipeline.config.destination;
-        let to = self.with_fields(envelope, |fields| destination.render(fields))?;
-        match to == self.letters() {
-            true => Err(RenderError::DeadLetters(to.stream)),
-            false => Ok(to),
-        }
-    }
-
-    fn with_fields<T>(&self, envelope: Option<&Envelope>, use_them: impl FnOnce(&Fields<'_>) -> T) -> T {
-        let stream = &self.stream;
-        let fields = Fields {
-            application: &self.pipeline.application,
-            pipeline: &self.pipeline.config.name,
-            table: stream.table(),
-            stream: stream.kinesis_name(),
-            shard_id: self.shard.as_str(),
-            region: stream.region(),
-            account: stream.account(),
-            envelope: envelope.map(|envelope| EnvelopeFields {
-                owner: &envelope.owner,
-                log_group: &envelope.log_group,
-                log_stream: &envelope.log_stream,
-                cluster: envelope.cluster(),
-                instance: envelope.instance(),
-            }),
-        };
-        use_them(&fields)
+        let Pipeline {
+            application, config, ..
+        } = &*self.pipeline;
+        address::destination(application, config, &self.stream, self.shard.as_str(), envelope)
     }
 }

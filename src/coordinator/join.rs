@@ -22,7 +22,8 @@ use crate::lease::held::Leases;
 use crate::lease::notes::Board;
 use crate::lease::plan::Observer;
 use crate::lease::{WorkerId, WorkerRow, Written};
-use crate::logs::sink::{Sink, SinkSettings};
+use crate::logs::group::GroupSettings;
+use crate::logs::sink::{LiveWorkers, PutRate, Sink, SinkSettings, Surroundings};
 use crate::readiness::Latch;
 use crate::shutdown::Stop;
 
@@ -137,20 +138,35 @@ impl Life {
         let needs: Vec<_> = worker.pipelines.iter().map(need).collect();
         let budgets = budget::divide(settings.memory, &needs, &worker.metrics);
         let mut pipelines = BTreeMap::new();
+        let live = LiveWorkers::default();
+        // What the quota counts: an account, by the role that leads there, and a region.
+        let mut rates = BTreeMap::new();
         for (pipeline, budget) in worker.pipelines.iter().zip(budgets) {
             let destination = &pipeline.config.destination;
             let sink_settings = SinkSettings {
                 pipeline: pipeline.name.clone(),
                 create: destination.create,
-                retention_days: destination.retention_days,
+                group: GroupSettings::of(destination),
+                reconcile: destination.reconcile,
+                oversize: destination.oversize,
+                too_old: destination.too_old,
+                too_new: destination.too_new,
+            };
+            let account = (&destination.aws.region, &destination.aws.assume_role_arn);
+            let rate = rates
+                .entry(account)
+                .or_insert_with(|| PutRate::new(settings.put_rate, live.clone()));
+            let surroundings = Surroundings {
+                clock: clock.clone(),
+                fence: fence.clone(),
+                rate: rate.clone(),
+                metrics: worker.metrics.clone(),
+                readiness: worker.readiness.clone(),
             };
             let (sink, router) = Sink::new(
                 pipeline.sink.clone(),
                 sink_settings,
-                clock.clone(),
-                fence.clone(),
-                worker.metrics.clone(),
-                worker.readiness.clone(),
+                surroundings,
                 worker.rng.fork(),
             );
             let task = services.spawn(async move { Service::Router(router.run().await) });
@@ -223,6 +239,7 @@ impl Life {
             service_names,
             consumers: JoinSet::new(),
             running: BTreeMap::new(),
+            live,
             takes: Takes::default(),
             board: Board::new(row_id),
             duty: Duty::default(),

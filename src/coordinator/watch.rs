@@ -43,6 +43,8 @@ impl Life {
             self.schedule.rows = self.clock.now() + self.times.request;
             return false;
         };
+        // A drainer puts too.
+        self.live.set(self.fleet.observer.others().count() + 1);
         if !suspects.is_empty() {
             self.clock.sleep(EVICTION_JITTER.mul_f64(self.rng.f64())).await;
         }

@@ -732,3 +732,43 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_reason_without_content_quotes_nothing_of_the_record() {
+    const SECRET: &str = "4711-0815";
+    let secret = format!("{SECRET} at line 1 column 2");
+    for error in [
+        DecodeError::Malformed(format!(
+            "invalid type: string {secret:?}, expected a map at line 1 column 7"
+        )),
+        DecodeError::Malformed(secret.clone()),
+        DecodeError::Json(format!("{SECRET} at line 1 column {SECRET}")),
+        DecodeError::Envelope(secret.clone()),
+        DecodeError::MessageType(secret.clone()),
+        DecodeError::Change(secret),
+    ] {
+        let told = error.without_content();
+        assert!(!told.contains(SECRET), "{told}");
+        assert!(told.len() > 20, "{told}");
+    }
+    let told = DecodeError::Json("expected value at line 1 column 7".to_owned()).without_content();
+    assert!(told.starts_with("not JSON at line 1 column 7 "), "{told}");
+    // What a decoder says of a record, in each of its readings.
+    let mut refused = 0;
+    for data in [
+        format!(r#"{{"dynamodb":"{SECRET}"}}"#),
+        format!(r#"{{"messageType":"{SECRET}"}}"#),
+        format!(r#"{{"messageType":"DATA_MESSAGE","logEvents":["{SECRET}"]}}"#),
+        format!(r#"{{"eventSource":"aws:dynamodb","tableName":"t","dynamodb":"{SECRET}"}}"#),
+        format!(r#""{SECRET}""#),
+        SECRET.to_owned(),
+    ] {
+        for how in ALL {
+            if let Err(error) = decoded(data.as_bytes(), how) {
+                refused += 1;
+                assert!(!error.without_content().contains(SECRET), "{how:?}: {error}");
+            }
+        }
+    }
+    assert!(refused > 10, "{refused}");
+}

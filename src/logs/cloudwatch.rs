@@ -3,8 +3,11 @@
 //! Owns the requests and the reading of their answers. Must never retry, split or create on its own;
 //! errors of the SDK stop here. `app` makes one for each set of AWS settings.
 
+mod groups;
+mod refusal;
 mod subscriptions;
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -13,8 +16,10 @@ use aws_sdk_cloudwatchlogs::config::Config;
 use aws_sdk_cloudwatchlogs::config::timeout::TimeoutConfig;
 use aws_sdk_cloudwatchlogs::types::{InputLogEvent, RejectedLogEventsInfo};
 
+use self::refusal::{Asked, sink_error};
 use crate::aws::failure::{Failure, failure};
 use crate::clock::Timestamp;
+use crate::logs::group::{GroupFound, GroupSettings};
 use crate::logs::{Accepted, EventPage, LogDestination, LogEvent, LogSink, PageToken, SinkError};
 
 /// The log groups of one account and region.
@@ -25,6 +30,13 @@ pub struct CloudWatchLogs {
 impl CloudWatchLogs {
     pub fn new(client: Client) -> Self {
         Self { client }
+    }
+
+    /// What a failure of `action` on `what` means.
+    fn error(&self, failure: &Failure, action: &'static str, what: &str) -> SinkError {
+        let config = self.client.config();
+        let region = config.region().map_or("REGION", |region| region.as_ref());
+        sink_error(failure, Asked { action, what, region })
     }
 }
 
@@ -64,19 +76,13 @@ impl LogSink for CloudWatchLogs {
                 Failure::Service { code, .. } if code == "DataAlreadyAcceptedException" => {
                     Ok(Accepted::default())
                 }
-                failure => Err(sink_error(&failure, &to.to_string())),
+                failure => Err(self.error(&failure, "logs:PutLogEvents", &to.to_string())),
             },
         }
     }
 
-    async fn create_group(&self, group: &str) -> Result<bool, SinkError> {
-        match self.client.create_log_group().log_group_name(group).send().await {
-            Ok(_) => Ok(true),
-            Err(error) => match failure(&error) {
-                failure if exists(&failure) => Ok(false),
-                failure => Err(sink_error(&failure, group)),
-            },
-        }
+    async fn create_group(&self, group: &str, settings: &GroupSettings) -> Result<bool, SinkError> {
+        self.create(group, settings).await
     }
 
     async fn put_retention(&self, group: &str, days: u16) -> Result<(), SinkError> {
@@ -87,7 +93,23 @@ impl LogSink for CloudWatchLogs {
             .send()
             .await
             .map(drop)
-            .map_err(|e| sink_error(&failure(&e), group))
+            .map_err(|e| self.error(&failure(&e), "logs:PutRetentionPolicy", group))
+    }
+
+    async fn describe_group(&self, group: &str) -> Result<GroupFound, SinkError> {
+        self.describe(group).await
+    }
+
+    async fn group_tags(&self, arn: &str) -> Result<BTreeMap<String, String>, SinkError> {
+        self.tags(arn).await
+    }
+
+    async fn tag_group(&self, arn: &str, tags: &BTreeMap<String, String>) -> Result<(), SinkError> {
+        self.tag(arn, tags).await
+    }
+
+    async fn associate_key(&self, group: &str, key: &str) -> Result<(), SinkError> {
+        self.associate(group, key).await
     }
 
     async fn create_stream(&self, to: &LogDestination) -> Result<(), SinkError> {
@@ -102,7 +124,7 @@ impl LogSink for CloudWatchLogs {
             Ok(_) => Ok(()),
             Err(error) => match failure(&error) {
                 failure if exists(&failure) => Ok(()),
-                failure => Err(sink_error(&failure, &to.to_string())),
+                failure => Err(self.error(&failure, "logs:CreateLogStream", &to.to_string())),
             },
         }
     }
@@ -130,7 +152,7 @@ impl LogSink for CloudWatchLogs {
             .config_override(Config::builder().timeout_config(limit))
             .send()
             .await
-            .map_err(|e| sink_error(&failure(&e), &from.to_string()))?;
+            .map_err(|e| self.error(&failure(&e), "logs:GetLogEvents", &from.to_string()))?;
         let events = answer.events.unwrap_or_default().into_iter();
         Ok(EventPage {
             events: events
@@ -164,28 +186,6 @@ fn accepted(info: Option<&RejectedLogEventsInfo>, count: usize) -> Accepted {
         too_new_from: within(info.too_new_log_event_start_index).filter(|from| *from < count),
         too_old_until: within(info.too_old_log_event_end_index).filter(|until| *until > 0),
         expired_until: within(info.expired_log_event_end_index).filter(|until| *until > 0),
-    }
-}
-
-/// What a failure means for a put to `what`, a creation of it or a read.
-fn sink_error(failure: &Failure, what: &str) -> SinkError {
-    let text = format!("{what}: {failure}");
-    match failure {
-        Failure::Throttled(_) => SinkError::Throttled(text),
-        Failure::Denied(_) => SinkError::Denied(text),
-        Failure::Unavailable(_) => SinkError::Unavailable(text),
-        Failure::Unanswered(_) => SinkError::Unanswered(text),
-        Failure::Service { code, .. } => match code.as_str() {
-            "ResourceNotFoundException" => SinkError::Missing(text),
-            // The names come from templates and the values from the configuration, so that a creation
-            // refused for them is no other case: this destination will not do.
-            "InvalidParameterException" | "ValidationException" | "SerializationException" => {
-                SinkError::Invalid(text)
-            }
-            // OperationAborted: another request on the same group is going on. InvalidSequenceToken: no longer
-            // given (API reference of PutLogEvents), and Weir sends no token.
-            _ => SinkError::Unavailable(text),
-        },
     }
 }
 
@@ -260,7 +260,9 @@ mod tests {
     async fn each_error_of_a_put_is_the_error_the_writer_acts_on() {
         for (answer, class) in [
             (canned::error(400, "ResourceNotFoundException"), "missing"),
-            (canned::error(400, "InvalidParameterException"), "invalid"),
+            // Nothing says that an event is at fault.
+            (canned::error(400, "InvalidParameterException"), "denied"),
+            (canned::error(400, "SerializationException"), "invalid"),
             (canned::error(400, "ThrottlingException"), "throttled"),
             (canned::error(400, "LimitExceededException"), "throttled"),
             (canned::error(400, "AccessDeniedException"), "denied"),
@@ -343,8 +345,8 @@ mod tests {
         let exists = || canned::error(400, "ResourceAlreadyExistsException");
         let canned = Canned::new([canned::ok(""), exists(), exists()]);
         let sink = sink(&canned);
-        assert!(sink.create_group("g").await.unwrap());
-        assert!(!sink.create_group("g").await.unwrap());
+        assert!(sink.create_group("g", &GroupSettings::default()).await.unwrap());
+        assert!(!sink.create_group("g", &GroupSettings::default()).await.unwrap());
         sink.create_stream(&to()).await.unwrap();
     }
 }

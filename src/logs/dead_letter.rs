@@ -1,18 +1,35 @@
-//! What becomes of a record or an event that can't be delivered as it is.
+//! What becomes of a record or an event that can't be delivered as it is, and how it is read back.
 //!
-//! Pure. A dead letter is itself a log event (or several, where it is large): JSON with the position,
-//! the reason, and either the record's bytes in base64 or the event's message. It can be decoded again.
+//! Pure. A dead letter is itself a log event (or several, where it is large): JSON with the position, the reason,
+//! and either the record's bytes in base64, or what names them where they are withheld, or the event's message.
+//! [`parse`] and [`assemble`] make of a log stream's events the letters that were written there, so that they can
+//! be decoded and sent again; a [`mark`] beside them tells that one was.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::batch::{MAX_MESSAGE_BYTES, Refusal};
 use super::{LogDestination, LogEvent};
 use crate::clock::Timestamp;
-use crate::stream::Place;
+use crate::stream::{Place, Record, SequenceNumber, text_id};
 
 /// The log stream of the dead letters, unless the settings name another.
 pub const STREAM: &str = "dead-letter";
+
+/// The form of the letters that this writes. One of a later form is not read.
+const SCHEMA: u32 = 1;
+
+text_id!(
+    /// Names a letter for good: of the same record, or the same event of it, whoever writes it and however often.
+    LetterId
+);
 
 /// Where a record came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,15 +43,112 @@ pub struct Origin {
 /// What could not be delivered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// A record that could not be decoded, byte for byte.
-    Record(Vec<u8>),
-    /// An event that was refused.
-    Event(LogEvent),
+    /// A record that could not be decoded, or has no destination.
+    Record(RecordBody),
+    /// An event that was refused: the one that stands at `index` of its record, from 0.
+    Event { index: usize, event: LogEvent },
 }
 
-/// A part's share of the payload. Every byte of a message may take six in JSON (`\u0001`), and the rest
-/// of a part stays well below 4 KiB: names and ids are short.
-const PART_BYTES: usize = (MAX_MESSAGE_BYTES - 4096) / 6;
+/// A record that gave no events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordBody {
+    pub data: Data,
+    pub partition_key: Option<Arc<str>>,
+    pub time: Option<Timestamp>,
+}
+
+impl RecordBody {
+    /// What a letter holds of this record; without its bytes, if they are `withheld`.
+    pub fn of(record: &Record, withheld: bool) -> Self {
+        Self {
+            data: match withheld {
+                true => Data::withheld(&record.data),
+                false => Data::Bytes(record.data.clone()),
+            },
+            partition_key: record.partition_key.clone(),
+            time: record.time,
+        }
+    }
+}
+
+/// A record's bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Data {
+    Bytes(Bytes),
+    /// They may hold what the pipeline hides. They can be read from the stream while it keeps them.
+    Withheld {
+        /// In hexadecimal.
+        sha256: String,
+        length: usize,
+    },
+}
+
+impl Data {
+    /// What names these bytes without telling them.
+    pub fn withheld(bytes: &[u8]) -> Self {
+        Self::Withheld {
+            sha256: sha256(bytes),
+            length: bytes.len(),
+        }
+    }
+}
+
+/// A part's share of the payload. Every byte of a message may take six in JSON (`\u0001`), and the rest of a
+/// part stays below 16 KiB: a name of 512 characters takes 3 KiB at most, a detail half of that.
+const PART_BYTES: usize = (MAX_MESSAGE_BYTES - (16 << 10)) / 6;
+
+/// A letter, or a part of it, as it stands in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    schema: u32,
+    dead_letter: String,
+    detail: String,
+    letter_id: String,
+    /// The record's position: `stream:shard:sequence:sub`.
+    id: String,
+    pipeline: String,
+    stream: String,
+    shard_id: String,
+    sequence_number: String,
+    sub_sequence_number: u64,
+    destination: String,
+    body: Kind,
+    /// Of the whole body.
+    bytes: usize,
+    sha256: String,
+    part: usize,
+    parts: usize,
+    /// Of a record.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    partition_key: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    record_time: Option<i64>,
+    /// Of an event.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    index: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<i64>,
+    #[serde(flatten)]
+    payload: Payload,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Record,
+    Event,
+}
+
+/// What of the body a part holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Payload {
+    /// In base64.
+    Data(String),
+    Message(String),
+    Withheld(bool),
+}
 
 /// The log events that hold a dead letter, in order, each below the limit of an event, stamped `now`.
 ///
@@ -48,54 +162,103 @@ pub fn events(
     body: &Body,
     now: Timestamp,
 ) -> Vec<LogEvent> {
-    let pieces: Vec<(&str, String)> = match body {
-        Body::Record(bytes) if bytes.is_empty() => vec![("data", String::new())],
-        Body::Record(bytes) => bytes
-            .chunks(PART_BYTES)
-            .map(|c| ("data", STANDARD.encode(c)))
-            .collect(),
-        Body::Event(event) => text_chunks(&event.message)
-            .map(|c| ("message", c.to_owned()))
-            .collect(),
+    let (sha256, length, payloads) = match body {
+        Body::Record(record) => match &record.data {
+            Data::Bytes(bytes) => (sha256(bytes), bytes.len(), chunks_of(bytes)),
+            Data::Withheld { sha256, length } => (sha256.clone(), *length, vec![Payload::Withheld(true)]),
+        },
+        Body::Event { event, .. } => (
+            sha256(event.message.as_bytes()),
+            event.message.len(),
+            text_chunks(&event.message)
+                .map(|text| Payload::Message(text.to_owned()))
+                .collect(),
+        ),
     };
-    let parts = pieces.len();
-    pieces
-        .into_iter()
-        .enumerate()
-        .map(|(i, (field, piece))| {
-            let mut letter = serde_json::json!({
-                "deadLetter": refusal.as_str(),
-                "detail": detail.chars().take(256).collect::<String>(),
-                "id": id(origin),
-                "pipeline": origin.pipeline,
-                "stream": origin.stream,
-                "shardId": origin.shard,
-                "sequenceNumber": origin.place.sequence_number.as_str(),
-                "subSequenceNumber": origin.place.sub_sequence_number,
-                "destination": meant_for.to_string(),
-                "part": i + 1,
-                "parts": parts,
-                field: piece,
-            });
-            if let Body::Event(event) = body {
-                letter["timestamp"] = event.timestamp.millis().into();
-            }
-            LogEvent {
-                timestamp: now,
-                message: letter.to_string(),
-            }
+    let (partition_key, record_time, index, timestamp) = match body {
+        Body::Record(RecordBody {
+            partition_key, time, ..
+        }) => (partition_key.clone(), time.map(Timestamp::millis), None, None),
+        Body::Event { index, event } => (None, None, Some(*index), Some(event.timestamp.millis())),
+    };
+    let letter_id = letter_id(origin, body, &sha256);
+    let parts = payloads.len();
+    let letters = payloads.into_iter().enumerate().map(|(at, payload)| Wire {
+        schema: SCHEMA,
+        dead_letter: refusal.as_str().to_owned(),
+        detail: detail.chars().take(256).collect(),
+        letter_id: letter_id.to_string(),
+        id: position(origin),
+        pipeline: origin.pipeline.clone(),
+        stream: origin.stream.clone(),
+        shard_id: origin.shard.clone(),
+        sequence_number: origin.place.sequence_number.as_str().to_owned(),
+        sub_sequence_number: origin.place.sub_sequence_number,
+        destination: meant_for.to_string(),
+        body: match body {
+            Body::Record(_) => Kind::Record,
+            Body::Event { .. } => Kind::Event,
+        },
+        bytes: length,
+        sha256: sha256.clone(),
+        part: at + 1,
+        parts,
+        partition_key: partition_key.as_deref().map(str::to_owned),
+        record_time,
+        index,
+        timestamp,
+        payload,
+    });
+    letters
+        .map(|letter| LogEvent {
+            timestamp: now,
+            message: json(&letter),
         })
         .collect()
 }
 
+/// Names the record, or the event by its content: one that is told in several parts has the same index in all.
+/// The reason is not in it: whoever writes a letter again, perhaps by other settings, writes the same letter.
+fn letter_id(origin: &Origin, body: &Body, of_body: &str) -> LetterId {
+    let of = match body {
+        Body::Record(_) => "record".to_owned(),
+        Body::Event { index, event } => format!("event\n{index}\n{}\n{of_body}", event.timestamp.millis()),
+    };
+    let mut id = sha256(format!("{}\n{}\n{of}", origin.pipeline, position(origin)).as_bytes());
+    // 64 bits: among a million letters, two share an id with a probability below 10⁻⁷.
+    id.truncate(16);
+    LetterId::new(id)
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// What has only texts and numbers in it always has a JSON.
+fn json<T: Serialize>(value: &T) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// The record's position: `stream:shard:sequence:sub`.
-fn id(origin: &Origin) -> String {
+pub fn position(origin: &Origin) -> String {
     let Place {
         sequence_number,
         sub_sequence_number,
     } = &origin.place;
     let (stream, shard) = (&origin.stream, &origin.shard);
     format!("{stream}:{shard}:{sequence_number}:{sub_sequence_number}")
+}
+
+/// One empty chunk for no bytes.
+fn chunks_of(bytes: &[u8]) -> Vec<Payload> {
+    match bytes.is_empty() {
+        true => vec![Payload::Data(String::new())],
+        false => bytes
+            .chunks(PART_BYTES)
+            .map(|chunk| Payload::Data(STANDARD.encode(chunk)))
+            .collect(),
+    }
 }
 
 /// Cuts between characters; one empty chunk for an empty text.
@@ -113,71 +276,279 @@ fn text_chunks(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::stream::SequenceNumber;
+/// A letter that was sent again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redriven {
+    pub letter: LetterId,
+    /// When.
+    pub at: Timestamp,
+    /// What became of it: so many events were delivered. None: today's filter leaves it out.
+    pub events: u64,
+}
 
-    fn origin() -> Origin {
-        Origin {
-            pipeline: "orders".into(),
-            stream: "arn:aws:dynamodb:eu-west-1:1:table/orders/stream/x".into(),
-            shard: "shardId-1".into(),
-            place: Place {
-                sequence_number: SequenceNumber::parse("42").unwrap(),
-                sub_sequence_number: 7,
-            },
-        }
-    }
+#[derive(Serialize, Deserialize)]
+struct Mark {
+    redriven: String,
+    /// For people; the event's own time is the same.
+    at: String,
+    events: u64,
+}
 
-    fn letters(body: &Body) -> Vec<serde_json::Value> {
-        let to = LogDestination {
-            group: "/cdc/orders".into(),
-            stream: "s".into(),
-        };
-        let now = Timestamp::from_millis(5);
-        let events = events(&origin(), Refusal::Oversize, "why", &to, body, now);
-        assert!(
-            events
-                .iter()
-                .all(|e| e.message.len() <= MAX_MESSAGE_BYTES && e.timestamp == now)
-        );
-        events
-            .iter()
-            .map(|e| serde_json::from_str(&e.message).unwrap())
-            .collect()
-    }
-
-    #[test]
-    fn an_undecodable_record_comes_back_byte_for_byte() {
-        for len in [0, 1, PART_BYTES, 3 * PART_BYTES + 7] {
-            let bytes: Vec<u8> = (0..len).map(|i| (i * 7 % 251) as u8).collect();
-            let mut back = Vec::new();
-            for letter in letters(&Body::Record(bytes.clone())) {
-                back.extend(STANDARD.decode(letter["data"].as_str().unwrap()).unwrap());
-                assert_eq!(letter["sequenceNumber"], "42");
-            }
-            assert_eq!(back, bytes);
-        }
-    }
-
-    #[test]
-    fn a_refused_event_comes_back_whole_even_if_every_byte_needs_an_escape() {
-        for unit in ["\u{1}", "日", "a\"\\"] {
-            let message = unit.repeat(1_500_000 / unit.len());
-            let body = Body::Event(LogEvent {
-                timestamp: Timestamp::from_millis(77),
-                message: message.clone(),
-            });
-            let letters = letters(&body);
-            assert!(letters.len() > 1);
-            let back: String = letters.iter().map(|l| l["message"].as_str().unwrap()).collect();
-            assert!(back == message);
-            assert!(
-                letters
-                    .iter()
-                    .all(|l| l["timestamp"] == 77 && l["parts"] == letters.len())
-            );
-        }
+/// The log event that stands beside a letter once it was sent again.
+pub fn mark(redriven: &Redriven) -> LogEvent {
+    let message = Mark {
+        redriven: redriven.letter.to_string(),
+        at: redriven.at.to_string(),
+        events: redriven.events,
+    };
+    LogEvent {
+        timestamp: redriven.at,
+        message: json(&message),
     }
 }
+
+/// What one event of the dead letters' log stream is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    Part(Box<Part>),
+    Redriven(Redriven),
+}
+
+/// A part of a letter, as it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    wire: Wire,
+    written: Timestamp,
+    place: Place,
+    meant_for: LogDestination,
+}
+
+impl Part {
+    /// Whose letter it is.
+    pub fn pipeline(&self) -> &str {
+        &self.wire.pipeline
+    }
+
+    fn is_withheld(&self) -> bool {
+        matches!(self.wire.payload, Payload::Withheld(_))
+    }
+}
+
+/// Reads one event of the dead letters' log stream. `None`: it is neither a letter nor a mark, or one of a later
+/// version of Weir.
+pub fn parse(event: &LogEvent) -> Option<Entry> {
+    if let Ok(mark) = serde_json::from_str::<Mark>(&event.message) {
+        return Some(Entry::Redriven(Redriven {
+            letter: LetterId::new(mark.redriven),
+            at: event.timestamp,
+            events: mark.events,
+        }));
+    }
+    let wire: Wire = serde_json::from_str(&event.message).ok()?;
+    let place = Place {
+        sequence_number: SequenceNumber::parse(&wire.sequence_number)?,
+        sub_sequence_number: wire.sub_sequence_number,
+    };
+    // Neither name holds a colon.
+    let (group, stream) = wire.destination.split_once(':')?;
+    let meant_for = LogDestination {
+        group: group.to_owned(),
+        stream: stream.to_owned(),
+    };
+    let is_whole = match wire.body {
+        Kind::Record => !matches!(wire.payload, Payload::Message(_)),
+        Kind::Event => {
+            matches!(wire.payload, Payload::Message(_)) && wire.index.is_some() && wire.timestamp.is_some()
+        }
+    };
+    let is_ours = wire.schema == SCHEMA && (1..=wire.parts).contains(&wire.part) && is_whole;
+    let part = Part {
+        wire,
+        written: event.timestamp,
+        place,
+        meant_for,
+    };
+    is_ours.then(|| Entry::Part(Box::new(part)))
+}
+
+/// A letter that was read back whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    pub id: LetterId,
+    /// When it was put.
+    pub written: Timestamp,
+    /// As [`Refusal::as_str`] tells it.
+    pub reason: String,
+    pub detail: String,
+    pub origin: Origin,
+    pub meant_for: LogDestination,
+    /// The body's size in bytes.
+    pub bytes: usize,
+    pub body: Body,
+}
+
+impl Letter {
+    /// Sorts letters by when they were put; those that were put together stand as in their stream.
+    pub fn order(&self) -> (Timestamp, &str, &str, &Place, usize) {
+        let Origin {
+            stream, shard, place, ..
+        } = &self.origin;
+        let index = match &self.body {
+            Body::Record(_) => 0,
+            Body::Event { index, .. } => *index,
+        };
+        (self.written, stream, shard, place, index)
+    }
+}
+
+/// A letter of which parts are missing, or that was changed: a writer died on the way, the group's retention took
+/// them, or a data protection policy masks them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Incomplete {
+    pub id: LetterId,
+    pub written: Timestamp,
+    pub reason: String,
+    pub origin: Origin,
+    /// So many of its parts are there…
+    pub have: usize,
+    /// …of so many. All of them: their content is not what was written.
+    pub parts: usize,
+}
+
+/// What a log stream's parts are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Assembled {
+    /// Oldest first, each once.
+    pub letters: Vec<Letter>,
+    /// Those of which no attempt is whole.
+    pub incomplete: Vec<Incomplete>,
+}
+
+/// Puts letters together from parts in any order. Of a letter that was written several times, a whole one wins
+/// over one with parts missing, and one with its bytes over one that withholds them.
+pub fn assemble(parts: impl IntoIterator<Item = Part>) -> Assembled {
+    /// The parts of attempts that can't differ: the same content, cut alike.
+    type Attempt = (String, usize, bool);
+    let mut by_letter: BTreeMap<String, BTreeMap<Attempt, BTreeMap<usize, Part>>> = BTreeMap::new();
+    for part in parts {
+        let wire = &part.wire;
+        let attempt = (wire.sha256.clone(), wire.parts, part.is_withheld());
+        let attempts = by_letter.entry(wire.letter_id.clone()).or_default();
+        let pieces = attempts.entry(attempt).or_default();
+        // The newest, whose reason is the last word.
+        if pieces
+            .get(&wire.part)
+            .is_none_or(|known| known.written < part.written)
+        {
+            pieces.insert(wire.part, part);
+        }
+    }
+    let mut found = Assembled::default();
+    for attempts in by_letter.into_values() {
+        let attempts: Vec<Vec<Part>> = attempts
+            .into_values()
+            .map(|pieces| pieces.into_values().collect())
+            .collect();
+        let whole = attempts.iter().filter_map(|pieces| join(pieces));
+        let has_bytes = |letter: &Letter| !matches!(&letter.body, Body::Record(r) if matches!(r.data, Data::Withheld { .. }));
+        match whole.max_by_key(|letter| (has_bytes(letter), letter.written)) {
+            Some(letter) => found.letters.push(letter),
+            None => found.incomplete.extend(
+                attempts
+                    .iter()
+                    .max_by_key(|pieces| pieces.len())
+                    .and_then(|pieces| rest_of(pieces)),
+            ),
+        }
+    }
+    found.letters.sort_by(|a, b| a.order().cmp(&b.order()));
+    found
+        .incomplete
+        .sort_by(|a, b| (a.written, &a.id).cmp(&(b.written, &b.id)));
+    found
+}
+
+/// The letter that these parts are, in order; `None` if one is missing or changed.
+fn join(pieces: &[Part]) -> Option<Letter> {
+    let first = pieces.first()?;
+    let wire = &first.wire;
+    if pieces.len() != wire.parts {
+        return None;
+    }
+    let body = match wire.body {
+        Kind::Record => Body::Record(RecordBody {
+            data: data(pieces)?,
+            partition_key: wire.partition_key.as_deref().map(Arc::from),
+            time: wire.record_time.map(Timestamp::from_millis),
+        }),
+        Kind::Event => {
+            let texts = pieces.iter().filter_map(|part| match &part.wire.payload {
+                Payload::Message(text) => Some(text.as_str()),
+                _ => None,
+            });
+            let message: String = texts.collect();
+            if sha256(message.as_bytes()) != wire.sha256 {
+                return None;
+            }
+            Body::Event {
+                index: wire.index?,
+                event: LogEvent {
+                    timestamp: Timestamp::from_millis(wire.timestamp?),
+                    message,
+                },
+            }
+        }
+    };
+    Some(Letter {
+        id: LetterId::new(wire.letter_id.as_str()),
+        written: first.written,
+        reason: wire.dead_letter.clone(),
+        detail: wire.detail.clone(),
+        origin: origin_of(first),
+        meant_for: first.meant_for.clone(),
+        bytes: wire.bytes,
+        body,
+    })
+}
+
+fn data(pieces: &[Part]) -> Option<Data> {
+    let wire = &pieces.first()?.wire;
+    let mut bytes = Vec::new();
+    for part in pieces {
+        match &part.wire.payload {
+            Payload::Data(chunk) => bytes.extend(STANDARD.decode(chunk).ok()?),
+            Payload::Withheld(_) => {
+                return Some(Data::Withheld {
+                    sha256: wire.sha256.clone(),
+                    length: wire.bytes,
+                });
+            }
+            Payload::Message(_) => return None,
+        }
+    }
+    (sha256(&bytes) == wire.sha256).then(|| Data::Bytes(bytes.into()))
+}
+
+fn rest_of(pieces: &[Part]) -> Option<Incomplete> {
+    let first = pieces.first()?;
+    Some(Incomplete {
+        id: LetterId::new(first.wire.letter_id.as_str()),
+        written: first.written,
+        reason: first.wire.dead_letter.clone(),
+        origin: origin_of(first),
+        have: pieces.len(),
+        parts: first.wire.parts,
+    })
+}
+
+fn origin_of(part: &Part) -> Origin {
+    Origin {
+        pipeline: part.wire.pipeline.clone(),
+        stream: part.wire.stream.clone(),
+        shard: part.wire.shard_id.clone(),
+        place: part.place.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,7 +1,7 @@
 //! Whether a log group feeds the stream that is written to it: each event would come round again for ever.
 //!
 //! Pure. Owns the judgement; [`look`] asks CloudWatch Logs, and `app` refuses to start on a [`Verdict::Loop`].
-//! The dead letters lie in the same group as a rule, so that the group is all that is asked for.
+//! The dead letters lie in the same group as a rule; where they don't, their group is asked for, too.
 //!
 //! What a look can't see is a way over another account (a destination of CloudWatch Logs) or another service (a
 //! Lambda function, Firehose), groups that only the records name, and filters that are made afterwards. For

@@ -5,6 +5,10 @@
 //! shards may share a stream; each event answers to its own shard. Consumers submit; the coordinator runs
 //! the [`Router`].
 
+mod gate;
+mod keeper;
+mod rate;
+mod tag;
 mod writer;
 
 use std::collections::BTreeMap;
@@ -15,14 +19,20 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use self::gate::Gate;
+use self::tag::Tag;
 use super::batch::Refusal;
-use super::dead_letter::{self, Body, Origin};
+use super::dead_letter::{self, Body, Origin, RecordBody};
+use super::group::GroupSettings;
 use super::{EventPage, LogDestination, LogEvent, LogSink, PageToken, SinkError};
 use crate::clock::{Clock, Timestamp};
+use crate::config::{Oversize, Untimely};
 use crate::lease::fence::Fence;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::stream::Place;
+
+pub use rate::{LiveWorkers, PutRate};
 
 /// A PutLogEvents request. Generous: a full batch takes well below a second in the region.
 const PUT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,48 +89,6 @@ struct Item {
     tag: Tag,
 }
 
-/// Whom an event answers to.
-#[derive(Debug)]
-struct Tag {
-    lane: Arc<Shared>,
-    index: u64,
-    place: Place,
-    kind: Kind,
-    /// Arrival number within the writer, to restore the order after a sort.
-    arrival: u64,
-}
-
-#[derive(Clone, Debug)]
-enum Kind {
-    Event,
-    /// A part of a dead letter. Its time is that of the put.
-    Letter {
-        reason: Refusal,
-        /// Parts not yet accepted, over all parts: the last of them answers for the record.
-        open: Arc<AtomicUsize>,
-    },
-}
-
-impl Tag {
-    fn alive(&self) -> bool {
-        self.lane.alive.load(Ordering::Acquire)
-    }
-
-    fn is_letter(&self) -> bool {
-        matches!(self.kind, Kind::Letter { .. })
-    }
-
-    /// What the event's acceptance means for its record, if anything. Asked once.
-    fn accepted(&self) -> Option<(u64, Option<Refusal>)> {
-        match &self.kind {
-            Kind::Event => Some((self.index, None)),
-            Kind::Letter { reason, open } => {
-                (open.fetch_sub(1, Ordering::AcqRel) == 1).then_some((self.index, Some(*reason)))
-            }
-        }
-    }
-}
-
 /// Events of one shard, ready to be submitted together.
 #[derive(Debug)]
 pub struct Parcel<'a> {
@@ -136,19 +104,10 @@ impl<'a> Parcel<'a> {
         }
     }
 
-    /// One event of the record at `index`.
-    pub fn event(&mut self, to: &LogDestination, index: u64, place: Place, event: LogEvent) {
-        let lane = self.lane.shared.clone();
-        let item = Item {
-            event,
-            tag: Tag {
-                lane,
-                index,
-                place,
-                kind: Kind::Event,
-                arrival: 0,
-            },
-        };
+    /// The record at `index`'s event of this number, counted from 0: the number names it for good.
+    pub fn event(&mut self, to: &LogDestination, index: u64, place: Place, ordinal: usize, event: LogEvent) {
+        let tag = Tag::new(self.lane.shared.clone(), index, place, ordinal);
+        let item = Item { event, tag };
         match self.by_destination.get_mut(to) {
             Some(items) => items.push(item),
             None => {
@@ -157,7 +116,7 @@ impl<'a> Parcel<'a> {
         }
     }
 
-    /// The record at `index` can't become an event: its bytes go to the dead letters.
+    /// The record at `index` can't become an event: it goes to the dead letters.
     pub fn dead_letter(
         &mut self,
         meant_for: &LogDestination,
@@ -165,10 +124,11 @@ impl<'a> Parcel<'a> {
         place: &Place,
         reason: Refusal,
         detail: &str,
-        data: &[u8],
+        record: RecordBody,
     ) {
-        let body = Body::Record(data.to_vec());
-        let letter = letter(&self.lane.shared, index, place, meant_for, reason, detail, &body);
+        let body = Body::Record(record);
+        let tag = Tag::new(self.lane.shared.clone(), index, place.clone(), 0);
+        let letter = letter(tag, meant_for, reason, detail, &body);
         self.by_destination
             .entry(self.lane.shared.letters_to.clone())
             .or_default()
@@ -176,39 +136,20 @@ impl<'a> Parcel<'a> {
     }
 }
 
-fn letter(
-    lane: &Arc<Shared>,
-    index: u64,
-    place: &Place,
-    meant_for: &LogDestination,
-    reason: Refusal,
-    detail: &str,
-    body: &Body,
-) -> Vec<Item> {
+/// The dead letter of the record, the event or the part that `tag` is of.
+fn letter(tag: Tag, meant_for: &LogDestination, reason: Refusal, detail: &str, body: &Body) -> Vec<Item> {
     let origin = Origin {
-        pipeline: lane.pipeline.clone(),
-        stream: lane.stream.clone(),
-        shard: lane.shard.clone(),
-        place: place.clone(),
+        pipeline: tag.lane.pipeline.clone(),
+        stream: tag.lane.stream.clone(),
+        shard: tag.lane.shard.clone(),
+        place: tag.place.clone(),
     };
     // The writer stamps a letter when it puts it: a letter that waited out an outage must not be too old.
     let never = Timestamp::from_millis(0);
     let events = dead_letter::events(&origin, reason, detail, meant_for, body, never);
-    let open = Arc::new(AtomicUsize::new(events.len()));
-    let tag = || Tag {
-        lane: lane.clone(),
-        index,
-        place: place.clone(),
-        kind: Kind::Letter {
-            reason,
-            open: open.clone(),
-        },
-        arrival: 0,
-    };
-    events
-        .into_iter()
-        .map(|event| Item { event, tag: tag() })
-        .collect()
+    let tags = tag.letters(events.len(), reason);
+    let items = events.into_iter().zip(tags);
+    items.map(|(event, tag)| Item { event, tag }).collect()
 }
 
 /// How a pipeline's destinations are treated.
@@ -217,7 +158,25 @@ pub struct SinkSettings {
     pub pipeline: String,
     /// Create a missing group or stream.
     pub create: bool,
-    pub retention_days: Option<u16>,
+    /// What groups that Weir creates are like.
+    pub group: GroupSettings,
+    /// Groups that exist are made so, too.
+    pub reconcile: bool,
+    pub oversize: Oversize,
+    /// Also of events that are older than the group's retention.
+    pub too_old: Untimely,
+    pub too_new: Untimely,
+}
+
+/// What a sink works with.
+#[derive(Clone)]
+pub struct Surroundings {
+    pub clock: Arc<dyn Clock>,
+    pub fence: Fence,
+    /// Shared by all who write to one account and region.
+    pub rate: PutRate,
+    pub metrics: Metrics,
+    pub readiness: Readiness,
 }
 
 /// What all writers of a pipeline share.
@@ -227,6 +186,7 @@ struct Context {
     settings: Arc<SinkSettings>,
     clock: Arc<dyn Clock>,
     fence: Fence,
+    rate: PutRate,
     metrics: Metrics,
     readiness: Readiness,
     /// For the dead letters of events that a writer finds refused.
@@ -256,30 +216,34 @@ impl Sink {
     pub fn new(
         raw: Arc<dyn LogSink>,
         settings: SinkSettings,
-        clock: Arc<dyn Clock>,
-        fence: Fence,
-        metrics: Metrics,
-        readiness: Readiness,
+        surroundings: Surroundings,
         rng: fastrand::Rng,
     ) -> (Self, Router) {
         let (tx, rx) = mpsc::unbounded_channel();
         let pipeline: Arc<str> = settings.pipeline.as_str().into();
-        let letters = tx.downgrade();
-        let settings = Arc::new(settings);
-        let context = Context {
-            raw: raw.clone(),
-            settings,
+        let Surroundings {
             clock,
             fence,
+            rate,
             metrics,
             readiness,
-            letters,
+        } = surroundings;
+        let context = Context {
+            raw: raw.clone(),
+            settings: Arc::new(settings),
+            clock,
+            fence,
+            rate,
+            metrics,
+            readiness,
+            letters: tx.downgrade(),
         };
         let router = Router {
             rx,
             context,
             rng,
             writers: BTreeMap::new(),
+            groups: BTreeMap::new(),
             tasks: JoinSet::new(),
         };
         let sink = Self {
@@ -341,12 +305,13 @@ struct WriterHandle {
     pending: Arc<AtomicUsize>,
 }
 
-/// Hands each parcel to the writer of its destination. Owns the writers.
+/// Hands each parcel to the writer of its destination. Owns the writers, and who keeps the groups' settings.
 pub struct Router {
     rx: mpsc::UnboundedReceiver<Message>,
     context: Context,
     rng: fastrand::Rng,
     writers: BTreeMap<LogDestination, WriterHandle>,
+    groups: BTreeMap<String, Arc<Gate>>,
     tasks: JoinSet<()>,
 }
 
@@ -363,33 +328,65 @@ impl Router {
                     }
                 }
                 message = self.rx.recv() => match message {
-                    Some((to, items)) => self.route(to, items),
+                    Some((to, items)) => self.route(&to, items),
                     None => return Ok(()),
                 },
             }
         }
     }
 
-    fn route(&mut self, to: LogDestination, items: Vec<Item>) {
-        if self.writers.len() > IDLE_WRITERS && !self.writers.contains_key(&to) {
-            // Shards come and go, and with them their log streams.
-            self.writers.retain(|_, w| w.pending.load(Ordering::Acquire) > 0);
+    fn route(&mut self, to: &LogDestination, items: Vec<Item>) {
+        if !self.writers.contains_key(to) {
+            self.start(to);
         }
-        let (context, tasks, rng) = (&self.context, &mut self.tasks, &mut self.rng);
-        let writer = self.writers.entry(to).or_insert_with_key(|to| {
-            let (tx, rx) = mpsc::unbounded_channel();
-            let pending = Arc::new(AtomicUsize::new(0));
-            tasks.spawn(writer::run(
-                context.clone(),
-                to.clone(),
-                rx,
-                pending.clone(),
-                rng.fork(),
-            ));
-            WriterHandle { tx, pending }
-        });
+        let Some(writer) = self.writers.get(to) else {
+            return;
+        };
         writer.pending.fetch_add(items.len(), Ordering::AcqRel);
         // A closed channel means a writer that ended: the join above reports it.
         let _ = writer.tx.send(items);
     }
+
+    fn start(&mut self, to: &LogDestination) {
+        if self.writers.len() > IDLE_WRITERS {
+            // Shards come and go, and with them their log streams.
+            self.writers.retain(|_, w| w.pending.load(Ordering::Acquire) > 0);
+            // A gate without a writer is this map's alone.
+            self.groups.retain(|_, gate| Arc::strong_count(gate) > 1);
+        }
+        let gate = match self.groups.get(&to.group) {
+            Some(gate) => gate.clone(),
+            None => self.open(&to.group),
+        };
+        let (tx, rx) = mpsc::unbounded_channel();
+        let pending = Arc::new(AtomicUsize::new(0));
+        self.tasks.spawn(writer::run(
+            self.context.clone(),
+            to.clone(),
+            gate,
+            rx,
+            pending.clone(),
+            self.rng.fork(),
+        ));
+        self.writers.insert(to.clone(), WriterHandle { tx, pending });
+    }
+
+    /// The first writer of a group.
+    fn open(&mut self, group: &str) -> Arc<Gate> {
+        let Context {
+            metrics, settings, ..
+        } = &self.context;
+        let held = metrics.destinations_held.with_label_values(&[&settings.pipeline]);
+        let gate = Arc::new(Gate::new(held));
+        self.groups.insert(group.to_owned(), gate.clone());
+        if settings.reconcile {
+            let rng = self.rng.fork();
+            self.tasks
+                .spawn(keeper::keep(self.context.clone(), group.to_owned(), rng));
+        }
+        gate
+    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use weir::aws::Clients;
 use weir::clock::{Clock, SystemClock, Timestamp};
 use weir::logs::cloudwatch::CloudWatchLogs;
+use weir::logs::group::GroupSettings;
 use weir::logs::{Accepted, LogDestination, LogEvent, LogSink, SinkError};
 
 use crate::emulator::{Emulator, Make};
@@ -63,8 +64,17 @@ async fn a_put_tells_what_is_missing_and_arrives_once_it_is_created() {
             missing(sink.create_stream(&to).await.map(|()| Accepted::default())),
             "{make:?}"
         );
-        assert!(sink.create_group(&to.group).await.unwrap());
-        assert!(!sink.create_group(&to.group).await.unwrap());
+        assert!(
+            sink.create_group(&to.group, &GroupSettings::default())
+                .await
+                .unwrap()
+        );
+        assert!(
+            !sink
+                .create_group(&to.group, &GroupSettings::default())
+                .await
+                .unwrap()
+        );
         sink.put_retention(&to.group, 365).await.unwrap();
         assert!(missing(sink.put(&to, &events, WITHIN).await), "{make:?}");
         for _ in 0..2 {
@@ -87,7 +97,9 @@ async fn a_batch_out_of_order_is_refused_as_a_whole() {
     let clients = emulator.clients().await;
     let sink = CloudWatchLogs::new(clients.logs.clone());
     let to = to("g");
-    sink.create_group(&to.group).await.unwrap();
+    sink.create_group(&to.group, &GroupSettings::default())
+        .await
+        .unwrap();
     sink.create_stream(&to).await.unwrap();
     let now = SystemClock.wall();
     let events = [
@@ -116,7 +128,9 @@ async fn the_newest_events_are_read_back_page_by_page_each_once() {
             matches!(missing, Err(SinkError::Missing(_))),
             "{make:?}: {missing:?}"
         );
-        sink.create_group(&to.group).await.unwrap();
+        sink.create_group(&to.group, &GroupSettings::default())
+            .await
+            .unwrap();
         let missing = sink.read_back(&to, began, None, WITHIN).await;
         assert!(
             matches!(missing, Err(SinkError::Missing(_))),

@@ -32,6 +32,7 @@ mod fleet_log;
 mod http;
 mod kcl;
 mod kinesis;
+mod letters;
 mod outage;
 mod shutdown;
 mod start;

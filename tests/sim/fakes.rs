@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use weir::clock::{Clock, Timestamp, timeout};
 use weir::lease::{LeaseTable, WorkerId, WorkerRow, Written};
+use weir::logs::group::GroupSettings;
 use weir::logs::{LogDestination, LogEvent, LogSink, SinkError};
 use weir::stream::{Next, SourceError, StartingPosition, StreamSource};
 
@@ -250,8 +251,8 @@ fn a_put_against_the_rules_is_refused_and_noticed() {
                 logs.create_stream(&to()).await,
                 Err(SinkError::Missing(_))
             ));
-            assert!(logs.create_group("g").await.unwrap());
-            assert!(!logs.create_group("g").await.unwrap());
+            assert!(logs.create_group("g", &GroupSettings::default()).await.unwrap());
+            assert!(!logs.create_group("g", &GroupSettings::default()).await.unwrap());
             logs.create_stream(&to()).await.unwrap();
             let put = logs.put(&to(), &events, s(5)).await;
             assert_eq!(
@@ -288,7 +289,7 @@ fn events_are_read_back_newest_first_each_once_and_the_last_ones_late() {
             let logs = SimLogs { seat: seat(&world) };
             let missing = logs.read_back(&to(), at(0), None, s(5)).await;
             assert!(matches!(missing, Err(SinkError::Missing(_))));
-            logs.create_group("g").await.unwrap();
+            logs.create_group("g", &GroupSettings::default()).await.unwrap();
             logs.create_stream(&to()).await.unwrap();
             logs.put(&to(), &events(0, 90), s(5)).await.unwrap();
             world.with(|s| {

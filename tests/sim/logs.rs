@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use weir::clock::Timestamp;
+use weir::logs::group::{GroupFound, GroupSettings};
 use weir::logs::{Accepted, EventPage, LogDestination, LogEvent, LogSink, PageToken, SinkError};
 
 use crate::faults::Service;
@@ -242,7 +243,7 @@ impl LogSink for SimLogs {
         answer
     }
 
-    async fn create_group(&self, group: &str) -> Result<bool, SinkError> {
+    async fn create_group(&self, group: &str, _: &GroupSettings) -> Result<bool, SinkError> {
         let name = group.to_owned();
         self.ask("create_group", move |s| {
             s.note(format!("group {name}"));
@@ -258,6 +259,30 @@ impl LogSink for SimLogs {
             false => Err(SinkError::Missing(name)),
         })
         .await
+    }
+
+    async fn describe_group(&self, group: &str) -> Result<GroupFound, SinkError> {
+        let name = group.to_owned();
+        self.ask("describe_group", move |s| match s.logs.groups.contains(&name) {
+            true => Ok(GroupFound {
+                arn: name,
+                ..GroupFound::default()
+            }),
+            false => Err(SinkError::Missing(name)),
+        })
+        .await
+    }
+
+    async fn group_tags(&self, _: &str) -> Result<BTreeMap<String, String>, SinkError> {
+        self.ask("group_tags", |_| Ok(BTreeMap::new())).await
+    }
+
+    async fn tag_group(&self, _: &str, _: &BTreeMap<String, String>) -> Result<(), SinkError> {
+        self.ask("tag_group", |_| Ok(())).await
+    }
+
+    async fn associate_key(&self, _: &str, _: &str) -> Result<(), SinkError> {
+        self.ask("associate_key", |_| Ok(())).await
     }
 
     async fn create_stream(&self, to: &LogDestination) -> Result<(), SinkError> {

@@ -11,6 +11,7 @@ use weir::lease::{
     Checkpoint, Expected, Lease, LeaseChange, LeaseKey, LeaseTable, ResolvedStart, StreamRow, WorkerId,
     WorkerRow, Written,
 };
+use weir::logs::group::GroupSettings;
 use weir::logs::{LogDestination, LogEvent, LogSink, SinkError};
 use weir::stream::{Next, Record, Shard, StartingPosition, StreamArn, StreamSource};
 
@@ -270,7 +271,10 @@ impl Reader {
             match self.logs.put(to, events, Duration::from_secs(5)).await {
                 Ok(_) => return Ok(()),
                 Err(SinkError::Missing(_)) => {
-                    self.logs.create_group(&to.group).await.map_err(say)?;
+                    self.logs
+                        .create_group(&to.group, &GroupSettings::default())
+                        .await
+                        .map_err(say)?;
                     self.logs.create_stream(to).await.map_err(say)?;
                 }
                 Err(e) => return Err(say(e)),

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use aws_sdk_cloudwatchlogs::types::PolicyType;
 
-use super::{CloudWatchLogs, sink_error};
+use super::CloudWatchLogs;
 use crate::aws::failure::failure;
 use crate::logs::{AccountPolicy, SinkError, SubscriptionFilter, Subscriptions};
 
@@ -22,7 +22,7 @@ impl Subscriptions for CloudWatchLogs {
                 .set_next_token(next.take())
                 .send()
                 .await
-                .map_err(|e| sink_error(&failure(&e), group))?;
+                .map_err(|e| self.error(&failure(&e), "logs:DescribeSubscriptionFilters", group))?;
             for filter in page.subscription_filters.unwrap_or_default() {
                 filters.push(SubscriptionFilter {
                     name: filter.filter_name.unwrap_or_default(),
@@ -45,11 +45,13 @@ impl Subscriptions for CloudWatchLogs {
                 .client
                 .describe_account_policies()
                 .policy_type(PolicyType::SubscriptionFilterPolicy);
-            let page = request
-                .set_next_token(next.take())
-                .send()
-                .await
-                .map_err(|e| sink_error(&failure(&e), "the account's policies"))?;
+            let page = request.set_next_token(next.take()).send().await.map_err(|e| {
+                self.error(
+                    &failure(&e),
+                    "logs:DescribeAccountPolicies",
+                    "the account's policies",
+                )
+            })?;
             for policy in page.account_policies.unwrap_or_default() {
                 policies.push(AccountPolicy {
                     name: policy.policy_name.unwrap_or_default(),

@@ -11,17 +11,27 @@ use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
 use self::flight::Flight;
+use super::gate::{Gate, LOOK_UP, Visit};
+use super::tag::Kind;
 use super::{Context, Delivered, Item, PUT_TIMEOUT, Shared, letter};
 use crate::backoff::Backoff;
+use crate::clock::Monotonic;
+use crate::config::{Oversize, Untimely};
 use crate::lease::fence::Fenced;
-use crate::logs::batch::{self, Refusal};
+use crate::logs::batch::{self, MAX_MESSAGE_BYTES, Refusal};
 use crate::logs::dead_letter::Body;
-use crate::logs::{Accepted, LogDestination, SinkError};
+use crate::logs::{Accepted, LogDestination, SinkError, oversize, untimely};
+
+/// What stands in the dead letter of an event that the service took out of a put.
+const REJECTED: &str = "rejected by CloudWatch Logs (rejectedLogEventsInfo)";
+/// A group that throttles so many puts of one writer in a row is held for all: each would only add to it.
+const LONG_THROTTLED: u32 = 4;
 
 /// Writes what arrives on `rx` to `to`, in order, until the channel is closed or the worker is fenced.
 pub(super) async fn run(
     context: Context,
     to: LogDestination,
+    gate: Arc<Gate>,
     mut rx: mpsc::UnboundedReceiver<Vec<Item>>,
     pending: Arc<AtomicUsize>,
     rng: fastrand::Rng,
@@ -29,6 +39,7 @@ pub(super) async fn run(
     let mut writer = Writer {
         context,
         to,
+        gate,
         rng,
         queue: VecDeque::new(),
         arrivals: 0,
@@ -54,6 +65,8 @@ pub(super) async fn run(
 struct Writer {
     context: Context,
     to: LogDestination,
+    /// Of the group.
+    gate: Arc<Gate>,
     rng: fastrand::Rng,
     queue: VecDeque<Item>,
     arrivals: u64,
@@ -71,13 +84,44 @@ struct Writer {
 impl Writer {
     fn enqueue(&mut self, items: Vec<Item>) {
         let now = self.context.clock.wall();
-        for mut item in items {
-            item.tag.arrival = self.arrivals;
-            self.arrivals += 1;
-            match batch::admit(&item.event, now) {
-                // This process's clock may be wrong, the service's is not: it judges the age.
-                Ok(()) | Err(Refusal::TooOld | Refusal::TooNew) => self.queue.push_back(item),
-                Err(refusal) => self.dead_letter(item, refusal, "against the rules of PutLogEvents"),
+        for item in items {
+            for mut item in self.fitted(item) {
+                item.tag.arrival = self.arrivals;
+                self.arrivals += 1;
+                match batch::admit(&item.event, now) {
+                    // This process's clock may be wrong, the service's is not: it judges the age.
+                    Ok(()) | Err(Refusal::TooOld | Refusal::TooNew) => self.queue.push_back(item),
+                    Err(refusal) => self.dead_letter(item, refusal, "against the rules of PutLogEvents"),
+                }
+            }
+        }
+    }
+
+    /// The events that tell this one, each within the size of an event. None, if it went to the dead letters.
+    fn fitted(&self, item: Item) -> Vec<Item> {
+        let size = item.event.message.len();
+        if size <= MAX_MESSAGE_BYTES {
+            return vec![item];
+        }
+        let how = self.context.settings.oversize;
+        let Item { event, tag } = item;
+        match oversize::fit(event, &tag.id(), how) {
+            Ok(parts) => {
+                let labels = [self.context.settings.pipeline.as_str()];
+                self.context
+                    .metrics
+                    .events_oversize
+                    .with_label_values(&labels)
+                    .inc();
+                self.pending.fetch_add(parts.len() - 1, Ordering::AcqRel);
+                let tags = tag.parts(parts.len());
+                let items = parts.into_iter().zip(tags);
+                items.map(|(event, tag)| Item { event, tag }).collect()
+            }
+            Err((event, refusal)) => {
+                let detail = format!("its message has {size} bytes, and an event takes {MAX_MESSAGE_BYTES}");
+                self.give_up(Item { event, tag }, refusal, &detail);
+                Vec::new()
             }
         }
     }
@@ -87,9 +131,9 @@ impl Writer {
         if self.refused_letters.failures() > 0 {
             self.context.clock.sleep(self.letter_wait).await;
         }
-        // A letter that waited out an outage must not be too old.
+        // What waited out an outage must not be too old.
         let now = self.context.clock.wall();
-        for item in self.queue.iter_mut().filter(|i| i.tag.is_letter()) {
+        for item in self.queue.iter_mut().filter(|i| i.tag.is_stamped_late()) {
             item.event.timestamp = now;
         }
         let mut count = batch::cut(self.queue.iter().map(|i| &i.event));
@@ -102,8 +146,11 @@ impl Writer {
     }
 
     async fn put(&mut self, mut flight: Flight) -> Result<(), Fenced> {
+        let clock = self.context.clock.clone();
         let mut backoff = Backoff::default();
         let mut created = false;
+        let mut booked: Option<Monotonic> = None;
+        let mut visit = Visit::new(&self.gate);
         loop {
             self.finished(flight.drop_withdrawn());
             if flight.is_empty() {
@@ -111,10 +158,22 @@ impl Writer {
                 self.context.readiness.solved(&self.part());
                 return Ok(());
             }
+            self.context.fence.check()?;
+            if !visit.turn(&*clock).await {
+                continue;
+            }
+            let (now, rate) = (clock.now(), &self.context.rate);
+            let due = *booked.get_or_insert_with(|| rate.book(now));
+            if now < due {
+                clock.sleep(due.since(now).min(LOOK_UP)).await;
+                continue;
+            }
+            booked = None;
             // No put may reach past the fence (rule 2): the next owner could already be writing.
             let within = PUT_TIMEOUT.min(self.context.fence.remaining()?);
-            let error = match self.context.raw.put(&self.to, flight.events(), within).await {
+            let mut error = match self.context.raw.put(&self.to, flight.events(), within).await {
                 Ok(accepted) => {
+                    visit.worked();
                     self.accept(flight, accepted);
                     if self.owes_retention {
                         // A failure was told, and is repeated after the next put.
@@ -125,13 +184,9 @@ impl Writer {
                 Err(error) => error,
             };
             self.count_error(&error);
-            let may_create = matches!(error, SinkError::Missing(_)) && self.context.settings.create;
-            // At once the first time; a stream that stays missing though it was made needs time.
-            if may_create && self.create().await? && !std::mem::replace(&mut created, true) {
-                continue;
-            }
             match &error {
                 SinkError::Invalid(reason) => {
+                    visit.worked();
                     self.bisect(flight, reason);
                     return Ok(());
                 }
@@ -142,25 +197,53 @@ impl Writer {
                         .with_label_values(&[&self.context.settings.pipeline])
                         .inc_by(count);
                 }
+                SinkError::Missing(_) if self.context.settings.create => match self.create().await? {
+                    Ok(()) => {
+                        // The group is there, and takes what is asked.
+                        visit.worked();
+                        // At once the first time; a stream that stays missing though it was made needs time.
+                        if !std::mem::replace(&mut created, true) {
+                            continue;
+                        }
+                    }
+                    Err(failed) => error = failed,
+                },
                 _ => {}
             }
             self.tell(&error, backoff.failures());
             let wait = backoff.next(&mut self.rng);
-            self.context.clock.sleep(wait).await;
+            if visit.waits() || self.holds_the_group(&error, backoff.failures()) {
+                visit.failed(&*clock, &mut self.rng);
+            } else {
+                clock.sleep(wait).await;
+            }
         }
     }
 
-    /// Creates the group where it is missing, then the stream. `false`: it failed, and was told.
-    async fn create(&mut self) -> Result<bool, Fenced> {
+    /// Whether other streams of the group will fare the same, so that its writers had better wait for each other.
+    fn holds_the_group(&self, error: &SinkError, failures: u32) -> bool {
+        match error {
+            SinkError::Denied(_) => true,
+            // One that was created will be there soon.
+            SinkError::Missing(_) => !self.context.settings.create,
+            SinkError::Throttled(_) => failures >= LONG_THROTTLED,
+            SinkError::Invalid(_) | SinkError::Unanswered(_) | SinkError::Unavailable(_) => false,
+        }
+    }
+
+    /// Creates the group where it is missing, then the stream.
+    async fn create(&mut self) -> Result<Result<(), SinkError>, Fenced> {
         let created = self.create_missing().await;
         self.context.fence.check()?;
-        if let Err(error) = created {
-            self.count_error(&error);
-            self.tell(&error, 0);
-            return Ok(false);
+        match &created {
+            Ok(()) => debug!(destination = %self.to, "created the log stream"),
+            Err(error) => self.count_error(error),
         }
-        debug!(destination = %self.to, "created the log stream");
-        Ok(true)
+        Ok(created.map_err(|error| match error {
+            // Of the destination nothing is an event's fault.
+            SinkError::Invalid(what) => SinkError::Denied(what),
+            other => other,
+        }))
     }
 
     async fn create_missing(&mut self) -> Result<(), SinkError> {
@@ -169,7 +252,10 @@ impl Writer {
             Err(SinkError::Missing(_)) => {}
             done => return done,
         }
-        match raw.create_group(&self.to.group).await {
+        match raw
+            .create_group(&self.to.group, &self.context.settings.group)
+            .await
+        {
             Ok(true) => {
                 info!(group = %self.to.group, "created the log group");
                 self.owes_retention = true;
@@ -191,7 +277,7 @@ impl Writer {
     /// Sets the retention of a group that this writer made. A crash or a fence before leaves the group
     /// without one.
     async fn set_retention(&mut self) -> Result<(), SinkError> {
-        let Some(days) = self.context.settings.retention_days else {
+        let Some(days) = self.context.settings.group.retention_days else {
             self.owes_retention = false;
             return Ok(());
         };
@@ -249,7 +335,7 @@ impl Writer {
         // the order of the answers differ from run to run.
         let mut answers: Vec<(Arc<Shared>, Vec<_>)> = Vec::new();
         for (at, item) in flight.into_items().enumerate() {
-            if let Some(refusal) = refusal_of(accepted, at) {
+            if let Some(refusal) = accepted.refusal(at) {
                 refused.push((item, refusal));
                 continue;
             }
@@ -277,13 +363,50 @@ impl Writer {
             // A consumer that is gone needs no answer.
             let _ = lane.answers.send(Delivered { pieces });
         }
+        let mut again = Vec::new();
         for (item, refusal) in refused {
-            self.dead_letter(
-                item,
-                refusal,
-                "rejected by CloudWatch Logs (rejectedLogEventsInfo)",
-            );
+            if item.tag.kind == Kind::Event && self.is_told_now(refusal) {
+                again.extend(self.restamped(item, refusal));
+            } else {
+                self.dead_letter(item, refusal, REJECTED);
+            }
         }
+        // Before what came after them, as far as that is not accepted already.
+        again.sort_by_key(|item: &Item| item.tag.arrival);
+        for item in again.into_iter().rev() {
+            self.queue.push_front(item);
+        }
+    }
+
+    /// Whether an event that was refused so is put once more, at the time of the put.
+    fn is_told_now(&self, refusal: Refusal) -> bool {
+        let settings = &self.context.settings;
+        match refusal {
+            Refusal::TooOld | Refusal::Expired => settings.too_old == Untimely::Now,
+            Refusal::TooNew => settings.too_new == Untimely::Now,
+            _ => false,
+        }
+    }
+
+    /// The event with its own time inside, in as many events as it takes. None, if it went to the dead letters: it
+    /// became too large, and such are to go there.
+    fn restamped(&self, item: Item, refusal: Refusal) -> Vec<Item> {
+        let Item { event, mut tag } = item;
+        let is_whole_or_none = self.context.settings.oversize == Oversize::DeadLetter;
+        let original = is_whole_or_none.then(|| event.clone());
+        let event = untimely::at(event, self.context.clock.wall());
+        if let Some(event) = original.filter(|_| event.message.len() > MAX_MESSAGE_BYTES) {
+            self.give_up(Item { event, tag }, refusal, REJECTED);
+            return Vec::new();
+        }
+        tag.kind = Kind::Restamped;
+        let labels = [self.context.settings.pipeline.as_str()];
+        self.context
+            .metrics
+            .events_restamped
+            .with_label_values(&labels)
+            .inc();
+        self.fitted(Item { event, tag })
     }
 
     /// Hands an event that can't be put to the writer of the dead letters, which answers for it.
@@ -302,6 +425,11 @@ impl Writer {
             self.queue.push_back(item);
             return;
         }
+        self.give_up(item, refusal, detail);
+    }
+
+    /// An event's way to the dead letters. Not a letter's.
+    fn give_up(&self, item: Item, refusal: Refusal, detail: &str) {
         let Item { event, tag } = item;
         warn!(
             destination = %self.to,
@@ -311,11 +439,15 @@ impl Writer {
             detail,
             "an event was refused; it goes to the dead letters"
         );
-        let body = Body::Event(event);
-        let parts = letter(&tag.lane, tag.index, &tag.place, &self.to, refusal, detail, &body);
+        let body = Body::Event {
+            index: tag.ordinal,
+            event,
+        };
+        let letters_to = tag.lane.letters_to.clone();
+        let parts = letter(tag, &self.to, refusal, detail, &body);
         if let Some(letters) = self.context.letters.upgrade() {
             // Closed only while the worker is torn down.
-            let _ = letters.send((tag.lane.letters_to.clone(), parts));
+            let _ = letters.send((letters_to, parts));
         }
         self.finished(1);
     }
@@ -346,40 +478,5 @@ impl Writer {
         if (failures + 1).is_power_of_two() {
             warn!(destination = %self.to, failures = failures + 1, %error, "events could not be put; repeating");
         }
-    }
-}
-
-/// Why the event at `at` of an accepted put was refused, if it was.
-fn refusal_of(accepted: Accepted, at: usize) -> Option<Refusal> {
-    if accepted.expired_until.is_some_and(|end| at < end) {
-        Some(Refusal::Expired)
-    } else if accepted.too_old_until.is_some_and(|end| at < end) {
-        Some(Refusal::TooOld)
-    } else if accepted.too_new_from.is_some_and(|start| at >= start) {
-        Some(Refusal::TooNew)
-    } else {
-        None
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rejections_are_mapped_inclusive_and_exclusive_as_aws_counts() {
-        let accepted = Accepted {
-            too_new_from: Some(7),
-            too_old_until: Some(3),
-            expired_until: Some(1),
-        };
-        let got: Vec<_> = (0..9).map(|at| refusal_of(accepted, at)).collect();
-        let (e, o, n) = (
-            Some(Refusal::Expired),
-            Some(Refusal::TooOld),
-            Some(Refusal::TooNew),
-        );
-        assert_eq!(got, [e, o, o, None, None, None, None, n, n]);
-        assert_eq!(refusal_of(Accepted::default(), 0), None);
     }
 }

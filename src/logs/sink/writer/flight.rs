@@ -1,7 +1,8 @@
 //! One batch under way.
 
 use crate::logs::LogEvent;
-use crate::logs::sink::{Item, Tag};
+use crate::logs::sink::Item;
+use crate::logs::sink::tag::Tag;
 
 /// The events of a put, sorted by time as PutLogEvents asks, and beside each whom it answers to. Kept
 /// apart, so that a put borrows the events as they are, however often it is repeated.

@@ -1,0 +1,310 @@
+//! `weir dead-letters`: see what could not be delivered, and send it again.
+//!
+//! Owns the arguments and what is shown. What is done is [`crate::operator::dead_letters`]'s.
+
+mod view;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{ArgGroup, Subcommand};
+
+use super::exit::Exit;
+use super::flags::{Flags, WrongUse};
+use super::output;
+use super::run::{self, RunArgs};
+use crate::clock::Timestamp;
+use crate::config::check::{self, Checked};
+use crate::config::problem::Problem;
+use crate::config::{Config, Vars};
+use crate::logs::batch;
+use crate::operator::dead_letters::{LetterDesk, Refusal, Which};
+use crate::suggest;
+
+/// See what could not be delivered, and send it again
+///
+/// A record that can't be decoded, has no destination, or gives an event that CloudWatch Logs refuses becomes a dead
+/// letter: a log event with the reason and all that is needed to send it again. Mend the settings, look whether that
+/// helps, and send them.
+///
+/// The settings are those of `weir run`, in a file or by its flags. The letters stay in the log until its retention
+/// takes them; one that was sent again has a mark beside it.
+#[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
+pub(super) struct DeadLettersArgs {
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// The examples, and how it ends.
+macro_rules! after {
+    ($($example:literal)*) => {
+        concat!(
+            "Examples:\n",
+            $("  weir dead-letters ", $example, "\n",)*
+            "\nExit codes: 0 done, 1 failed or some were left (the answer or stderr says why), 2 for wrong arguments or \
+             settings."
+        )
+    };
+}
+
+const AFTER: &str = after!(
+    "list -c weir.yaml"
+    "show 3fa2 -c weir.yaml"
+    "redrive --reason undecodable -c weir.yaml --dry-run"
+    "redrive --reason undecodable -c weir.yaml"
+);
+const AFTER_LIST: &str = after!(
+    "list -c weir.yaml --since 24h"
+    "list --kinesis-stream rds-audit --log-group /db/audit --reason too_old"
+);
+const AFTER_SHOW: &str = after!("show 3fa2 -c weir.yaml");
+const AFTER_REDRIVE: &str = after!(
+    "redrive 3fa2 77c0 -c weir.yaml"
+    "redrive --reason too_old -c weir.yaml --dry-run"
+    "redrive --everything -c weir.yaml --since 24h"
+);
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Show the dead letters that were not sent again yet
+    ///
+    /// Needs logs:GetLogEvents on the group of the dead letters. What was put a few seconds ago may be missing.
+    #[command(after_help = AFTER_LIST)]
+    List {
+        #[command(flatten)]
+        look: LookArgs,
+        /// Only those of this reason: undecodable, no_destination, oversize, empty, too_old, too_new, expired, invalid
+        #[arg(long, value_name = "REASON")]
+        reason: Option<String>,
+        /// Also those that were sent again
+        #[arg(long)]
+        all: bool,
+        /// Only the newest so many
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+    },
+    /// Show one dead letter, and what would be delivered of it today
+    #[command(after_help = AFTER_SHOW)]
+    Show {
+        /// As `weir dead-letters list` shows it; its beginning will do
+        id: String,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+    /// Send dead letters again, by the settings as they are now
+    ///
+    /// A record is decoded, filtered, redacted and told as `weir run` would; a refused event is put as it was. Once
+    /// all of a letter is accepted it gets a mark, and is not sent a second time. If the process ends in between, or
+    /// the mark can't be put, it is: at least once. Don't send the same letters from two places at a time, and wait
+    /// some seconds before you repeat it, since the log shows new marks a little late.
+    ///
+    /// A record whose bytes are withheld (a redaction is set) is read from the stream again, while that keeps it.
+    #[command(after_help = AFTER_REDRIVE, group(ArgGroup::new("which").required(true)))]
+    Redrive {
+        /// As `weir dead-letters list` shows them; their beginnings will do
+        #[arg(group = "which", value_name = "ID")]
+        ids: Vec<String>,
+        /// Those of this reason
+        #[arg(long, value_name = "REASON", group = "which")]
+        reason: Option<String>,
+        /// All
+        #[arg(long, group = "which")]
+        everything: bool,
+        /// Show what would be done
+        #[arg(long)]
+        dry_run: bool,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct LookArgs {
+    /// Only those of this pipeline
+    #[arg(long, value_name = "NAME")]
+    pipeline: Option<String>,
+    /// Only those that were put since: a time like 2024-11-09T08:12:19Z, or so long ago, like 24h. Default: all
+    #[arg(long, value_name = "TIME")]
+    since: Option<String>,
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten, next_help_heading = "As for `weir run`")]
+    settings: Box<RunArgs>,
+}
+
+/// From when on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Since {
+    Ago(Duration),
+    At(Timestamp),
+}
+
+impl Since {
+    fn time(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::Ago(ago) => now.minus(ago),
+            Self::At(time) => time,
+        }
+    }
+}
+
+/// What was asked for, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    what: What,
+    since: Since,
+    json: bool,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+enum What {
+    List {
+        reason: Option<String>,
+        all: bool,
+        limit: Option<usize>,
+    },
+    Show(String),
+    Redrive {
+        which: Which,
+        dry_run: bool,
+    },
+}
+
+/// The settings, of the pipelines that are meant, and the order; or every problem with them at once.
+pub(super) fn read(args: &DeadLettersArgs, vars: Vars<'_>) -> Result<(Config, Order), WrongUse> {
+    let (Command::List { look, .. } | Command::Show { look, .. } | Command::Redrive { look, .. }) =
+        &args.command;
+    let mut config = run::config(&look.settings, vars)?;
+    let mut flags = Flags::new(vars);
+    let since = match &look.since {
+        Some(text) => flags.argument("--since", text, since),
+        None => Some(Since::At(Timestamp::from_millis(0))),
+    };
+    let reason_of = |flags: &mut Flags<'_>, text: &Option<String>| match text {
+        Some(text) => flags.argument("--reason", text, reason).map(Some),
+        None => Some(None),
+    };
+    let what = match &args.command {
+        Command::List {
+            reason, all, limit, ..
+        } => reason_of(&mut flags, reason).map(|reason| What::List {
+            reason,
+            all: *all,
+            limit: *limit,
+        }),
+        Command::Show { id, .. } => Some(What::Show(id.clone())),
+        Command::Redrive {
+            ids, reason, dry_run, ..
+        } => reason_of(&mut flags, reason).map(|reason| What::Redrive {
+            which: match reason {
+                Some(reason) => Which::Reason(reason),
+                None if ids.is_empty() => Which::Everything,
+                None => Which::Ids(ids.clone()),
+            },
+            dry_run: *dry_run,
+        }),
+    };
+    if let Some(name) = &look.pipeline {
+        let names: Vec<String> = config.pipelines.iter().map(|p| p.name.clone()).collect();
+        config.pipelines.retain(|p| p.name == *name);
+        if config.pipelines.is_empty() {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            let what = format!(
+                "is no pipeline of these settings: {}",
+                suggest::one_of(name, &names)
+            );
+            flags.problems.push(Problem::with("--pipeline", name, what));
+        }
+    }
+    let order = what.zip(since).map(|(what, since)| Order {
+        what,
+        since,
+        json: look.json,
+    });
+    let order = flags.finish(order, None)?;
+    Ok((config, order))
+}
+
+/// `24h`, or a time.
+fn since(text: &str) -> Checked<Since> {
+    if let Ok(time) = text.parse::<jiff::Timestamp>() {
+        return Ok(Since::At(Timestamp::from_millis(time.as_millisecond())));
+    }
+    let ten_years = Duration::from_secs(10 * 366 * 24 * 3600);
+    check::duration(Duration::ZERO..=ten_years)(text)
+        .map(Since::Ago)
+        .map_err(|_| {
+            "is no time: use one like `2024-11-09T08:12:19Z`, or how long ago, like `24h`".to_owned()
+        })
+}
+
+/// A word of [`batch::Refusal`].
+fn reason(text: &str) -> Checked<String> {
+    let words = batch::Refusal::ALL.map(batch::Refusal::as_str);
+    match words.contains(&text) {
+        true => Ok(text.to_owned()),
+        false => Err(format!("is no reason: {}", suggest::one_of(text, &words))),
+    }
+}
+
+pub(super) async fn carry_out(order: Order, desk: &mut LetterDesk) -> Result<ExitCode, Refusal> {
+    let since = order.since.time(desk.clock.wall());
+    let json = order.json;
+    match order.what {
+        What::List { reason, all, limit } => {
+            let mut listing = desk.read(since).await?;
+            let is_meant = |of: &str| reason.as_ref().is_none_or(|reason| reason == of);
+            listing.incomplete.retain(|letter| is_meant(&letter.reason));
+            listing
+                .found
+                .retain(|found| (all || found.redriven.is_none()) && is_meant(&found.letter.reason));
+            Ok(match json {
+                true => output::json(&view::ListingView::of(&listing, limit)),
+                false => output::answer(&view::listed(&listing, all, limit)),
+            })
+        }
+        What::Show(id) => {
+            let shown = desk.show(&id, since).await?;
+            Ok(match json {
+                true => output::json(&view::ShownView::of(&shown)),
+                false => output::answer(&view::described(&shown)),
+            })
+        }
+        What::Redrive { which, dry_run } => {
+            let done = desk.redrive(&which, since, dry_run).await?;
+            let printed = match json {
+                true => output::json(&view::DoneView::of(&done, dry_run)),
+                false => output::answer(&view::done(&done, dry_run)),
+            };
+            Ok(match done.is_all() {
+                true => printed,
+                false => Exit::Failed.into(),
+            })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn since_is_a_time_or_how_long_ago() {
+        let now = Timestamp::from_millis(1_800_000_000_000);
+        let day = Duration::from_secs(24 * 3600);
+        assert_eq!(since("24h").unwrap().time(now), now.minus(day));
+        let time = since("2024-11-09T08:12:19.138Z").unwrap().time(now);
+        assert_eq!(time.millis(), 1_731_139_939_138);
+        for wrong in ["", "24", "yesterday", "1d", "2024-11-09"] {
+            assert!(since(wrong).unwrap_err().contains("like `24h`"), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_reason_is_a_word_that_letters_have() {
+        assert_eq!(reason("too_old").unwrap(), "too_old");
+        assert!(reason("tooold").unwrap_err().contains("did you mean `too_old`?"));
+    }
+}
