@@ -650,7 +650,8 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
                 file.path().display()
             ),
             &format!(
-                "WEIR_LOG_GROUP=g WEIR_LOG_STREAM=s WEIR_STREAM_ARN={ARN} WEIR_KINESIS_STREAM=s WEIR_DECODE=audit"
+                "WEIR_LOG_GROUP=g WEIR_LOG_STREAM=s WEIR_STREAM_ARN={ARN} WEIR_KINESIS_STREAM=s WEIR_DECODE=audit \
+                 WEIR_FORMAT=raw"
             ),
         );
         let expected = [
@@ -658,6 +659,7 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
             "--kinesis-stream (from WEIR_KINESIS_STREAM): `s` can't stand beside --config: move it into the file, to `pipelines.NAME.source.kinesis_stream`",
             "--stream-arn (from WEIR_STREAM_ARN): ",
             "--decode (from WEIR_DECODE): `audit` can't stand beside --config: move it into the file, to `pipelines.NAME.decode`",
+            "--format (from WEIR_FORMAT): `raw` can't stand beside --config: move it into the file, to `pipelines.NAME.format`",
             "--fan-out: `true` can't stand beside --config: move it into the file, to `pipelines.NAME.source.fan_out`",
             "--log-group (from WEIR_LOG_GROUP): `g` can't stand beside --config",
             "--log-stream (from WEIR_LOG_STREAM): `s` can't stand beside --config",
