@@ -16,6 +16,7 @@ use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{AwsSettings, Config, PipelineConfig, Start, StreamChoice};
 use crate::coordinator::{self, Pipeline, Settings, Worker};
+use crate::decode::Decode;
 use crate::http::{self, Server};
 use crate::lease::dynamodb::DynamoDbTable;
 use crate::lease::heartbeat::Times;
@@ -31,6 +32,7 @@ use crate::metrics::account::Account;
 use crate::operator::Desk;
 use crate::operator::dead_letters::{LetterDesk, Mail};
 use crate::readiness::{Latch, Readiness};
+use crate::redact::Redaction;
 use crate::shutdown::{self, Stop};
 use crate::stream::StreamSource;
 use crate::stream::dynamodb::DynamoDbStreams;
@@ -215,6 +217,7 @@ async fn work(config: Config) -> Result<(), Failure> {
             });
         }
     }
+    warn_of_one_sided(&config);
     let listener = http::bind(config.http_address).await?;
     let address = listener.local_addr().unwrap_or(config.http_address);
     info!(%address, "health at /livez and /readyz, metrics at /metrics, the accounts at /status");
@@ -311,6 +314,24 @@ async fn work(config: Config) -> Result<(), Failure> {
         http.abort();
     }
     ended
+}
+
+/// Says which values are hidden as a change's new ones and told as its old ones, or the other way round.
+fn warn_of_one_sided(config: &Config) {
+    for pipeline in &config.pipelines {
+        let holds_changes = matches!(
+            pipeline.decode.how,
+            Decode::Lambda | Decode::Change | Decode::Auto
+        );
+        let redact = pipeline.shape.redact.as_ref().filter(|_| holds_changes);
+        for path in redact.map(Redaction::one_sided).unwrap_or_default() {
+            warn!(
+                "pipelines.{}.redact: `{path}` is hidden in one image of a change alone; the same value is told by the \
+                 other one at the next change. Begin the path with `*.` to hide it in both",
+                pipeline.name
+            );
+        }
+    }
 }
 
 /// Says at the end what became of the records. Nothing is in flight any more.

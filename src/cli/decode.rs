@@ -587,6 +587,20 @@ pipelines:
     }
 
     #[test]
+    fn a_pipelines_rules_are_tried_and_what_its_filter_drops_is_counted() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = "pipelines: { p: { source: { kinesis_stream: s }, decode: json, destination: { group: g }, \
+                    filter: { data: { level: [error] } }, redact: [user] } }";
+        std::fs::write(file.path(), text).unwrap();
+        let arguments = format!("-c {}", file.path().display());
+        let input = b"{\"level\":\"error\",\"user\":\"jo\"}\n{\"level\":\"info\"}\n{\"level\":\"debug\"}\n";
+        let (out, told, done) = decoded(&arguments, input);
+        assert_eq!(out, "{\"level\":\"error\",\"user\":\"***\"}\n");
+        assert_eq!(told, ["the filter: dropped 2 of 3 events"]);
+        assert!(done);
+    }
+
+    #[test]
     fn an_empty_input_is_no_failure() {
         let (out, told, done) = decoded("", b"");
         assert_eq!((out.as_str(), done), ("", true));

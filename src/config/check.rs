@@ -325,7 +325,7 @@ pub fn unknown_messages_fit(how: Decode) -> Checked<()> {
 /// A path of values that are hidden, in what records of this kind become.
 pub fn redact_path(text: &str, how: Option<Decode>) -> Checked<Path> {
     /// What an audit line may become, and what the envelope adds.
-    const AUDIT: [&str; 20] = [
+    const AUDIT: [&str; 19] = [
         "timestamp",
         "serverhost",
         "username",
@@ -345,7 +345,6 @@ pub fn redact_path(text: &str, how: Option<Decode>) -> Checked<Path> {
         "logGroup",
         "logStream",
         "owner",
-        "id",
     ];
     let path = Path::parse(text).map_err(|e| e.to_string())?;
     let known: &[&str] = match how {
@@ -353,6 +352,16 @@ pub fn redact_path(text: &str, how: Option<Decode>) -> Checked<Path> {
         Some(Decode::Audit) => &AUDIT,
         _ => return Ok(path),
     };
+    let is_id = |segment: &Segment| match segment {
+        Segment::Name(name) => name == "id",
+        Segment::Any => true,
+    };
+    if how == Some(Decode::Audit) && path.segments().len() == 1 && path.segments().iter().all(is_id) {
+        return Err(
+            "hides the `id` of the line, by which a repeated one is known: name the fields to hide"
+                .to_owned(),
+        );
+    }
     match path.segments().first() {
         Some(Segment::Name(first)) if !known.contains(&first.as_str()) => Err(match how {
             Some(Decode::Audit) => format!(

@@ -225,17 +225,16 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
     {
         one.problem("filter", what);
     }
-    let has_redaction = one.has("redact") || one.has("redact_sql");
     let how = decode.as_ref().map(|decode| decode.how);
+    let letters = one.section("dead_letter", dead_letter);
+    let redact = redact(one, how).map(|redact| redact.keeping_raw(letters.raw));
     let format = one.text("format", |text| {
         let format = check::format(text, how)?;
-        match has_redaction {
-            true => check::format_fits_redaction(format).map(|()| format),
-            false => Ok(format),
+        match redact {
+            Some(_) => check::format_fits_redaction(format).map(|()| format),
+            None => Ok(format),
         }
     });
-    let redact = redact(one, decode.as_ref().map(|decode| decode.how));
-    let letters = one.section("dead_letter", dead_letter);
     let destination = one.section("destination", |section| {
         let destination = destination(section)?;
         if let Err(what) = check::letters_apart(&letters, &destination) {
@@ -264,7 +263,6 @@ fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Option<
             filter,
             format: format.unwrap_or_default(),
             redact,
-            ..Shape::default()
         },
         dead_letter: letters,
         ..PipelineConfig::of(name, source?, destination?)
@@ -2145,7 +2143,7 @@ pipelines:
         // Of a wrong way to decode nothing more is said.
         let found = problems_of_pipeline(kinesis, "decode: adit, format: raw");
         assert_eq!(found.len(), 1, "{found:?}");
-        let found = problems_of_pipeline(kinesis, "decode: audit, format: raw, redact: 7");
+        let found = problems_of_pipeline(kinesis, "decode: audit, format: raw, redact: [host]");
         let says = "pipelines.p.format: `raw` is the line as it was written, in which nothing can be hidden, and `redact` \
                     or `redact_sql` is set: use json, or remove the other";
         assert!(found.iter().any(|problem| problem == says), "{found:?}");

@@ -115,6 +115,7 @@ fn of_stream<'a>(application: &'a str, pipeline: &'a PipelineConfig, stream: &'a
 mod tests {
     use super::*;
     use crate::config::SourceConfig;
+    use crate::logs::allow::GroupPattern;
     use crate::logs::template::TemplateKind;
 
     const ARN: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/audit#1700000000";
@@ -163,11 +164,24 @@ mod tests {
         };
         let arn = StreamArn::new(ARN);
         let to = destination("weir", &pipeline, &arn, "shardId-1", Some(&envelope));
+        assert_eq!(to, Err(RenderError::NotAllowed("/db/shop".into())));
+        pipeline.destination.allow_groups = vec![GroupPattern::parse("/db/sh*").unwrap()];
+        let to = destination("weir", &pipeline, &arn, "shardId-1", Some(&envelope));
         assert_eq!(to.unwrap().to_string(), "/db/shop:shardId-1");
         let to = destination("weir", &pipeline, &arn, "shardId-1", None);
         assert_eq!(to, Err(RenderError::Missing(Field::Cluster)));
         pipeline.destination.stream = Template::parse("{account}", TemplateKind::Stream).unwrap();
         let to = destination("weir", &pipeline, &arn, "shardId-1", Some(&envelope));
         assert_eq!(to.unwrap().stream, "111122223333");
+
+        // No record chooses the place of the dead letters.
+        pipeline.dead_letter.group = Some("/db/shop".into());
+        pipeline.destination.stream = Template::parse("{log_stream}", TemplateKind::Stream).unwrap();
+        let sly = Envelope {
+            log_stream: STREAM.into(),
+            ..envelope
+        };
+        let to = destination("weir", &pipeline, &arn, "shardId-1", Some(&sly));
+        assert_eq!(to, Err(RenderError::DeadLetters(STREAM.into())));
     }
 }

@@ -152,6 +152,7 @@ mod tests {
     use super::*;
     use crate::config::{Oversize, SourceConfig, StreamChoice};
     use crate::decode::{Decode, DecodeSettings};
+    use crate::logs::allow::GroupPattern;
     use crate::logs::dead_letter::{LetterId, Origin};
     use crate::logs::template::{Template, TemplateKind};
     use crate::redact::Redaction;
@@ -166,9 +167,13 @@ mod tests {
     fn pipeline(group: &str, how: Decode) -> PipelineConfig {
         let group = Template::parse(group, TemplateKind::Group).unwrap();
         let source = SourceConfig::of(StreamChoice::Kinesis("audit".into()));
+        let destination = DestinationConfig {
+            allow_groups: vec![GroupPattern::parse("/db/*").unwrap()],
+            ..DestinationConfig::of(group)
+        };
         PipelineConfig {
             decode: DecodeSettings::of(how),
-            ..PipelineConfig::of("p", source, DestinationConfig::of(group))
+            ..PipelineConfig::of("p", source, destination)
         }
     }
 

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::clock::Timestamp;
+use crate::config::{Config, Overrides};
 use crate::decode::{Gzip, UnknownMessages};
 use crate::stream::{SequenceNumber, ShardId, StreamArn};
 
@@ -48,17 +49,12 @@ fn message(data: &str, how: Decode, format: Format) -> String {
 
 /// One that keeps every event, and reads each of them for it.
 fn filter() -> Filter {
-    Filter::parse(&[serde_json::json!({ "no such field": [{ "exists": false }] })]).unwrap()
+    Filter::parse(&[serde_json::json!({"$or":[{"eventID":[{"exists":true}]},{"data":[{"exists":true}]},{"data":[{"exists":false}]}]})]).unwrap()
 }
 
 /// One that finds nothing to hide in what is tried here.
 fn redaction() -> Redaction {
-    let path = redact::Path::parse("no such field").unwrap();
-    let rule = redact::Rule {
-        path,
-        with: redact::With::Mask,
-    };
-    Redaction::new(vec![rule], false).unwrap()
+    Redaction::new(Vec::new(), true).unwrap()
 }
 
 /// A record as the stream gives it.
@@ -684,5 +680,137 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// The rules that these keys of a pipeline stand for.
+fn rules(keys: &str) -> (DecodeSettings, Shape) {
+    let source = match keys.contains("decode:") {
+        true => "kinesis_stream: s",
+        false => "dynamodb_table: orders",
+    };
+    let text =
+        format!("pipelines: {{ p: {{ source: {{ {source} }}, destination: {{ group: g }}, {keys} }} }}");
+    let config = Config::from_yaml(&text, &|_| None, Overrides::default());
+    let pipeline = config.unwrap().pipelines.remove(0);
+    (pipeline.decode, pipeline.shape)
+}
+
+fn by(keys: &str, data: &str) -> Result<Decoded, DecodeError> {
+    let (settings, shape) = rules(keys);
+    shaped(data.as_bytes(), settings.how, &shape)
+}
+
+fn told_by(keys: &str, data: &str) -> Vec<String> {
+    let events = by(keys, data).unwrap().events;
+    events.into_iter().map(|e| e.event.message).collect()
+}
+
+#[test]
+fn a_filter_sees_what_is_hidden_and_a_format_does_not() {
+    let images = r#""NewImage":{"id":{"S":"a"},"card":{"S":"2"},"n":{"N":"1"}},"OldImage":{"id":{"S":"a"},"card":{"S":"1"},"n":{"N":"1.0"}},"#;
+    let record = wire("MODIFY", "NEW_AND_OLD_IMAGES", images, "");
+    let keys = |format: &str, card: &str| {
+        format!(
+            "format: {format}, redact: ['*.card'], filter: {{ dynamodb: {{ NewImage: {{ card: {{ S: ['{card}'] }} }} }} }}"
+        )
+    };
+    let dropped = by(&keys("diff", "***"), &record).unwrap();
+    assert_eq!(
+        (dropped.events.len(), dropped.filtered, dropped.skipped),
+        (0, 1, Some(Skip::Filter))
+    );
+    for (format, told) in [
+        ("diff", r#""changed":{"card":{"old":"***","new":"***"}}"#),
+        (
+            "plain",
+            r#""new":{"id":"a","card":"***","n":1},"old":{"id":"a","card":"***","n":1.0}"#,
+        ),
+        ("lambda", r#""card":{"S":"***"}"#),
+    ] {
+        let messages = told_by(&keys(format, "2"), &record);
+        assert!(messages[0].contains(told), "{messages:?}");
+        assert!(!messages[0].contains(r#""2""#), "{messages:?}");
+    }
+    let hidden = "format: diff, redact: [{ path: NewImage.card, with: remove }, { path: OldImage.card, with: remove }]";
+    let messages = told_by(hidden, &record);
+    assert!(
+        messages[0].contains(r#""changed":{},"note":"what changed is hidden""#),
+        "{messages:?}"
+    );
+}
+
+#[test]
+fn a_filter_drops_lines_but_none_that_could_not_be_read() {
+    let lines = format!("{LINE}\nhoge\n{}\n", LINE.replace("SELECT 1", "DELETE"));
+    let keys = "decode: audit, filter: { object: [{ prefix: DELETE }] }";
+    let decoded = by(keys, &lines).unwrap();
+    assert_eq!(
+        (decoded.filtered, decoded.unparsed_lines, decoded.skipped),
+        (1, 1, None)
+    );
+    let contents: Vec<_> = decoded.events.iter().map(|e| e.content).collect();
+    assert_eq!(contents, [Content::AuditLine, Content::AuditRow]);
+    assert_eq!(
+        told_by(&format!("{keys}, format: raw"), &lines),
+        ["hoge".to_owned(), LINE.replace("SELECT 1", "DELETE")]
+    );
+    // What can't be read is told by its hash, where something is to be hidden.
+    let hidden = told_by("decode: audit, redact_sql: true", &lines);
+    assert!(
+        hidden[0].contains("SELECT ?") && !hidden[1].contains("hoge"),
+        "{hidden:?}"
+    );
+}
+
+#[test]
+fn a_filter_of_kinesis_sees_the_message_as_data_and_the_envelope() {
+    let envelope = |group: &str, message: &str| {
+        format!(
+            r#"{{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"{group}","logStream":"s","logEvents":[{{"id":"31","timestamp":1767225600001,"message":{}}}]}}"#,
+            Value::from(message)
+        )
+    };
+    let both = envelope("/app", r#"{"level": "info"}"#) + &envelope("/db", "text");
+    for (filter, kept) in [
+        ("{ data: { level: [info] } }", vec![r#"{"level": "info"}"#]),
+        ("{ data: [text] }", vec!["text"]),
+        ("{ logGroup: [/db], logStream: [s], owner: ['1'] }", vec!["text"]),
+        ("{ sequenceNumber: ['49'] }", vec![r#"{"level": "info"}"#, "text"]),
+        (
+            "{ approximateArrivalTimestamp: [{ numeric: ['=', 1767225600.5] }] }",
+            vec![r#"{"level": "info"}"#, "text"],
+        ),
+        ("{ data: [none] }", vec![]),
+    ] {
+        let decoded = by(&format!("decode: auto, filter: {filter}"), &both).unwrap();
+        let messages: Vec<_> = decoded.events.iter().map(|e| e.event.message.as_str()).collect();
+        assert_eq!(messages, kept, "{filter}");
+        assert_eq!(decoded.filtered as usize, 2 - kept.len(), "{filter}");
+        assert_eq!(decoded.envelopes.len(), kept.len(), "{filter}");
+        assert!(
+            decoded
+                .events
+                .iter()
+                .all(|e| e.envelope.is_some_and(|at| at < kept.len()))
+        );
+        assert_eq!(decoded.skipped, kept.is_empty().then_some(Skip::Filter));
+    }
+    assert_eq!(told_by("decode: text, filter: { data: [x] }", "x"), ["x"]);
+    assert_eq!(
+        told_by(
+            "decode: json, redact: [a], filter: { data: { a: [1] } }",
+            "{\"a\": 1}"
+        ),
+        [r#"{"a":"***"}"#]
+    );
+}
+
+#[test]
+fn a_path_is_found_in_a_change_by_its_looks_in_both_its_forms() {
+    let change = r#"{"eventName":"INSERT","tableName":"t","dynamodb":{"Keys":{"id":{"S":"a"}},"NewImage":{"card":{"S":"1"}}},"eventSource":"aws:dynamodb"}"#;
+    for path in ["NewImage.card", "dynamodb.NewImage.card.S"] {
+        let messages = told_by(&format!("decode: auto, redact: [{path}]"), change);
+        assert!(messages[0].contains(r#""card":{"S":"***"}"#), "{messages:?}");
     }
 }
