@@ -1,0 +1,658 @@
+//! The table of faults, and the story that each is told in.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::time::Duration;
+
+use crate::inject::{Reply, Rule, on};
+use crate::judge::Account;
+use crate::records::Kind;
+use crate::server::State;
+use crate::shards::Service;
+use crate::until;
+use crate::weir::Weir;
+use crate::world::{GROUP, Numbers, World, balanced, problems};
+
+/// Records of each shard before Weir starts.
+const BEFORE: usize = 40;
+/// And while it runs, one for each open shard at a time; halfway the first shard splits.
+const STEPS: usize = 60;
+const STEP: Duration = Duration::from_millis(40);
+const SHARDS: u128 = 3;
+/// The shard that poison goes to, and the one that a fault may strike alone. Neither splits.
+const POISONED: usize = 1;
+const ALONE: usize = 2;
+
+/// How often an event may be in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Repeats {
+    Never,
+    /// At most as often as Weir says itself: `weir_events_possibly_repeated_total`.
+    Counted,
+    /// At most what no checkpoint covered when the process died.
+    SinceCheckpoint,
+    /// At most what was given back when the worker fenced itself, and in its last second before.
+    Fenced,
+}
+
+/// What the test does besides.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Script {
+    /// It watches.
+    None,
+    /// Once /readyz tells of it, and all that is not struck is delivered, the fault is cured.
+    CureWhenTold(&'static str),
+    /// Once the worker fenced itself, the fault is cured.
+    CureWhenFenced,
+    /// `kill -9` in the midst, and another life.
+    Kill,
+    /// Iterators expire, twice.
+    Expire,
+    /// The service trims records of one shard that could not be read, and can then be read again.
+    Trim,
+    /// Somebody deletes the log group.
+    DeleteGroup,
+    /// The children of the first split merge.
+    Merge,
+}
+
+struct Fault {
+    name: &'static str,
+    service: Service,
+    rules: Vec<Rule>,
+    poison: Vec<Kind>,
+    prepare: fn(&mut State),
+    script: Script,
+    repeats: Repeats,
+    /// Series of /metrics that must have counted something.
+    counts: Vec<&'static str>,
+}
+
+/// A row without a fault, of a DynamoDB stream.
+fn row(name: &'static str) -> Fault {
+    Fault {
+        name,
+        service: Service::DynamoDb,
+        rules: Vec::new(),
+        poison: Vec::new(),
+        prepare: |_| {},
+        script: Script::None,
+        repeats: Repeats::Never,
+        counts: Vec::new(),
+    }
+}
+
+impl Fault {
+    fn kinesis(mut self) -> Self {
+        self.service = Service::Kinesis;
+        self
+    }
+
+    fn rule(mut self, rule: Rule) -> Self {
+        self.rules.push(rule);
+        self
+    }
+
+    fn poison(mut self, kinds: &[Kind]) -> Self {
+        self.poison.extend(kinds);
+        self
+    }
+
+    fn prepare(mut self, prepare: fn(&mut State)) -> Self {
+        self.prepare = prepare;
+        self
+    }
+
+    fn script(mut self, script: Script) -> Self {
+        self.script = script;
+        self
+    }
+
+    fn repeats(mut self, repeats: Repeats) -> Self {
+        self.repeats = repeats;
+        self
+    }
+
+    fn counts(mut self, series: &'static str) -> Self {
+        self.counts.push(series);
+        self
+    }
+}
+
+const THROTTLED: &str = "weir_put_errors_total{class=\"throttled\"";
+const UNANSWERED: &str = "weir_put_errors_total{class=\"unanswered\"";
+const UNAVAILABLE: &str = "weir_put_errors_total{class=\"unavailable\"";
+const DENIED: &str = "weir_put_errors_total{class=\"denied\"";
+const READ_THROTTLED: &str = "weir_source_errors_total{class=\"throttled\"";
+const READ_UNAVAILABLE: &str = "weir_source_errors_total{class=\"unavailable\"";
+const EXPIRED: &str = "weir_source_errors_total{class=\"iterator_expired\"";
+const TABLE: &str = "weir_table_errors_total";
+const MAYBE: &str = "weir_events_possibly_repeated_total";
+
+fn put() -> Rule {
+    on("PutLogEvents").after(2)
+}
+
+/// A put whose log stream is that of the shard that is struck alone.
+fn put_alone() -> Rule {
+    on("PutLogEvents").with("\"logStreamName\":\"shardId-00000001700000000002-0a1b2c3d\"")
+}
+
+/// A write to the worker's own row.
+fn beat() -> Rule {
+    on("UpdateItem").with("{\"S\":\"worker\"}")
+}
+
+fn puts() -> Vec<Fault> {
+    vec![
+        row("put throttled")
+            .rule(put().error(400, "ThrottlingException").times(12))
+            .counts(THROTTLED),
+        row("put refused with 500")
+            .rule(put().error(500, "InternalFailure").times(5))
+            .repeats(Repeats::Counted)
+            .counts(UNANSWERED),
+        row("put refused with 503")
+            .rule(put().error(503, "ServiceUnavailableException").times(8))
+            .counts(UNAVAILABLE),
+        row("put reset before its body is read")
+            .rule(put().replies(Reply::ResetUnread).times(3))
+            .repeats(Repeats::Counted)
+            .counts(UNANSWERED),
+        row("put reset, not carried out")
+            .rule(put().times(3))
+            .repeats(Repeats::Counted)
+            .counts(MAYBE),
+        row("put carried out, its answer lost")
+            .rule(put().applied(Reply::Reset).times(3))
+            .repeats(Repeats::Counted)
+            .counts(MAYBE),
+        row("put carried out, half an answer")
+            .rule(put().applied(Reply::Half).times(3))
+            .repeats(Repeats::Counted)
+            .counts(MAYBE),
+        row("put carried out, the answer after the time-out")
+            .rule(put().applied(Reply::Late(Duration::from_secs(7))))
+            .repeats(Repeats::Counted)
+            .counts(MAYBE),
+        row("put carried out, a slow answer")
+            .rule(put().applied(Reply::Late(Duration::from_secs(2))).times(2)),
+        row("put carried out, an answer that is no JSON")
+            .rule(put().applied(Reply::Garbled).times(3))
+            .repeats(Repeats::Counted)
+            .counts(MAYBE),
+        row("put carried out, an empty answer").rule(put().applied(Reply::Empty).times(3)),
+        row("put answered by a proxy: 413")
+            .rule(put().replies(Reply::Page(413)).times(3))
+            .counts(UNAVAILABLE),
+        row("put answered by a proxy: 502, 200")
+            .rule(put().replies(Reply::Page(502)).times(3))
+            .rule(put().replies(Reply::Page(200)).times(2))
+            .repeats(Repeats::Counted)
+            .counts(MAYBE),
+        row("put hangs")
+            .rule(put().replies(Reply::Never))
+            .repeats(Repeats::Counted)
+            .counts(MAYBE),
+        row("put denied for one stream")
+            .rule(put_alone().error(400, "AccessDeniedException").always())
+            .script(Script::CureWhenTold("AccessDeniedException"))
+            .counts(DENIED),
+        row("put refused for the group's key")
+            .rule(put_alone().error(400, "KMSDisabledException").always())
+            .script(Script::CureWhenTold("KMSDisabledException"))
+            .counts(DENIED),
+        row("put refused for a wrong clock")
+            .rule(put_alone().error(403, "RequestTimeTooSkewed").always())
+            .script(Script::CureWhenTold("RequestTimeTooSkewed"))
+            .counts(DENIED),
+        row("group and stream creation throttled")
+            .rule(on("CreateLogGroup").error(400, "ThrottlingException").times(3))
+            .rule(
+                on("CreateLogStream")
+                    .error(400, "LimitExceededException")
+                    .times(5),
+            )
+            .counts(THROTTLED),
+        row("creations carried out, their answers lost")
+            .rule(on("CreateLogGroup").applied(Reply::Reset))
+            .rule(on("CreateLogStream").applied(Reply::Half).after(1).times(2))
+            .rule(on("PutRetentionPolicy").applied(Reply::Reset))
+            .counts(UNANSWERED),
+        row("group deleted in the midst")
+            .script(Script::DeleteGroup)
+            .counts("weir_put_errors_total{class=\"missing\""),
+    ]
+}
+
+fn poisons() -> Vec<Fault> {
+    vec![
+        row("event too old").poison(&[Kind::TooOld]),
+        row("event too new").poison(&[Kind::TooNew]),
+        row("event older than the retention")
+            .poison(&[Kind::Expired])
+            .prepare(|state| state.logs.keep(GROUP, 1)),
+        row("batches refused whole for one event")
+            .poison(&[Kind::Marked, Kind::Marked])
+            .prepare(|state| state.logs.refuses_marked = true),
+        row("a change that can't be decoded").poison(&[Kind::Undecodable]),
+        row("dead letters refused for a while")
+            .poison(&[Kind::Undecodable])
+            .rule(
+                on("PutLogEvents")
+                    .with("\"logStreamName\":\"dead-letter\"")
+                    .error(400, "InvalidParameterException")
+                    .always(),
+            )
+            .script(Script::CureWhenTold("refuses dead letters")),
+        row("dead letters denied for a while")
+            .poison(&[Kind::TooOld])
+            .rule(
+                on("PutLogEvents")
+                    .with("\"logStreamName\":\"dead-letter\"")
+                    .error(400, "AccessDeniedException")
+                    .always(),
+            )
+            .script(Script::CureWhenTold("dead-letter")),
+        row("Kinesis: an event of more than 1 MiB")
+            .kinesis()
+            .poison(&[Kind::Oversize]),
+        row("Kinesis: a record of nothing")
+            .kinesis()
+            .poison(&[Kind::Empty]),
+        row("Kinesis: damaged gzip")
+            .kinesis()
+            .poison(&[Kind::Undecodable]),
+        row("Kinesis: an envelope of an unknown type")
+            .kinesis()
+            .poison(&[Kind::UnknownMessage]),
+        row("Kinesis: control messages")
+            .kinesis()
+            .poison(&[Kind::Control, Kind::Envelope, Kind::Control])
+            .counts("weir_records_filtered_total{pipeline=\"orders\",reason=\"control_message\""),
+    ]
+}
+
+fn reads() -> Vec<Fault> {
+    vec![
+        row("iterators expire").script(Script::Expire).counts(EXPIRED),
+        row("records trimmed before they are read")
+            .rule(
+                on("GetRecords")
+                    .with("shardId-00000001700000000002-")
+                    .error(500, "InternalServerError")
+                    .always(),
+            )
+            .script(Script::Trim)
+            .counts("weir_trimmed_gaps_total"),
+        row("reads throttled")
+            .rule(
+                on("GetRecords")
+                    .error(400, "LimitExceededException")
+                    .after(1)
+                    .times(10),
+            )
+            .counts(READ_THROTTLED),
+        row("reads reset, cut in half, garbled, answered by a proxy")
+            .rule(on("GetRecords").after(2).times(2))
+            .rule(on("GetRecords").applied(Reply::Half).after(2).times(3))
+            .rule(on("GetRecords").applied(Reply::Garbled).after(2).times(2))
+            .rule(on("GetRecords").replies(Reply::Page(502)).after(2).times(2))
+            .counts(READ_UNAVAILABLE),
+        row("reads answered with nothing at all")
+            .rule(on("GetRecords").replies(Reply::Empty).after(2).times(2)),
+        row("a read hangs").rule(on("GetRecords").replies(Reply::Never).after(3)),
+        row("iterators refused with 500")
+            .rule(on("GetShardIterator").error(500, "InternalServerError").times(4))
+            .counts(READ_UNAVAILABLE),
+        row("listings throttled").rule(
+            on("DescribeStream")
+                .error(400, "LimitExceededException")
+                .after(1)
+                .times(5),
+        ),
+        row("listings refused with 500, cut in half")
+            .rule(on("DescribeStream").error(500, "InternalServerError").times(2))
+            .rule(on("DescribeStream").applied(Reply::Half).times(2)),
+        row("a shard splits between two pages of a listing")
+            .prepare(|state| state.stream.splits_in_listing = true),
+        row("Kinesis: throughput exceeded")
+            .kinesis()
+            .rule(
+                on("GetRecords")
+                    .error(400, "ProvisionedThroughputExceededException")
+                    .after(1)
+                    .times(8),
+            )
+            .counts(READ_THROTTLED),
+        row("Kinesis: iterators expire")
+            .kinesis()
+            .script(Script::Expire)
+            .counts(EXPIRED),
+        row("Kinesis: a split and a merge")
+            .kinesis()
+            .script(Script::Merge),
+        row("Kinesis: listings throttled, refused, and a split between two pages")
+            .kinesis()
+            .rule(
+                on("ListShards")
+                    .error(400, "LimitExceededException")
+                    .after(1)
+                    .times(3),
+            )
+            .rule(on("DescribeStreamSummary").error(500, "InternalFailure").times(2))
+            .prepare(|state| state.stream.splits_in_listing = true),
+        row("Kinesis: reads reset, cut in half")
+            .kinesis()
+            .rule(on("GetRecords").after(2).times(2))
+            .rule(on("GetRecords").applied(Reply::Half).after(2).times(3))
+            .counts(READ_UNAVAILABLE),
+        row("Kinesis: a key of KMS is disabled")
+            .kinesis()
+            .rule(
+                on("GetRecords")
+                    .with("shardId-000000000002@")
+                    .error(400, "KMSDisabledException")
+                    .always(),
+            )
+            .script(Script::CureWhenTold("enable the stream's KMS key")),
+    ]
+}
+
+fn states() -> Vec<Fault> {
+    vec![
+        row("state writes carried out, their answers lost")
+            .rule(
+                on("UpdateItem")
+                    .applied(Reply::Reset)
+                    .after(3)
+                    .percent(25, 1)
+                    .times(8),
+            )
+            .counts(TABLE),
+        row("leases created, the answers lost")
+            .rule(on("PutItem").applied(Reply::Half).after(1).times(3))
+            .counts(TABLE),
+        row("state tables throttled")
+            .rule(
+                on("UpdateItem")
+                    .error(400, "ProvisionedThroughputExceededException")
+                    .percent(30, 2)
+                    .times(12),
+            )
+            .rule(on("Scan").error(400, "ThrottlingException").times(2))
+            .rule(on("Query").error(400, "ThrottlingException").after(1).times(3))
+            .counts(TABLE),
+        row("state tables created, the answers lost")
+            .rule(on("CreateTable").applied(Reply::Reset))
+            .rule(on("DescribeTable").error(500, "InternalServerError").after(1)),
+        row("heartbeats hang: the worker fences itself")
+            .rule(beat().replies(Reply::Never).after(2).always())
+            .script(Script::CureWhenFenced)
+            .repeats(Repeats::Fenced)
+            .counts("weir_fences_total"),
+        row("kill -9 in the midst")
+            .script(Script::Kill)
+            .repeats(Repeats::SinceCheckpoint),
+        row("kill -9, and the log can't be read back")
+            .rule(on("GetLogEvents").error(400, "AccessDeniedException").always())
+            .script(Script::Kill)
+            .repeats(Repeats::SinceCheckpoint),
+        row("Kinesis: kill -9 in the midst")
+            .kinesis()
+            .script(Script::Kill)
+            .repeats(Repeats::SinceCheckpoint),
+    ]
+}
+
+fn all() -> Vec<Fault> {
+    let mut all = vec![
+        row("none"),
+        row("Kinesis: none").kinesis(),
+        row("everything now and then")
+            .rule(
+                on("PutLogEvents")
+                    .error(400, "ThrottlingException")
+                    .percent(10, 3)
+                    .times(20),
+            )
+            .rule(on("PutLogEvents").applied(Reply::Reset).percent(5, 4).times(10))
+            .rule(on("GetRecords").applied(Reply::Half).percent(5, 5).times(20))
+            .rule(
+                on("GetRecords")
+                    .error(500, "InternalServerError")
+                    .percent(5, 6)
+                    .times(20),
+            )
+            .rule(on("UpdateItem").applied(Reply::Reset).percent(10, 7).times(10))
+            .poison(&[Kind::TooOld, Kind::Undecodable])
+            .repeats(Repeats::Counted),
+    ];
+    all.extend(puts());
+    all.extend(poisons());
+    all.extend(reads());
+    all.extend(states());
+    all
+}
+
+/// What is to be said of a row.
+struct Told {
+    name: &'static str,
+    account: Account,
+}
+
+impl Fault {
+    /// Records, a split, and what the script wants, while Weir runs; and its end.
+    async fn run(self) -> Told {
+        let dies = matches!(self.script, Script::Kill | Script::CureWhenFenced);
+        let mut world = World::new(self.service, SHARDS, if dies { 3 } else { 10 }).await;
+        (self.prepare)(&mut world.aws.state());
+        world.inject(self.rules.clone());
+        for _ in 0..BEFORE {
+            world.append_everywhere(Kind::Good);
+        }
+        let mut weir = world.start().await;
+        weir.first_delivery().await;
+        let mut bound = 0.0;
+        for step in 0..STEPS {
+            world.append_everywhere(Kind::Good);
+            if step == STEPS / 3 {
+                for kind in &self.poison {
+                    world.append(POISONED, *kind);
+                    world.append(POISONED, Kind::Good);
+                }
+            }
+            if step == STEPS / 2 {
+                self.middle(&mut world, &mut weir, &mut bound).await;
+            }
+            tokio::time::sleep(STEP).await;
+        }
+        self.end(&world, &mut weir).await;
+
+        let account = world.settle(&mut weir).await;
+        assert!(account.is_settled(), "lost: {account:?}");
+        let numbers = balanced(&mut weir).await;
+        until("the problems to be solved", Duration::from_secs(30), async || {
+            problems(&weir).await.is_empty()
+        })
+        .await;
+        for series in &self.counts {
+            assert!(numbers.sum(series) > 0.0, "{series} counted nothing");
+        }
+        weir.terminate();
+        let status = weir.ended().await;
+        assert_eq!(status.code(), Some(0), "a completed drain: {status}");
+
+        // Nothing more may come, and what is there is judged again.
+        let account = world.account();
+        self.check(&world, &account, &numbers, bound);
+        Told {
+            name: self.name,
+            account,
+        }
+    }
+
+    /// Halfway through the story.
+    async fn middle(&self, world: &mut World, weir: &mut Weir, bound: &mut f64) {
+        {
+            let mut state = world.aws.state();
+            // A listing may have split it already.
+            if state.stream.shards.len() == SHARDS as usize && !state.stream.splits_in_listing {
+                state.stream.split(0);
+            }
+        }
+        match self.script {
+            Script::Kill => {
+                let dead = std::mem::replace(weir, world.start().await);
+                dead.kill_nine();
+                // What it had sent may still be carried out; its successor owns no lease before that.
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                *bound = world.exposed() as f64;
+            }
+            Script::DeleteGroup => assert!(world.aws.state().logs.delete_group(GROUP)),
+            Script::Expire => world.aws.state().stream.expire_iterators(),
+            _ => {}
+        }
+    }
+
+    /// When all records are written.
+    async fn end(&self, world: &World, weir: &mut Weir) {
+        let alone = world.aws.state().stream.shards[ALONE].id.clone();
+        let others_settled = || {
+            let account = world.account();
+            let poisoned = world.aws.state().stream.shards[POISONED].id.clone();
+            account
+                .lost
+                .iter()
+                .all(|u| u.shard == alone || u.shard == poisoned)
+        };
+        match self.script {
+            Script::CureWhenTold(text) => {
+                until(
+                    "the problem to be told, and the others to go on",
+                    Duration::from_secs(60),
+                    async || {
+                        weir.must_live();
+                        problems(weir).await.contains(text) && others_settled()
+                    },
+                )
+                .await;
+                world.aws.state().rules.lift();
+            }
+            Script::CureWhenFenced => {
+                until("the fence", Duration::from_secs(60), async || {
+                    weir.must_live();
+                    let numbers = Numbers::of(weir).await;
+                    numbers.is_some_and(|numbers| numbers.sum("weir_fences_total") > 0.0)
+                })
+                .await;
+                world.aws.state().rules.lift();
+            }
+            Script::Trim => {
+                let mut state = world.aws.state();
+                state.stream.trim(ALONE, BEFORE / 2);
+                state.rules.lift();
+            }
+            Script::Expire => world.aws.state().stream.expire_iterators(),
+            Script::Merge => {
+                {
+                    let mut state = world.aws.state();
+                    let children = state.stream.shards.len() - 2;
+                    state.stream.merge(children, children + 1);
+                }
+                for _ in 0..10 {
+                    world.append_everywhere(Kind::Envelope);
+                }
+            }
+            Script::None | Script::Kill | Script::DeleteGroup => {}
+        }
+    }
+
+    fn check(&self, world: &World, account: &Account, numbers: &Numbers, exposed: f64) {
+        assert!(account.is_settled(), "lost: {account:?}");
+        assert!(account.wrong.is_empty(), "{:#?}", account.wrong);
+        let complaints = world.complaints();
+        assert!(complaints.is_empty(), "{complaints:#?}");
+        world.drained().unwrap();
+        let repeated = account.repeats as f64;
+        let possible = numbers.sum(MAYBE);
+        let bound = match self.repeats {
+            Repeats::Never => 0.0,
+            Repeats::Counted => possible,
+            Repeats::SinceCheckpoint => exposed + possible,
+            Repeats::Fenced => numbers.sum("weir_records_given_back_total") + possible,
+        };
+        assert!(
+            repeated <= bound,
+            "{repeated} repeats, where {bound} are explained"
+        );
+        let gaps = usize::from(self.script == Script::Trim);
+        assert_eq!(world.gaps(), gaps, "gaps that were written down");
+        assert_eq!(account.trimmed > 0, gaps > 0, "records that were trimmed");
+        for rule in &world.aws.state().rules.0 {
+            assert!(rule.struck > 0, "never struck: {rule:?}");
+        }
+    }
+}
+
+/// Runs a row on a thread of its own, so that a panic is this row's alone. `None`: it panicked.
+fn alone(row: Fault) -> Option<Told> {
+    let name = row.name;
+    let run = move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.unwrap().block_on(row.run())
+    };
+    let told = std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(run)
+        .unwrap()
+        .join();
+    match &told {
+        Ok(_) => println!("ok: {name}"),
+        Err(_) => println!("FAILED: {name}"),
+    }
+    told.ok()
+}
+
+#[test]
+fn no_fault_loses_a_record() {
+    let only = std::env::var("WEIR_WIRE_ROWS").unwrap_or_default();
+    let at_once = std::env::var("WEIR_WIRE_AT_ONCE").map_or(6, |text| text.parse().unwrap());
+    let rows: Vec<Fault> = all().into_iter().filter(|row| row.name.contains(&only)).collect();
+    let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    assert!(!names.is_empty(), "no row's name holds {only:?}");
+    let todo = Mutex::new(rows.into_iter());
+    let told = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..at_once {
+            scope.spawn(|| {
+                loop {
+                    let row = todo.lock().unwrap().next();
+                    let Some(row) = row else { return };
+                    let done = alone(row);
+                    told.lock().unwrap().extend(done);
+                }
+            });
+        }
+    });
+    let told = told.into_inner().unwrap();
+    let told: BTreeMap<&str, Account> = told.into_iter().map(|told| (told.name, told.account)).collect();
+    println!(
+        "{:<68} {:>7} {:>9} {:>8} {:>13} {:>8} {:>7} {:>4}",
+        "fault", "records", "delivered", "repeated", "dead-lettered", "filtered", "trimmed", "lost"
+    );
+    for (name, a) in names.iter().filter_map(|name| Some((name, told.get(name)?))) {
+        println!(
+            "{name:<68} {:>7} {:>9} {:>8} {:>13} {:>8} {:>7} {:>4}",
+            a.records,
+            a.delivered,
+            a.repeats,
+            a.letters,
+            a.filtered,
+            a.trimmed,
+            a.lost.len()
+        );
+    }
+    let failed: Vec<_> = names.iter().filter(|name| !told.contains_key(*name)).collect();
+    assert!(failed.is_empty(), "{} rows failed: {failed:#?}", failed.len());
+}
