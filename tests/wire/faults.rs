@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::inject::{Reply, Rule, on};
 use crate::judge::Account;
@@ -11,7 +11,7 @@ use crate::server::State;
 use crate::shards::Service;
 use crate::until;
 use crate::weir::Weir;
-use crate::world::{GROUP, Numbers, World, balanced, problems};
+use crate::world::{GROUP, Numbers, PATIENCE, World, balanced, problems};
 
 /// Records of each shard before Weir starts.
 const BEFORE: usize = 40;
@@ -31,8 +31,6 @@ enum Repeats {
     Counted,
     /// At most what no checkpoint covered when the process died.
     SinceCheckpoint,
-    /// At most what was given back when the worker fenced itself, and in its last second before.
-    Fenced,
 }
 
 /// What the test does besides.
@@ -66,6 +64,8 @@ struct Fault {
     repeats: Repeats,
     /// Series of /metrics that must have counted something.
     counts: Vec<&'static str>,
+    /// It loses records today, for this reason. The row fails once it doesn't.
+    loses: Option<&'static str>,
 }
 
 /// A row without a fault, of a DynamoDB stream.
@@ -79,6 +79,7 @@ fn row(name: &'static str) -> Fault {
         script: Script::None,
         repeats: Repeats::Never,
         counts: Vec::new(),
+        loses: None,
     }
 }
 
@@ -113,6 +114,11 @@ impl Fault {
         self
     }
 
+    fn loses(mut self, why: &'static str) -> Self {
+        self.loses = Some(why);
+        self
+    }
+
     fn counts(mut self, series: &'static str) -> Self {
         self.counts.push(series);
         self
@@ -141,6 +147,12 @@ fn put_alone() -> Rule {
 /// A write to the worker's own row.
 fn beat() -> Rule {
     on("UpdateItem").with("{\"S\":\"worker\"}")
+}
+
+/// A read of the Kinesis shard that splits is a success without a body.
+fn nothing() -> Rule {
+    let read = on("GetRecords").with("shardId-000000000000@");
+    read.replies(Reply::Empty).after(2)
 }
 
 fn puts() -> Vec<Fault> {
@@ -182,6 +194,9 @@ fn puts() -> Vec<Fault> {
             .repeats(Repeats::Counted)
             .counts(MAYBE),
         row("put carried out, an empty answer").rule(put().applied(Reply::Empty).times(3)),
+        row("put not carried out, a success without a body")
+            .rule(put().replies(Reply::Empty))
+            .loses("the SDK reads an empty body as an answer, and so does Weir"),
         row("put answered by a proxy: 413")
             .rule(put().replies(Reply::Page(413)).times(3))
             .counts(UNAVAILABLE),
@@ -281,6 +296,7 @@ fn reads() -> Vec<Fault> {
                 on("GetRecords")
                     .with("shardId-00000001700000000002-")
                     .error(500, "InternalServerError")
+                    .after(1)
                     .always(),
             )
             .script(Script::Trim)
@@ -302,6 +318,13 @@ fn reads() -> Vec<Fault> {
         row("reads answered with nothing at all")
             .rule(on("GetRecords").replies(Reply::Empty).after(2).times(2)),
         row("a read hangs").rule(on("GetRecords").replies(Reply::Never).after(3)),
+        row("Kinesis: reads answered with nothing at all, twice")
+            .kinesis()
+            .rule(nothing().times(2)),
+        row("Kinesis: reads answered with nothing at all, again and again")
+            .kinesis()
+            .rule(nothing().times(12))
+            .loses("after three such answers a closed shard passes for read to its end, without a gap"),
         row("iterators refused with 500")
             .rule(on("GetShardIterator").error(500, "InternalServerError").times(4))
             .counts(READ_UNAVAILABLE),
@@ -389,7 +412,7 @@ fn states() -> Vec<Fault> {
         row("heartbeats hang: the worker fences itself")
             .rule(beat().replies(Reply::Never).after(2).always())
             .script(Script::CureWhenFenced)
-            .repeats(Repeats::Fenced)
+            .repeats(Repeats::Counted)
             .counts("weir_fences_total"),
         row("kill -9 in the midst")
             .script(Script::Kill)
@@ -469,8 +492,22 @@ impl Fault {
         }
         self.end(&world, &mut weir).await;
 
-        let account = world.settle(&mut weir).await;
-        assert!(account.is_settled(), "lost: {account:?}");
+        if let Some(why) = self.loses {
+            let account = world.settle(&mut weir, Duration::from_secs(5)).await;
+            assert!(
+                !account.is_settled(),
+                "it is cured, so the row needs no excuse: {why}"
+            );
+            let name = self.name;
+            return Told { name, account };
+        }
+        let account = world.settle(&mut weir, PATIENCE).await;
+        let lost = account.lost.first();
+        assert!(
+            account.is_settled(),
+            "{} lost, the first {lost:?}",
+            account.lost.len()
+        );
         let numbers = balanced(&mut weir).await;
         until("the problems to be solved", Duration::from_secs(30), async || {
             problems(&weir).await.is_empty()
@@ -550,7 +587,8 @@ impl Fault {
             }
             Script::Trim => {
                 let mut state = world.aws.state();
-                state.stream.trim(ALONE, BEFORE / 2);
+                // More than the one read that passed gave.
+                state.stream.trim(ALONE, BEFORE + STEPS / 2);
                 state.rules.lift();
             }
             Script::Expire => world.aws.state().stream.expire_iterators(),
@@ -569,7 +607,7 @@ impl Fault {
     }
 
     fn check(&self, world: &World, account: &Account, numbers: &Numbers, exposed: f64) {
-        assert!(account.is_settled(), "lost: {account:?}");
+        assert!(account.is_settled(), "lost: {:?}", account.lost);
         assert!(account.wrong.is_empty(), "{:#?}", account.wrong);
         let complaints = world.complaints();
         assert!(complaints.is_empty(), "{complaints:#?}");
@@ -580,8 +618,11 @@ impl Fault {
             Repeats::Never => 0.0,
             Repeats::Counted => possible,
             Repeats::SinceCheckpoint => exposed + possible,
-            Repeats::Fenced => numbers.sum("weir_records_given_back_total") + possible,
         };
+        // A busy machine may fence a worker that no fault meant.
+        let fenced = numbers.sum("weir_fences_total") > 0.0;
+        let given_back = numbers.sum("weir_records_given_back_total");
+        let bound = bound + if fenced { given_back } else { 0.0 };
         assert!(
             repeated <= bound,
             "{repeated} repeats, where {bound} are explained"
@@ -598,6 +639,7 @@ impl Fault {
 /// Runs a row on a thread of its own, so that a panic is this row's alone. `None`: it panicked.
 fn alone(row: Fault) -> Option<Told> {
     let name = row.name;
+    let began = Instant::now();
     let run = move || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         runtime.unwrap().block_on(row.run())
@@ -608,8 +650,8 @@ fn alone(row: Fault) -> Option<Told> {
         .unwrap()
         .join();
     match &told {
-        Ok(_) => println!("ok: {name}"),
-        Err(_) => println!("FAILED: {name}"),
+        Ok(_) => println!("ok: {name} ({:.1?})", began.elapsed()),
+        Err(_) => println!("FAILED: {name} ({:.1?})", began.elapsed()),
     }
     told.ok()
 }
@@ -617,9 +659,13 @@ fn alone(row: Fault) -> Option<Told> {
 #[test]
 fn no_fault_loses_a_record() {
     let only = std::env::var("WEIR_WIRE_ROWS").unwrap_or_default();
-    let at_once = std::env::var("WEIR_WIRE_AT_ONCE").map_or(6, |text| text.parse().unwrap());
+    let at_once = std::env::var("WEIR_WIRE_AT_ONCE").map_or(8, |text| text.parse().unwrap());
     let rows: Vec<Fault> = all().into_iter().filter(|row| row.name.contains(&only)).collect();
     let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
+    let excuses: BTreeMap<&str, &str> = rows
+        .iter()
+        .filter_map(|row| Some((row.name, row.loses?)))
+        .collect();
     assert!(!names.is_empty(), "no row's name holds {only:?}");
     let todo = Mutex::new(rows.into_iter());
     let told = Mutex::new(Vec::new());
@@ -643,14 +689,18 @@ fn no_fault_loses_a_record() {
     );
     for (name, a) in names.iter().filter_map(|name| Some((name, told.get(name)?))) {
         println!(
-            "{name:<68} {:>7} {:>9} {:>8} {:>13} {:>8} {:>7} {:>4}",
+            "{name:<68} {:>7} {:>9} {:>8} {:>13} {:>8} {:>7} {:>4}{}",
             a.records,
             a.delivered,
             a.repeats,
             a.letters,
             a.filtered,
             a.trimmed,
-            a.lost.len()
+            a.lost.len(),
+            excuses
+                .get(name)
+                .map(|why| format!("  {why}"))
+                .unwrap_or_default()
         );
     }
     let failed: Vec<_> = names.iter().filter(|name| !told.contains_key(*name)).collect();

@@ -28,7 +28,7 @@ pub enum Reply {
 /// One kind of fault, and when it strikes.
 #[derive(Clone, Debug)]
 pub struct Rule {
-    pub operation: &'static str,
+    operation: &'static str,
     /// What the request's body holds.
     key: Option<String>,
     /// Requests that it lets pass first.
@@ -37,8 +37,8 @@ pub struct Rule {
     /// In so many of a hundred, by a generator of its own.
     chance: Option<(u8, fastrand::Rng)>,
     /// The service carries the request out first.
-    pub applied: bool,
-    pub reply: Reply,
+    applied: bool,
+    reply: Reply,
     /// How often it struck.
     pub struck: usize,
 }
@@ -86,7 +86,7 @@ impl Rule {
         self
     }
 
-    /// The service carries it out, and `reply` is what becomes of its answer.
+    /// The service carries it out, and `reply` is what becomes of its answer. A request that it refuses is none.
     pub fn applied(mut self, reply: Reply) -> Self {
         self.applied = true;
         self.reply = reply;
@@ -104,9 +104,12 @@ impl Rule {
         self.replies(Reply::Error(status, code))
     }
 
-    /// Whether the head alone tells that it strikes.
-    fn is_early(&self) -> bool {
-        matches!(self.reply, Reply::ResetUnread)
+    fn stage(&self) -> Stage {
+        match (&self.reply, self.applied) {
+            (Reply::ResetUnread, _) => Stage::Head,
+            (_, false) => Stage::Request,
+            (_, true) => Stage::Done,
+        }
     }
 
     fn strikes(&mut self, operation: &str, body: &str) -> bool {
@@ -129,19 +132,27 @@ impl Rule {
     }
 }
 
+/// How far a request has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stage {
+    /// Its head was read.
+    Head,
+    /// It was read.
+    Request,
+    /// It was carried out.
+    Done,
+}
+
 /// All faults of one fake.
 #[derive(Debug, Default)]
 pub struct Rules(pub Vec<Rule>);
 
 impl Rules {
-    /// The fault that strikes a request, if any. `body`: none while only the head was read.
-    pub fn strike(&mut self, operation: &str, body: Option<&str>) -> Option<(bool, Reply)> {
-        let rule = self
-            .0
-            .iter_mut()
-            .filter(|rule| rule.is_early() == body.is_none())
-            .find_map(|rule| rule.strikes(operation, body.unwrap_or_default()).then_some(rule))?;
-        Some((rule.applied, rule.reply.clone()))
+    /// What the fault that strikes a request at this stage makes of it, if one does.
+    pub fn strike(&mut self, stage: Stage, operation: &str, body: &str) -> Option<Reply> {
+        let mut rules = self.0.iter_mut().filter(|rule| rule.stage() == stage);
+        let rule = rules.find_map(|rule| rule.strikes(operation, body).then_some(rule))?;
+        Some(rule.reply.clone())
     }
 
     /// From now on nothing strikes.

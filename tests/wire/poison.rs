@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::records::Kind;
 use crate::shards::Service;
 use crate::until;
-use crate::world::{GROUP, World, balanced, problems};
+use crate::world::{GROUP, PATIENCE, World, balanced, problems};
 
 const RECORDS: usize = 10_000;
 const POISON: [Kind; 8] = [
@@ -35,7 +35,7 @@ async fn ten_thousand_are_delivered_around_one_poison_of_each_kind() {
         world.append(0, Kind::Good);
     }
     let mut weir = world.start().await;
-    let account = world.settle(&mut weir).await;
+    let account = world.settle(&mut weir, PATIENCE).await;
     println!("{account:?}");
     assert!(account.is_settled(), "lost: {:?}", account.lost);
     let numbers = balanced(&mut weir).await;

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::answer::{Answer, refused};
 use crate::dynamodb::Tables;
-use crate::inject::{Reply, Rule, Rules};
+use crate::inject::{Reply, Rule, Rules, Stage};
 use crate::logs::Logs;
 use crate::shards::{Service, Stream};
 use crate::{kinesis, streams};
@@ -131,7 +131,7 @@ async fn serve(mut wire: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
     loop {
         let head = head(&mut wire, &mut buffer).await?;
         let operation = head.target.split('.').nth(1).unwrap_or_default().to_owned();
-        let early = lock(&state).rules.strike(&operation, None);
+        let early = lock(&state).rules.strike(Stage::Head, &operation, "");
         if early.is_some() {
             return break_off(&wire);
         }
@@ -193,15 +193,21 @@ fn take(state: &mut State, head: &Head, operation: &str, body: &[u8]) -> (Option
         state.complaints.push(complaint);
         return (None, Err(refused("SerializationException", "")));
     }
-    match state.rules.strike(operation, Some(&text)) {
-        None => (None, state.answer(&head.target, &json)),
-        Some((true, reply)) => (Some(reply), state.answer(&head.target, &json)),
-        Some((false, Reply::Error(status, code))) => {
+    match state.rules.strike(Stage::Request, operation, &text) {
+        None => {
+            let answer = state.answer(&head.target, &json);
+            let reply = match &answer {
+                Ok(_) => state.rules.strike(Stage::Done, operation, &text),
+                Err(_) => None,
+            };
+            (reply, answer)
+        }
+        Some(Reply::Error(status, code)) => {
             let mut refusal = refused(code, "as the test wants it");
             refusal.status = status;
             (None, Err(refusal))
         }
-        Some((false, reply)) => (Some(reply), Ok(serde_json::json!({ "half": "of an answer" }))),
+        Some(reply) => (Some(reply), Ok(serde_json::json!({ "half": "of an answer" }))),
     }
 }
 

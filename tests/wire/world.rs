@@ -19,7 +19,7 @@ pub const LEASES: &str = "weir";
 pub const FLEET: &str = "weir-fleet";
 
 /// Whoever settles no record for so long hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What the terms of the account of /metrics are.
 const ENDS: [&str; 7] = [
@@ -130,8 +130,8 @@ impl World {
         Account::of(&self.aws.state())
     }
 
-    /// Waits until each record is where it should be, or nothing moves any more.
-    pub async fn settle(&self, weir: &mut Weir) -> Account {
+    /// Waits until each record is where it should be, or nothing has moved for so long.
+    pub async fn settle(&self, weir: &mut Weir, patience: Duration) -> Account {
         let (mut most, mut moved) = (0, Instant::now());
         loop {
             weir.must_live();
@@ -139,7 +139,7 @@ impl World {
             if account.settled() > most {
                 (most, moved) = (account.settled(), Instant::now());
             }
-            if account.is_settled() || moved.elapsed() > PATIENCE {
+            if account.is_settled() || moved.elapsed() > patience {
                 return account;
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
