@@ -1,4 +1,4 @@
-//! The table of faults, and the story that each is told in.
+//! The table of faults.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
@@ -9,73 +9,21 @@ use crate::judge::Account;
 use crate::records::Kind;
 use crate::server::State;
 use crate::shards::Service;
-use crate::until;
-use crate::weir::Weir;
-use crate::world::{GROUP, Numbers, PATIENCE, World, balanced, problems};
-
-/// Records of each shard before Weir starts.
-const BEFORE: usize = 40;
-/// And while it runs, one for each open shard at a time; halfway the first shard splits.
-const STEPS: usize = 60;
-const STEP: Duration = Duration::from_millis(40);
-const SHARDS: u128 = 3;
-/// The shard that poison goes to, and the one that a fault may strike alone. Neither splits.
-const POISONED: usize = 1;
-const ALONE: usize = 2;
-
-/// How often an event may be in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Repeats {
-    Never,
-    /// At most as often as Weir says itself: `weir_events_possibly_repeated_total`.
-    Counted,
-    /// At most what no checkpoint covered when the process died.
-    SinceCheckpoint,
-}
-
-/// What the test does besides.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Script {
-    /// It watches.
-    None,
-    /// Once /readyz tells of it, and all that is not struck is delivered, the fault is cured.
-    CureWhenTold(&'static str),
-    /// Once the worker fenced itself, the fault is cured.
-    CureWhenFenced,
-    /// `kill -9` in the midst, and another life.
-    Kill,
-    /// Iterators expire, twice.
-    Expire,
-    /// The service trims records of one shard that could not be read, and can then be read again.
-    Trim,
-    /// Somebody deletes the log group.
-    DeleteGroup,
-    /// The children of the first split merge.
-    Merge,
-}
-
-struct Fault {
-    name: &'static str,
-    service: Service,
-    rules: Vec<Rule>,
-    poison: Vec<Kind>,
-    prepare: fn(&mut State),
-    script: Script,
-    repeats: Repeats,
-    /// Series of /metrics that must have counted something.
-    counts: Vec<&'static str>,
-    /// It loses records today, for this reason. The row fails once it doesn't.
-    loses: Option<&'static str>,
-}
+use crate::story::{POISONED, Repeats, Script, Story, Told};
+use crate::world::GROUP;
 
 /// A row without a fault, of a DynamoDB stream.
-fn row(name: &'static str) -> Fault {
-    Fault {
+fn row(name: &'static str) -> Story {
+    Story {
         name,
         service: Service::DynamoDb,
         rules: Vec::new(),
         poison: Vec::new(),
         prepare: |_| {},
+        after: |state| {
+            let kept = state.logs.groups[GROUP].retention;
+            assert_eq!(kept, Some(30), "the retention of the group that Weir made");
+        },
         script: Script::None,
         repeats: Repeats::Never,
         counts: Vec::new(),
@@ -83,7 +31,7 @@ fn row(name: &'static str) -> Fault {
     }
 }
 
-impl Fault {
+impl Story {
     fn kinesis(mut self) -> Self {
         self.service = Service::Kinesis;
         self
@@ -101,6 +49,11 @@ impl Fault {
 
     fn prepare(mut self, prepare: fn(&mut State)) -> Self {
         self.prepare = prepare;
+        self
+    }
+
+    fn after(mut self, after: fn(&State)) -> Self {
+        self.after = after;
         self
     }
 
@@ -149,13 +102,19 @@ fn beat() -> Rule {
     on("UpdateItem").with("{\"S\":\"worker\"}")
 }
 
+/// The shard that is struck alone can be read once, then no more.
+fn unread() -> Rule {
+    let read = on("GetRecords").with("shardId-00000001700000000002-");
+    read.error(500, "InternalServerError").after(1).always()
+}
+
 /// A read of the Kinesis shard that splits is a success without a body.
 fn nothing() -> Rule {
     let read = on("GetRecords").with("shardId-000000000000@");
     read.replies(Reply::Empty).after(2)
 }
 
-fn puts() -> Vec<Fault> {
+fn puts() -> Vec<Story> {
     vec![
         row("put throttled")
             .rule(put().error(400, "ThrottlingException").times(12))
@@ -240,13 +199,24 @@ fn puts() -> Vec<Fault> {
     ]
 }
 
-fn poisons() -> Vec<Fault> {
+fn poisons() -> Vec<Story> {
     vec![
         row("event too old").poison(&[Kind::TooOld]),
         row("event too new").poison(&[Kind::TooNew]),
         row("event older than the retention")
             .poison(&[Kind::Expired])
-            .prepare(|state| state.logs.keep(GROUP, 1)),
+            .prepare(|state| state.logs.keep(GROUP, 1))
+            .after(|state| {
+                assert_eq!(
+                    state.logs.groups[GROUP].retention,
+                    Some(1),
+                    "somebody else's group"
+                )
+            }),
+        row("Kinesis: batches of the largest size")
+            .kinesis()
+            .prepare(|state| (0..12).for_each(|_| state.stream.append(POISONED, Kind::Quarter)))
+            .after(|state| assert_eq!(state.logs.largest, 1_048_576, "the largest batch")),
         row("batches refused whole for one event")
             .poison(&[Kind::Marked, Kind::Marked])
             .prepare(|state| state.logs.refuses_marked = true),
@@ -288,18 +258,16 @@ fn poisons() -> Vec<Fault> {
     ]
 }
 
-fn reads() -> Vec<Fault> {
+fn reads() -> Vec<Story> {
     vec![
         row("iterators expire").script(Script::Expire).counts(EXPIRED),
         row("records trimmed before they are read")
-            .rule(
-                on("GetRecords")
-                    .with("shardId-00000001700000000002-")
-                    .error(500, "InternalServerError")
-                    .after(1)
-                    .always(),
-            )
+            .rule(unread())
             .script(Script::Trim)
+            .counts("weir_trimmed_gaps_total"),
+        row("a shard is gone before it is read")
+            .rule(unread())
+            .script(Script::Vanish)
             .counts("weir_trimmed_gaps_total"),
         row("reads throttled")
             .rule(
@@ -382,7 +350,7 @@ fn reads() -> Vec<Fault> {
     ]
 }
 
-fn states() -> Vec<Fault> {
+fn states() -> Vec<Story> {
     vec![
         row("state writes carried out, their answers lost")
             .rule(
@@ -421,6 +389,23 @@ fn states() -> Vec<Fault> {
             .rule(on("GetLogEvents").error(400, "AccessDeniedException").always())
             .script(Script::Kill)
             .repeats(Repeats::SinceCheckpoint),
+        row("trimmed while no worker lived")
+            .script(Script::KillAndTrim)
+            .repeats(Repeats::SinceCheckpoint)
+            .counts("weir_trimmed_gaps_total"),
+        row("Kinesis: trimmed while no worker lived")
+            .kinesis()
+            .script(Script::KillAndTrim)
+            .repeats(Repeats::SinceCheckpoint)
+            .counts("weir_trimmed_gaps_total"),
+        row("SIGTERM while puts are throttled")
+            .rule(
+                on("PutLogEvents")
+                    .error(400, "ThrottlingException")
+                    .after(8)
+                    .always(),
+            )
+            .script(Script::StopInOutage),
         row("Kinesis: kill -9 in the midst")
             .kinesis()
             .script(Script::Kill)
@@ -428,7 +413,7 @@ fn states() -> Vec<Fault> {
     ]
 }
 
-fn all() -> Vec<Fault> {
+fn all() -> Vec<Story> {
     let mut all = vec![
         row("none"),
         row("Kinesis: none").kinesis(),
@@ -458,186 +443,8 @@ fn all() -> Vec<Fault> {
     all
 }
 
-/// What is to be said of a row.
-struct Told {
-    name: &'static str,
-    account: Account,
-}
-
-impl Fault {
-    /// Records, a split, and what the script wants, while Weir runs; and its end.
-    async fn run(self) -> Told {
-        let dies = matches!(self.script, Script::Kill | Script::CureWhenFenced);
-        let mut world = World::new(self.service, SHARDS, if dies { 3 } else { 10 }).await;
-        (self.prepare)(&mut world.aws.state());
-        world.inject(self.rules.clone());
-        for _ in 0..BEFORE {
-            world.append_everywhere(Kind::Good);
-        }
-        let mut weir = world.start().await;
-        weir.first_delivery().await;
-        let mut bound = 0.0;
-        for step in 0..STEPS {
-            world.append_everywhere(Kind::Good);
-            if step == STEPS / 3 {
-                for kind in &self.poison {
-                    world.append(POISONED, *kind);
-                    world.append(POISONED, Kind::Good);
-                }
-            }
-            if step == STEPS / 2 {
-                self.middle(&mut world, &mut weir, &mut bound).await;
-            }
-            tokio::time::sleep(STEP).await;
-        }
-        self.end(&world, &mut weir).await;
-
-        if let Some(why) = self.loses {
-            let account = world.settle(&mut weir, Duration::from_secs(5)).await;
-            assert!(
-                !account.is_settled(),
-                "it is cured, so the row needs no excuse: {why}"
-            );
-            let name = self.name;
-            return Told { name, account };
-        }
-        let account = world.settle(&mut weir, PATIENCE).await;
-        let lost = account.lost.first();
-        assert!(
-            account.is_settled(),
-            "{} lost, the first {lost:?}",
-            account.lost.len()
-        );
-        let numbers = balanced(&mut weir).await;
-        until("the problems to be solved", Duration::from_secs(30), async || {
-            problems(&weir).await.is_empty()
-        })
-        .await;
-        for series in &self.counts {
-            assert!(numbers.sum(series) > 0.0, "{series} counted nothing");
-        }
-        weir.terminate();
-        let status = weir.ended().await;
-        assert_eq!(status.code(), Some(0), "a completed drain: {status}");
-
-        // Nothing more may come, and what is there is judged again.
-        let account = world.account();
-        self.check(&world, &account, &numbers, bound);
-        Told {
-            name: self.name,
-            account,
-        }
-    }
-
-    /// Halfway through the story.
-    async fn middle(&self, world: &mut World, weir: &mut Weir, bound: &mut f64) {
-        {
-            let mut state = world.aws.state();
-            // A listing may have split it already.
-            if state.stream.shards.len() == SHARDS as usize && !state.stream.splits_in_listing {
-                state.stream.split(0);
-            }
-        }
-        match self.script {
-            Script::Kill => {
-                let dead = std::mem::replace(weir, world.start().await);
-                dead.kill_nine();
-                // What it had sent may still be carried out; its successor owns no lease before that.
-                tokio::time::sleep(Duration::from_millis(300)).await;
-                *bound = world.exposed() as f64;
-            }
-            Script::DeleteGroup => assert!(world.aws.state().logs.delete_group(GROUP)),
-            Script::Expire => world.aws.state().stream.expire_iterators(),
-            _ => {}
-        }
-    }
-
-    /// When all records are written.
-    async fn end(&self, world: &World, weir: &mut Weir) {
-        let alone = world.aws.state().stream.shards[ALONE].id.clone();
-        let others_settled = || {
-            let account = world.account();
-            let poisoned = world.aws.state().stream.shards[POISONED].id.clone();
-            account
-                .lost
-                .iter()
-                .all(|u| u.shard == alone || u.shard == poisoned)
-        };
-        match self.script {
-            Script::CureWhenTold(text) => {
-                until(
-                    "the problem to be told, and the others to go on",
-                    Duration::from_secs(60),
-                    async || {
-                        weir.must_live();
-                        problems(weir).await.contains(text) && others_settled()
-                    },
-                )
-                .await;
-                world.aws.state().rules.lift();
-            }
-            Script::CureWhenFenced => {
-                until("the fence", Duration::from_secs(60), async || {
-                    weir.must_live();
-                    let numbers = Numbers::of(weir).await;
-                    numbers.is_some_and(|numbers| numbers.sum("weir_fences_total") > 0.0)
-                })
-                .await;
-                world.aws.state().rules.lift();
-            }
-            Script::Trim => {
-                let mut state = world.aws.state();
-                // More than the one read that passed gave.
-                state.stream.trim(ALONE, BEFORE + STEPS / 2);
-                state.rules.lift();
-            }
-            Script::Expire => world.aws.state().stream.expire_iterators(),
-            Script::Merge => {
-                {
-                    let mut state = world.aws.state();
-                    let children = state.stream.shards.len() - 2;
-                    state.stream.merge(children, children + 1);
-                }
-                for _ in 0..10 {
-                    world.append_everywhere(Kind::Envelope);
-                }
-            }
-            Script::None | Script::Kill | Script::DeleteGroup => {}
-        }
-    }
-
-    fn check(&self, world: &World, account: &Account, numbers: &Numbers, exposed: f64) {
-        assert!(account.is_settled(), "lost: {:?}", account.lost);
-        assert!(account.wrong.is_empty(), "{:#?}", account.wrong);
-        let complaints = world.complaints();
-        assert!(complaints.is_empty(), "{complaints:#?}");
-        world.drained().unwrap();
-        let repeated = account.repeats as f64;
-        let possible = numbers.sum(MAYBE);
-        let bound = match self.repeats {
-            Repeats::Never => 0.0,
-            Repeats::Counted => possible,
-            Repeats::SinceCheckpoint => exposed + possible,
-        };
-        // A busy machine may fence a worker that no fault meant.
-        let fenced = numbers.sum("weir_fences_total") > 0.0;
-        let given_back = numbers.sum("weir_records_given_back_total");
-        let bound = bound + if fenced { given_back } else { 0.0 };
-        assert!(
-            repeated <= bound,
-            "{repeated} repeats, where {bound} are explained"
-        );
-        let gaps = usize::from(self.script == Script::Trim);
-        assert_eq!(world.gaps(), gaps, "gaps that were written down");
-        assert_eq!(account.trimmed > 0, gaps > 0, "records that were trimmed");
-        for rule in &world.aws.state().rules.0 {
-            assert!(rule.struck > 0, "never struck: {rule:?}");
-        }
-    }
-}
-
 /// Runs a row on a thread of its own, so that a panic is this row's alone. `None`: it panicked.
-fn alone(row: Fault) -> Option<Told> {
+fn alone(row: Story) -> Option<Told> {
     let name = row.name;
     let began = Instant::now();
     let run = move || {
@@ -660,7 +467,7 @@ fn alone(row: Fault) -> Option<Told> {
 fn no_fault_loses_a_record() {
     let only = std::env::var("WEIR_WIRE_ROWS").unwrap_or_default();
     let at_once = std::env::var("WEIR_WIRE_AT_ONCE").map_or(8, |text| text.parse().unwrap());
-    let rows: Vec<Fault> = all().into_iter().filter(|row| row.name.contains(&only)).collect();
+    let rows: Vec<Story> = all().into_iter().filter(|row| row.name.contains(&only)).collect();
     let names: Vec<&str> = rows.iter().map(|row| row.name).collect();
     let excuses: BTreeMap<&str, &str> = rows
         .iter()

@@ -49,7 +49,8 @@ pub struct Logs {
     arrivals: u64,
     /// Whether it refuses every batch with a marked event in it, without saying which it is.
     pub refuses_marked: bool,
-    pub puts: usize,
+    /// The size of the largest batch it took.
+    pub largest: usize,
 }
 
 fn missing(what: &str) -> Refused {
@@ -208,7 +209,8 @@ impl Logs {
         if self.refuses_marked && stream_name != LETTERS && events.iter().any(|(_, m)| m.contains(MARK)) {
             return Err(invalid("Log events are invalid."));
         }
-        self.puts += 1;
+        let bytes = events.iter().map(|(_, m)| m.len() + OVERHEAD).sum();
+        self.largest = self.largest.max(bytes);
         let (mut too_old, mut expired, mut too_new) = (0, 0, None);
         for (at, (timestamp, message)) in events.into_iter().enumerate() {
             match judge(timestamp, now, retention) {

@@ -31,6 +31,7 @@ mod poison;
 mod records;
 mod server;
 mod shards;
+mod story;
 mod streams;
 #[path = "../fault/weir.rs"]
 #[expect(dead_code, reason = "the fault tests ask more of a life")]

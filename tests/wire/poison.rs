@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::records::Kind;
 use crate::shards::Service;
 use crate::until;
-use crate::world::{GROUP, PATIENCE, World, balanced, problems};
+use crate::world::{GROUP, PATIENCE, Pace, World, balanced, problems};
 
 const RECORDS: usize = 10_000;
 const POISON: [Kind; 8] = [
@@ -21,7 +21,7 @@ const POISON: [Kind; 8] = [
 
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_are_delivered_around_one_poison_of_each_kind() {
-    let mut world = World::new(Service::Kinesis, 1, 10).await;
+    let mut world = World::new(Service::Kinesis, 1, Pace { lease: 10, drain: 20 }).await;
     {
         let mut state = world.aws.state();
         state.logs.refuses_marked = true;

@@ -33,6 +33,8 @@ pub enum Kind {
     Expired,
     /// Its event holds [`MARK`].
     Marked,
+    /// Four of these fill a batch to the last byte (Kinesis).
+    Quarter,
     /// Its event is a little larger than a log event may be (Kinesis).
     Oversize,
     /// It holds nothing (Kinesis).
@@ -57,7 +59,7 @@ impl Kind {
     /// With the settings of these tests; see [`crate::world`].
     pub fn fate(self) -> Fate {
         match self {
-            Self::Good => Fate::Delivered(1),
+            Self::Good | Self::Quarter => Fate::Delivered(1),
             Self::Envelope => Fate::Delivered(3),
             Self::Control => Fate::Filtered,
             Self::TooOld => Fate::Letter("too_old"),
@@ -84,6 +86,11 @@ impl Kind {
         match self {
             Self::Marked => format!("{unit} {MARK}"),
             Self::Oversize => format!("{unit}{}", "x".repeat(1_048_551)),
+            Self::Quarter => {
+                let unit = unit.to_string();
+                let rest = 1_048_576 / 4 - 26 - unit.len();
+                unit + &"x".repeat(rest)
+            }
             _ => format!("{unit} and no more"),
         }
     }
@@ -119,7 +126,7 @@ impl Kind {
             (0..count).map(event).collect()
         };
         match self {
-            Self::Good | Self::Marked | Self::Oversize => self.text(unit).into_bytes(),
+            Self::Good | Self::Marked | Self::Oversize | Self::Quarter => self.text(unit).into_bytes(),
             Self::Empty => Vec::new(),
             Self::Envelope => gzip(&envelope("DATA_MESSAGE", &events(3))),
             Self::TooOld | Self::TooNew | Self::Expired => gzip(&envelope("DATA_MESSAGE", &events(1))),

@@ -87,7 +87,11 @@ impl Aws {
                     Ok((connection, _)) = listener.accept() => {
                         connections.spawn(serve(connection, shared.clone()));
                     }
-                    Some(_) = connections.join_next() => {}
+                    Some(ended) = connections.join_next() => {
+                        if let Err(panic) = ended {
+                            lock(&shared).complaints.push(format!("the fake itself failed: {panic}"));
+                        }
+                    }
                 }
             }
         });

@@ -33,6 +33,8 @@ pub struct Shard {
     pub records: Vec<Record>,
     /// So many of its first records are gone.
     pub trimmed: usize,
+    /// The service knows it no more.
+    pub gone: bool,
     /// The reads of the last second, and when the bytes of the last one are paid for (Kinesis).
     reads: VecDeque<Instant>,
     paid: Option<Instant>,
@@ -123,6 +125,7 @@ impl Stream {
             ends: None,
             records: Vec::new(),
             trimmed: 0,
+            gone: false,
             reads: VecDeque::new(),
             paid: None,
         });
@@ -136,7 +139,7 @@ impl Stream {
 
     /// The places of the shards that take records.
     pub fn leaves(&self) -> Vec<usize> {
-        let open = |at: &usize| self.shards[*at].ends.is_none();
+        let open = |at: &usize| self.shards[*at].ends.is_none() && !self.shards[*at].gone;
         (0..self.shards.len()).filter(open).collect()
     }
 
@@ -174,12 +177,19 @@ impl Stream {
         self.shards[shard].trimmed = records;
     }
 
+    /// A shard is not there any more, nor is what it held.
+    pub fn forget(&mut self, shard: usize) {
+        let shard = &mut self.shards[shard];
+        shard.trimmed = shard.records.len();
+        shard.gone = true;
+    }
+
     pub fn expire_iterators(&mut self) {
         self.epoch += 1;
     }
 
     pub fn find(&self, id: &str) -> Result<usize, Refused> {
-        let found = self.shards.iter().position(|shard| shard.id == id);
+        let found = self.shards.iter().position(|shard| shard.id == id && !shard.gone);
         found.ok_or_else(|| refused("ResourceNotFoundException", format!("Shard {id} is not found")))
     }
 

@@ -62,9 +62,10 @@ fn describe(stream: &mut Stream, body: &Value, complaints: &mut Vec<String>) -> 
         None => 0,
     };
     let wanted = |shard: &&Shard| {
-        filter
-            .as_ref()
-            .is_none_or(|parent| shard.parents.contains(parent))
+        !shard.gone
+            && filter
+                .as_ref()
+                .is_none_or(|parent| shard.parents.contains(parent))
     };
     let mut left = stream.shards[from..].iter().filter(wanted);
     let page: Vec<_> = left.by_ref().take(limit.min(PAGE)).collect();

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 use crate::inject::Rule;
 use crate::judge::Account;
-use crate::records::Kind;
+use crate::records::{Kind, Unit};
 use crate::server::Aws;
 use crate::shards::Service;
 use crate::weir::{self, Weir};
@@ -32,6 +32,13 @@ const ENDS: [&str; 7] = [
     "weir_records_in_flight",
 ];
 
+/// Settings of time, in seconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    pub lease: u32,
+    pub drain: u32,
+}
+
 pub struct World {
     pub aws: Aws,
     config: PathBuf,
@@ -41,8 +48,7 @@ pub struct World {
 }
 
 impl World {
-    /// `lease_seconds`: 10 where no worker is to die, so that a busy machine fences none.
-    pub async fn new(service: Service, shards: u128, lease_seconds: u32) -> Self {
+    pub async fn new(service: Service, shards: u128, pace: Pace) -> Self {
         let aws = Aws::start(service, shards).await;
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("weir.yaml");
@@ -50,10 +56,11 @@ impl World {
             Service::DynamoDb => "dynamodb_table",
             Service::Kinesis => "kinesis_stream",
         };
+        let Pace { lease, drain } = pace;
         let text = format!(
-            "leases: {{ duration: {lease_seconds}s }}\n\
+            "leases: {{ duration: {lease}s }}\n\
              checkpoint: {{ interval: 1s }}\n\
-             drain: {{ timeout: 20s }}\n\
+             drain: {{ timeout: {drain}s }}\n\
              pipelines:\n  \
                orders:\n    \
                  source: {{ {source}: orders, sync_interval: 1s, poll: {{ idle: 100ms }} }}\n    \
@@ -146,31 +153,36 @@ impl World {
         }
     }
 
+    /// Where the lease of a shard stands; `None` before its first checkpoint.
+    pub fn checkpoint(&self, shard: usize) -> Option<String> {
+        let state = self.aws.state();
+        let id = state.stream.shards[shard].id.as_str();
+        let rows = state.tables.rows(LEASES);
+        let row = rows.into_iter().find(|row| row["shardId"]["S"] == id)?;
+        let checkpoint = row["checkpoint"]["S"].as_str()?;
+        (checkpoint != "TRIM_HORIZON").then(|| checkpoint.to_owned())
+    }
+
     /// The events in the log that no checkpoint covers: what a death at this moment leaves to be repeated.
     pub fn exposed(&self) -> usize {
+        let shards = self.aws.state().stream.shards.len();
+        let checkpoints: Vec<_> = (0..shards).map(|shard| self.checkpoint(shard)).collect();
         let state = self.aws.state();
-        let checkpoint_of = |shard: &str| {
-            let rows = state.tables.rows(LEASES);
-            let row = rows.into_iter().find(|row| row["shardId"]["S"] == shard)?;
-            row["checkpoint"]["S"].as_str().map(str::to_owned)
-        };
         let mut exposed = 0;
-        for shard in &state.stream.shards {
-            let after = match checkpoint_of(&shard.id).as_deref() {
-                Some("SHARD_END") => continue,
-                None | Some("TRIM_HORIZON") => String::new(),
-                Some(sequence) => sequence.to_owned(),
-            };
-            let events: usize = state
+        for (shard, checkpoint) in state.stream.shards.iter().zip(checkpoints) {
+            if checkpoint.as_deref() == Some("SHARD_END") {
+                continue;
+            }
+            let after = checkpoint.unwrap_or_default();
+            let streams = state
                 .logs
                 .groups
                 .values()
-                .filter_map(|group| group.streams.get(&shard.id))
-                .flatten()
-                .filter_map(|event| crate::records::Unit::of(&event.message))
+                .filter_map(|g| g.streams.get(&shard.id));
+            let units = streams.flatten().filter_map(|event| Unit::of(&event.message));
+            exposed += units
                 .filter(|unit| shard.records[unit.record].sequence > after)
                 .count();
-            exposed += events;
         }
         exposed
     }
@@ -179,7 +191,7 @@ impl World {
     pub fn drained(&self) -> Result<(), String> {
         let state = self.aws.state();
         let rows = state.tables.rows(LEASES);
-        for shard in &state.stream.shards {
+        for shard in state.stream.shards.iter().filter(|shard| !shard.gone) {
             let row = rows.iter().find(|row| row["shardId"]["S"] == shard.id.as_str());
             let Some(row) = row else {
                 return Err(format!("{} has no lease", shard.id));
