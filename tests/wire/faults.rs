@@ -114,6 +114,10 @@ fn nothing() -> Rule {
     read.replies(Reply::Empty).after(2)
 }
 
+const MAY_NOT: &str = "User: arn:aws:sts::111122223333:assumed-role/weir/1 is not authorized to perform: \
+                       logs:PutLogEvents on resource: arn:aws:logs:eu-west-1:111122223333:log-group:/cdc/orders";
+const SKEWED: &str = "Signature not yet current: 20260102T040000Z is still later than 20260102T035500Z";
+
 fn puts() -> Vec<Story> {
     vec![
         row("put throttled")
@@ -169,7 +173,12 @@ fn puts() -> Vec<Story> {
             .repeats(Repeats::Counted)
             .counts(MAYBE),
         row("put denied for one stream")
-            .rule(put_alone().error(400, "AccessDeniedException").always())
+            .rule(
+                put_alone()
+                    .error(400, "AccessDeniedException")
+                    .says(MAY_NOT)
+                    .always(),
+            )
             .script(Script::CureWhenTold("AccessDeniedException"))
             .counts(DENIED),
         row("put refused for the group's key")
@@ -177,7 +186,12 @@ fn puts() -> Vec<Story> {
             .script(Script::CureWhenTold("KMSDisabledException"))
             .counts(DENIED),
         row("put refused for a wrong clock")
-            .rule(put_alone().error(403, "RequestTimeTooSkewed").always())
+            .rule(
+                put_alone()
+                    .error(403, "RequestTimeTooSkewed")
+                    .says(SKEWED)
+                    .always(),
+            )
             .script(Script::CureWhenTold("RequestTimeTooSkewed"))
             .counts(DENIED),
         row("group and stream creation throttled")
@@ -227,6 +241,7 @@ fn poisons() -> Vec<Story> {
                 on("PutLogEvents")
                     .with("\"logStreamName\":\"dead-letter\"")
                     .error(400, "InvalidParameterException")
+                    .says("Log events are invalid.")
                     .always(),
             )
             .script(Script::CureWhenTold("refuses dead letters")),
@@ -236,6 +251,7 @@ fn poisons() -> Vec<Story> {
                 on("PutLogEvents")
                     .with("\"logStreamName\":\"dead-letter\"")
                     .error(400, "AccessDeniedException")
+                    .says(MAY_NOT)
                     .always(),
             )
             .script(Script::CureWhenTold("dead-letter")),

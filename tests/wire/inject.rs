@@ -5,8 +5,8 @@ use std::time::Duration;
 /// What the sender of a request sees.
 #[derive(Clone, Debug)]
 pub enum Reply {
-    /// The service refuses.
-    Error(u16, &'static str),
+    /// The service refuses: status, code, message.
+    Error(u16, &'static str, &'static str),
     /// The connection breaks once the request is read.
     Reset,
     /// The connection breaks when the request's head is there and its body is not.
@@ -101,7 +101,15 @@ impl Rule {
     }
 
     pub fn error(self, status: u16, code: &'static str) -> Self {
-        self.replies(Reply::Error(status, code))
+        self.replies(Reply::Error(status, code, "as the test wants it"))
+    }
+
+    /// With this message, where what is said matters.
+    pub fn says(mut self, text: &'static str) -> Self {
+        if let Reply::Error(_, _, message) = &mut self.reply {
+            *message = text;
+        }
+        self
     }
 
     fn stage(&self) -> Stage {
@@ -160,5 +168,41 @@ impl Rules {
         for rule in &mut self.0 {
             rule.times = 0;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_strikes_what_it_names_after_what_it_lets_pass_as_often_as_it_may() {
+        let mut rules = Rules(vec![on("PutLogEvents").with("s1").after(1).times(2)]);
+        let mut strikes = |operation, body| rules.strike(Stage::Request, operation, body).is_some();
+        let struck = [
+            strikes("GetRecords", "s1"),
+            strikes("PutLogEvents", "s2"),
+            strikes("PutLogEvents", "s1"),
+            strikes("PutLogEvents", "s1"),
+            strikes("PutLogEvents", "s1"),
+            strikes("PutLogEvents", "s1"),
+        ];
+        assert_eq!(struck, [false, false, false, true, true, false]);
+        assert!(rules.strike(Stage::Done, "PutLogEvents", "s1").is_none());
+        rules.lift();
+        assert_eq!(rules.0[0].struck, 2);
+    }
+
+    #[test]
+    fn chance_repeats_with_its_seed() {
+        let struck = || {
+            let mut rules = Rules(vec![on("Scan").percent(30, 9).always()]);
+            let strikes = |_| rules.strike(Stage::Request, "Scan", "").is_some();
+            (0..1000).map(strikes).collect::<Vec<_>>()
+        };
+        let first = struck();
+        assert_eq!(first, struck());
+        let count = first.iter().filter(|struck| **struck).count();
+        assert!((200..400).contains(&count), "{count} of 1000");
     }
 }

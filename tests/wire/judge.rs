@@ -42,12 +42,22 @@ impl Account {
         events.sort_by_key(|(_, e)| e.arrival);
         let mut firsts = Firsts::new();
         let mut letters = Letters::default();
+        let mut parts = Parts::default();
         for (stream, event) in events {
             if stream == LETTERS {
                 account.repeats += usize::from(letters.take(&event.message, &mut account.wrong));
                 continue;
             }
-            match Unit::of(&event.message) {
+            let found = match parts.take(&event.message) {
+                Part::None => Unit::of(&event.message),
+                Part::Last(whole) => Unit::of(&whole),
+                Part::Other => continue,
+                Part::Again => {
+                    account.repeats += 1;
+                    continue;
+                }
+            };
+            match found {
                 Some(unit) if unit.shard == *stream => match firsts.contains_key(&unit) {
                     true => account.repeats += 1,
                     false => {
@@ -138,6 +148,48 @@ fn of_shard<'a, 'e>(firsts: &'a Firsts<'e>, shard: &str) -> impl Iterator<Item =
 
 pub fn short(text: &str) -> String {
     text.chars().take(200).collect()
+}
+
+/// The messages that came in parts, each with the event's id, its number and how many there are.
+#[derive(Default)]
+struct Parts {
+    found: BTreeMap<String, BTreeMap<u64, String>>,
+}
+
+/// What a message is.
+enum Part {
+    /// No part: a whole message.
+    None,
+    /// The last that was missing; the message is whole.
+    Last(String),
+    Other,
+    /// One that was there before.
+    Again,
+}
+
+impl Parts {
+    fn take(&mut self, message: &str) -> Part {
+        if !(message.starts_with("{\"id\":") && message.contains("\"parts\":")) {
+            return Part::None;
+        }
+        let part: Value = serde_json::from_str(message).unwrap_or_default();
+        let (Some(id), Some(number), Some(all), Some(piece)) = (
+            part["id"].as_str(),
+            part["part"].as_u64(),
+            part["parts"].as_u64(),
+            part["message"].as_str(),
+        ) else {
+            return Part::None;
+        };
+        let pieces = self.found.entry(id.to_owned()).or_default();
+        if pieces.insert(number, piece.to_owned()).is_some() {
+            Part::Again
+        } else if pieces.keys().copied().eq(1..=all) {
+            Part::Last(pieces.values().map(String::as_str).collect())
+        } else {
+            Part::Other
+        }
+    }
 }
 
 /// The dead letters, put together from their parts.

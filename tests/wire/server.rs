@@ -206,8 +206,8 @@ fn take(state: &mut State, head: &Head, operation: &str, body: &[u8]) -> (Option
             };
             (reply, answer)
         }
-        Some(Reply::Error(status, code)) => {
-            let mut refusal = refused(code, "as the test wants it");
+        Some(Reply::Error(status, code, message)) => {
+            let mut refusal = refused(code, message);
             refusal.status = status;
             (None, Err(refusal))
         }

@@ -310,3 +310,72 @@ fn trimmed() -> Refused {
         "The data you are trying to access has been trimmed.",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stream(service: Service) -> Stream {
+        let mut stream = Stream::new(service, 2);
+        for _ in 0..5 {
+            stream.append(0, Kind::Good);
+        }
+        stream
+    }
+
+    fn read(stream: &Stream, iterator: &str) -> Result<(std::ops::Range<usize>, bool), &'static str> {
+        let read = stream.read(iterator, 3, usize::MAX, |_, _| 1);
+        read.map(|read| (read.records, read.next.is_some()))
+            .map_err(|refused| refused.code)
+    }
+
+    #[test]
+    fn what_is_trimmed_is_refused_by_one_service_and_passed_over_by_the_other() {
+        for (service, want) in [
+            (Service::DynamoDb, Err("TrimmedDataAccessException")),
+            (Service::Kinesis, Ok((2..5, true))),
+        ] {
+            let mut stream = stream(service);
+            let shard = stream.shards[0].id.clone();
+            let first = stream.shards[0].records[0].sequence.clone();
+            let horizon = stream.iterator(&shard, "TRIM_HORIZON", None).unwrap();
+            assert_eq!(read(&stream, &horizon), Ok((0..3, true)));
+            stream.trim(0, 2);
+            assert_eq!(read(&stream, &horizon), want);
+            let after = stream.iterator(&shard, "AFTER_SEQUENCE_NUMBER", Some(&first));
+            let after = after.map_err(|refused| refused.code);
+            assert_eq!(after.and_then(|iterator| read(&stream, &iterator)), want);
+            let horizon = stream.iterator(&shard, "TRIM_HORIZON", None).unwrap();
+            assert_eq!(read(&stream, &horizon), Ok((2..5, true)));
+        }
+    }
+
+    #[test]
+    fn a_closed_shard_ends_behind_its_last_record_and_its_children_share_its_keys() {
+        let mut stream = stream(Service::Kinesis);
+        let shard = stream.shards[0].id.clone();
+        let last = stream.shards[0].records[2].sequence.clone();
+        let range = stream.shards[0].range;
+        stream.split(0);
+        let after = stream
+            .iterator(&shard, "AFTER_SEQUENCE_NUMBER", Some(&last))
+            .unwrap();
+        assert_eq!(read(&stream, &after), Ok((3..5, false)));
+        assert_eq!(stream.leaves(), [1, 2, 3]);
+        stream.merge(2, 3);
+        assert_eq!(stream.leaves(), [1, 4]);
+        assert_eq!(stream.shards[4].range, range);
+        stream.expire_iterators();
+        assert_eq!(read(&stream, &after), Err("ExpiredIteratorException"));
+    }
+
+    #[test]
+    fn a_shard_is_read_five_times_a_second_and_no_faster_than_is_paid_for() {
+        let mut stream = stream(Service::Kinesis);
+        let reads = (0..6).filter(|_| stream.may_read(0)).count();
+        assert_eq!(reads, 5);
+        assert!(stream.may_read(1), "another shard");
+        stream.pay(1, 1_000_000, 100);
+        assert!(!stream.may_read(1));
+    }
+}
