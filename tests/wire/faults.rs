@@ -28,6 +28,7 @@ fn row(name: &'static str) -> Story {
         repeats: Repeats::Never,
         counts: Vec::new(),
         loses: None,
+        by_chance: false,
     }
 }
 
@@ -64,6 +65,11 @@ impl Story {
 
     fn repeats(mut self, repeats: Repeats) -> Self {
         self.repeats = repeats;
+        self
+    }
+
+    fn by_chance(mut self) -> Self {
+        self.by_chance = true;
         self
     }
 
@@ -429,28 +435,81 @@ fn states() -> Vec<Story> {
     ]
 }
 
+/// A bit of everything, by chance.
+fn now_and_then(story: Story, seed: u64) -> Story {
+    let more: u64 = std::env::var("WEIR_WIRE_SEED").map_or(1, |text| text.parse().unwrap());
+    let seed = |rule: u64| more * 100 + seed + rule;
+    story
+        .rule(
+            on("PutLogEvents")
+                .error(400, "ThrottlingException")
+                .percent(10, seed(0))
+                .times(20),
+        )
+        .rule(
+            on("PutLogEvents")
+                .applied(Reply::Reset)
+                .percent(8, seed(1))
+                .times(10),
+        )
+        .rule(on("PutLogEvents").percent(5, seed(2)).times(10))
+        .rule(
+            on("GetRecords")
+                .applied(Reply::Half)
+                .percent(5, seed(3))
+                .times(20),
+        )
+        .rule(
+            on("GetRecords")
+                .error(400, "ExpiredIteratorException")
+                .percent(5, seed(4))
+                .times(20),
+        )
+        .rule(
+            on("UpdateItem")
+                .applied(Reply::Reset)
+                .percent(10, seed(5))
+                .times(10),
+        )
+        .rule(
+            on("UpdateItem")
+                .error(400, "ThrottlingException")
+                .percent(10, seed(6))
+                .times(10),
+        )
+        .rule(
+            on("PutItem")
+                .applied(Reply::Garbled)
+                .percent(30, seed(7))
+                .times(5),
+        )
+        .poison(&[Kind::Undecodable, Kind::Marked])
+        .prepare(|state| state.logs.refuses_marked = true)
+        .by_chance()
+        .repeats(Repeats::Counted)
+}
+
 fn all() -> Vec<Story> {
     let mut all = vec![
         row("none"),
-        row("Kinesis: none").kinesis(),
-        row("everything now and then")
-            .rule(
-                on("PutLogEvents")
-                    .error(400, "ThrottlingException")
-                    .percent(10, 3)
-                    .times(20),
-            )
-            .rule(on("PutLogEvents").applied(Reply::Reset).percent(5, 4).times(10))
-            .rule(on("GetRecords").applied(Reply::Half).percent(5, 5).times(20))
-            .rule(
-                on("GetRecords")
-                    .error(500, "InternalServerError")
-                    .percent(5, 6)
-                    .times(20),
-            )
-            .rule(on("UpdateItem").applied(Reply::Reset).percent(10, 7).times(10))
-            .poison(&[Kind::TooOld, Kind::Undecodable])
-            .repeats(Repeats::Counted),
+        row("Kinesis: none").kinesis().after(|state| {
+            let throttled = state.stream.throttled;
+            assert!(throttled <= 3, "{throttled} reads came too early");
+        }),
+        now_and_then(row("everything now and then"), 0),
+        now_and_then(row("Kinesis: everything now and then").kinesis(), 10),
+        now_and_then(
+            row("everything now and then, and kill -9").script(Script::Kill),
+            20,
+        )
+        .repeats(Repeats::SinceCheckpoint),
+        now_and_then(
+            row("Kinesis: everything now and then, and kill -9")
+                .kinesis()
+                .script(Script::Kill),
+            30,
+        )
+        .repeats(Repeats::SinceCheckpoint),
     ];
     all.extend(puts());
     all.extend(poisons());

@@ -75,6 +75,8 @@ pub struct Story {
     pub counts: Vec<&'static str>,
     /// It loses records today, for this reason. The row fails once it doesn't.
     pub loses: Option<&'static str>,
+    /// Not each of its rules need strike.
+    pub by_chance: bool,
 }
 
 /// What is to be said of a row.
@@ -178,10 +180,13 @@ impl Story {
                     },
                 )
                 .await;
+                // What this life put twice, its successor doesn't count.
+                let numbers = Numbers::of(&weir).await.expect("the metrics of a life");
+                let repeated = numbers.sum(MAYBE) as usize;
                 weir.kill_nine();
                 // What it had sent may still be carried out; its successor owns no lease before that.
                 tokio::time::sleep(Duration::from_millis(300)).await;
-                *exposed = world.exposed();
+                *exposed = world.exposed() + repeated;
                 if self.script == Script::KillAndTrim {
                     for _ in 0..30 {
                         world.append_everywhere(Kind::Good);
@@ -289,7 +294,7 @@ impl Story {
         assert_eq!(account.trimmed > 0, gaps > 0, "records that were trimmed");
         (self.after)(&world.aws.state());
         for rule in &world.aws.state().rules.0 {
-            assert!(rule.struck > 0, "never struck: {rule:?}");
+            assert!(rule.struck > 0 || self.by_chance, "never struck: {rule:?}");
         }
     }
 }
