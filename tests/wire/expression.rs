@@ -162,7 +162,7 @@ pub fn storable(value: &Value) -> Result<(), String> {
         ("SS", Value::Array(members)) => {
             let set: BTreeSet<_> = members.iter().filter_map(Value::as_str).collect();
             match set.len() {
-                0 => Err("an string set may not be empty".to_owned()),
+                0 => Err("a string set may not be empty".to_owned()),
                 n if n == members.len() => Ok(()),
                 _ => Err(format!("the set contains duplicates: {inner}")),
             }
