@@ -340,7 +340,9 @@ impl Life {
         );
         let paused = pipeline.paused;
         let key = before.key.clone();
-        let abort = self.consumers.spawn(async move { (key, consumer.await) });
+        let abort = self
+            .consumers
+            .spawn(async move { (key, Box::pin(consumer).await) });
         let task = abort.id();
         let running = Running {
             task,

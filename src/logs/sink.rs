@@ -328,18 +328,18 @@ impl Router {
                     }
                 }
                 message = self.rx.recv() => match message {
-                    Some((to, items)) => self.route(to, items),
+                    Some((to, items)) => self.route(&to, items),
                     None => return Ok(()),
                 },
             }
         }
     }
 
-    fn route(&mut self, to: LogDestination, items: Vec<Item>) {
-        if !self.writers.contains_key(&to) {
-            self.start(&to);
+    fn route(&mut self, to: &LogDestination, items: Vec<Item>) {
+        if !self.writers.contains_key(to) {
+            self.start(to);
         }
-        let Some(writer) = self.writers.get(&to) else {
+        let Some(writer) = self.writers.get(to) else {
             return;
         };
         writer.pending.fetch_add(items.len(), Ordering::AcqRel);
