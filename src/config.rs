@@ -404,7 +404,7 @@ pub struct DestinationConfig {
     pub kms_key: Option<String>,
     /// Of a group that Weir creates.
     pub tags: BTreeMap<String, String>,
-    /// Of a group that Weir creates. `None`: the account's default.
+    /// Of a group that Weir creates. `None`: the service's default, which is standard.
     pub class: Option<LogClass>,
     /// Groups that exist get these settings too.
     pub reconcile: bool,

@@ -1,5 +1,6 @@
 //! Events, through the sink.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use weir::aws::Clients;
@@ -182,5 +183,41 @@ async fn read_all_back(
             let count = pages.len();
             return (pages.into_iter().rev().flatten().collect(), count);
         }
+    }
+}
+
+#[tokio::test]
+async fn a_groups_settings_are_seen_and_set() {
+    for make in [Make::Ministack, Make::Moto] {
+        let emulator = Emulator::start(make).await;
+        let clients = emulator.clients().await;
+        let sink = CloudWatchLogs::new(clients.logs.clone());
+        let missing = sink.describe_group("/cdc/orders").await;
+        assert!(
+            matches!(missing, Err(SinkError::Missing(_))),
+            "{make:?}: {missing:?}"
+        );
+        let tags = |tags: &[(&str, &str)]| -> BTreeMap<String, String> {
+            let owned = tags.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+            owned.collect()
+        };
+        let settings = GroupSettings {
+            tags: tags(&[("team", "cdc"), ("stage", "test")]),
+            ..GroupSettings::default()
+        };
+        for group in ["/cdc/orders-2", "/cdc/orders"] {
+            assert!(sink.create_group(group, &settings).await.unwrap(), "{make:?}");
+        }
+        sink.put_retention("/cdc/orders", 30).await.unwrap();
+        let found = sink.describe_group("/cdc/orders").await.unwrap();
+        assert_eq!(found.retention_days, Some(30), "{make:?}");
+        sink.tag_group(&found.arn, &tags(&[("stage", "prod")]))
+            .await
+            .unwrap();
+        assert_eq!(
+            sink.group_tags(&found.arn).await.unwrap(),
+            tags(&[("team", "cdc"), ("stage", "prod")]),
+            "{make:?}"
+        );
     }
 }

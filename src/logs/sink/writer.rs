@@ -15,7 +15,7 @@ use super::gate::{Gate, LOOK_UP, Visit};
 use super::tag::Kind;
 use super::{Context, Delivered, Item, PUT_TIMEOUT, Shared, letter};
 use crate::backoff::Backoff;
-use crate::clock::Monotonic;
+use crate::clock::{Monotonic, Timestamp};
 use crate::config::{Oversize, Untimely};
 use crate::lease::fence::Fenced;
 use crate::logs::batch::{self, MAX_MESSAGE_BYTES, Refusal};
@@ -85,15 +85,23 @@ impl Writer {
     fn enqueue(&mut self, items: Vec<Item>) {
         let now = self.context.clock.wall();
         for item in items {
-            for mut item in self.fitted(item) {
-                item.tag.arrival = self.arrivals;
-                self.arrivals += 1;
-                match batch::admit(&item.event, now) {
-                    // This process's clock may be wrong, the service's is not: it judges the age.
-                    Ok(()) | Err(Refusal::TooOld | Refusal::TooNew) => self.queue.push_back(item),
-                    Err(refusal) => self.dead_letter(item, refusal, "against the rules of PutLogEvents"),
-                }
+            if item.event.message.len() <= MAX_MESSAGE_BYTES {
+                self.admit(item, now);
+                continue;
             }
+            for part in self.fitted(item) {
+                self.admit(part, now);
+            }
+        }
+    }
+
+    fn admit(&mut self, mut item: Item, now: Timestamp) {
+        item.tag.arrival = self.arrivals;
+        self.arrivals += 1;
+        match batch::admit(&item.event, now) {
+            // This process's clock may be wrong, the service's is not: it judges the age.
+            Ok(()) | Err(Refusal::TooOld | Refusal::TooNew) => self.queue.push_back(item),
+            Err(refusal) => self.dead_letter(item, refusal, "against the rules of PutLogEvents"),
         }
     }
 
