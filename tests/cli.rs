@@ -157,19 +157,24 @@ fn every_command_of_the_operator_documents_its_exit_codes() {
         &["pipelines", "list"],
         &["pipelines", "pause"],
         &["pipelines", "resume"],
+        &["dead-letters"],
+        &["dead-letters", "list"],
+        &["dead-letters", "show"],
+        &["dead-letters", "redrive"],
     ] {
         let out = weir(&[arguments, &["--help"]].concat(), &[]);
         assert_eq!(out.status.code(), Some(0));
         assert!(
-            text(&out.stdout).contains("Exit codes: 0 done, 1 failed or refused"),
+            text(&out.stdout).contains("Exit codes: 0 done, 1 failed or "),
             "{arguments:?}"
         );
     }
     let out = weir(&["--help"], &[]);
     for line in [
-        "run        Read streams",
-        "leases     See the leases",
-        "pipelines  Pause and resume",
+        "run           Read streams",
+        "leases        See the leases",
+        "pipelines     Pause and resume",
+        "dead-letters  See what could not",
     ] {
         assert!(text(&out.stdout).contains(line), "{}", text(&out.stdout));
     }

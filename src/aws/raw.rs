@@ -1,12 +1,14 @@
-//! What the SDK's typed answers leave out: the `Date` header, and a place for it.
+//! What the SDK's typed answers leave out: the `Date` header, and whether there was an answer at all.
 //!
-//! Owns one interceptor and the slot that interceptors fill; the adapters use both.
+//! Owns these interceptors and the slot that interceptors fill; the adapters use them.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
-use aws_smithy_runtime_api::client::interceptors::context::BeforeDeserializationInterceptorContextRef;
+use aws_smithy_runtime_api::client::interceptors::context::{
+    AfterDeserializationInterceptorContextRef, BeforeDeserializationInterceptorContextRef,
+};
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::DateTime;
 use aws_smithy_types::config_bag::ConfigBag;
@@ -65,5 +67,31 @@ impl Intercept for KeepDate {
             self.0.put(date.to_owned());
         }
         Ok(())
+    }
+}
+
+/// Takes a success without a body for no answer. The SDK reads it as an answer without fields: an accepted put,
+/// the end of a shard. The services give no such answer where this is asked for; what stands in front of them may.
+#[derive(Clone, Copy, Debug)]
+pub struct NeedsBody;
+
+impl Intercept for NeedsBody {
+    fn name(&self) -> &'static str {
+        "NeedsBody"
+    }
+
+    fn read_after_deserialization(
+        &self,
+        context: &AfterDeserializationInterceptorContextRef<'_>,
+        _: &RuntimeComponents,
+        _: &mut ConfigBag,
+    ) -> Result<(), BoxError> {
+        let response = context.response();
+        match response.body().bytes() {
+            Some(b"") if response.status().is_success() => {
+                Err("the answer is a success without a body".into())
+            }
+            _ => Ok(()),
+        }
     }
 }

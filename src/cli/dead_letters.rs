@@ -290,6 +290,47 @@ pub(super) async fn carry_out(order: Order, desk: &mut LetterDesk) -> Result<Exi
 mod tests {
     use super::*;
 
+    #[derive(clap::Parser)]
+    struct Cli {
+        #[command(flatten)]
+        letters: DeadLettersArgs,
+    }
+
+    /// `weir dead-letters` with these arguments; an error as its text.
+    fn order(arguments: &str) -> Result<(Config, Order), String> {
+        use clap::Parser as _;
+        let arguments = std::iter::once("dead-letters").chain(arguments.split_whitespace());
+        let cli = Cli::try_parse_from(arguments).map_err(|e| e.to_string())?;
+        read(&cli.letters, &|_| None).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_redrive_says_which_letters_and_the_settings_are_those_of_run() {
+        const RUN: &str = "--table orders --log-group /cdc/orders";
+        let which = |given: &str| -> Result<(Which, bool), String> {
+            match order(&format!("redrive {given} {RUN}"))?.1.what {
+                What::Redrive { which, dry_run } => Ok((which, dry_run)),
+                other => panic!("{other:?}"),
+            }
+        };
+        let ids = Which::Ids(vec!["3fa2".into(), "77c0".into()]);
+        assert_eq!(which("3fa2 77c0"), Ok((ids, false)));
+        assert_eq!(which("--everything --dry-run"), Ok((Which::Everything, true)));
+        assert_eq!(
+            which("--reason too_old"),
+            Ok((Which::Reason("too_old".into()), false))
+        );
+        for wrong in ["", "3fa2 --everything", "--reason too_old --everything"] {
+            assert!(which(wrong).is_err(), "{wrong}");
+        }
+        let (config, _) = order(&format!("list --pipeline orders {RUN}")).unwrap();
+        assert_eq!(config.pipelines[0].destination.group.as_str(), "/cdc/orders");
+        let told = order(&format!("list --pipeline order --reason late --since 1d {RUN}")).unwrap_err();
+        assert_eq!(told.lines().count(), 3, "all at once: {told}");
+        assert!(told.contains("did you mean `orders`?"), "{told}");
+        assert!(order("list").unwrap_err().contains("nothing to read"));
+    }
+
     #[test]
     fn since_is_a_time_or_how_long_ago() {
         let now = Timestamp::from_millis(1_800_000_000_000);

@@ -8,7 +8,8 @@ use super::flags::{Flags, Given, WrongUse};
 use crate::config::check::{self, StateNames};
 use crate::config::problem::Problem;
 use crate::config::{
-    Config, DestinationConfig, FanOut, Overrides, PipelineConfig, SourceConfig, StreamChoice, Vars,
+    Config, DeadLetterConfig, DestinationConfig, FanOut, Overrides, PipelineConfig, SourceConfig,
+    StreamChoice, Vars,
 };
 use crate::decode::DecodeSettings;
 use crate::shape::Shape;
@@ -270,6 +271,14 @@ fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> 
     ) {
         flags.problems.push(Problem::new("--allow-groups", what));
     }
+    if let (Err(what), Some(given)) = (
+        check::letters_apart(&DeadLetterConfig::default(), &destination),
+        &log_stream,
+    ) {
+        flags
+            .problems
+            .push(Problem::with(&given.origin, &given.text, what));
+    }
     if let (Err(what), Some(given)) = (check::consumer_fits(&source, &application, &name), &fan_out_given) {
         let what = format!("{what}: shorten --application, or name the consumer in a file");
         flags.problems.push(Problem::new(&given.origin, what));
@@ -520,6 +529,10 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
             (
                 "--kinesis-stream s --decode change --log-group /db/{cluster}",
                 "--log-group: `/db/{cluster}` uses `{cluster}`, which comes from a subscription envelope",
+            ),
+            (
+                "--kinesis-stream s --log-group g --log-stream dead-letter",
+                "--log-stream: `dead-letter` is the stream of the dead letters",
             ),
             (
                 "--kinesis-stream s --log-group g --log-stream {table}",

@@ -18,6 +18,7 @@ use aws_sdk_cloudwatchlogs::types::{InputLogEvent, RejectedLogEventsInfo};
 
 use self::refusal::{Asked, sink_error};
 use crate::aws::failure::{Failure, failure};
+use crate::aws::raw::NeedsBody;
 use crate::clock::Timestamp;
 use crate::logs::group::{GroupFound, GroupSettings};
 use crate::logs::{Accepted, EventPage, LogDestination, LogEvent, LogSink, PageToken, SinkError};
@@ -65,6 +66,7 @@ impl LogSink for CloudWatchLogs {
             .log_stream_name(&to.stream)
             .set_log_events(Some(batch))
             .customize()
+            .interceptor(NeedsBody)
             .config_override(Config::builder().timeout_config(limit))
             .send()
             .await;
@@ -274,6 +276,7 @@ mod tests {
             (canned::answer(504, "<html>"), "unanswered"),
             (canned::answer(403, "<html>"), "unavailable"),
             (canned::answer(200, "<html>"), "unanswered"),
+            (canned::ok(""), "unanswered"),
         ] {
             let error = put(answer.clone()).await.unwrap_err();
             assert_eq!(error.class(), class, "{answer:?}: {error}");

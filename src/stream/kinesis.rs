@@ -24,7 +24,7 @@ use aws_smithy_types::DateTime;
 use bytes::Bytes;
 
 use crate::aws::failure::{Failure, failure};
-use crate::aws::raw::KeepDate;
+use crate::aws::raw::{KeepDate, NeedsBody};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::StreamChoice;
 use crate::stream::{
@@ -425,6 +425,8 @@ impl StreamSource for KinesisStream {
             .stream_arn(stream.service_arn())
             .shard_iterator(iterator.as_str())
             .limit(RECORDS)
+            .customize()
+            .interceptor(NeedsBody)
             .send()
             .await;
         let answer = match answer {
