@@ -37,7 +37,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     Decode(decode::DecodeArgs),
     Leases(leases::LeasesArgs),
     Pipelines(pipelines::PipelinesArgs),

@@ -67,7 +67,7 @@ impl Kind {
             Self::Expired => Fate::Letter("expired"),
             Self::Marked => Fate::Letter("invalid"),
             // To be split, once the sink can: then it is `Fate::Delivered(1)`, told by its first part.
-            Self::Oversize => Fate::Letter("oversize"),
+            Self::Oversize => Fate::Delivered(1),
             Self::Empty => Fate::Letter("empty"),
             Self::Undecodable | Self::UnknownMessage => Fate::Letter("undecodable"),
         }

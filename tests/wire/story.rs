@@ -73,8 +73,6 @@ pub struct Story {
     pub repeats: Repeats,
     /// Series of /metrics that must have counted something.
     pub counts: Vec<&'static str>,
-    /// It loses records today, for this reason. The row fails once it doesn't.
-    pub loses: Option<&'static str>,
     /// Not each of its rules need strike.
     pub by_chance: bool,
 }
@@ -119,15 +117,6 @@ impl Story {
         }
         let mut weir = self.end(&mut world, weir).await;
 
-        if let Some(why) = self.loses {
-            let account = world.settle(&mut weir, Duration::from_secs(5)).await;
-            assert!(
-                !account.is_settled(),
-                "it is cured, so the row needs no excuse: {why}"
-            );
-            let name = self.name;
-            return Told { name, account };
-        }
         let account = world.settle(&mut weir, PATIENCE).await;
         let lost = account.lost.first();
         assert!(
