@@ -238,9 +238,17 @@ impl Sink {
             readiness,
             letters: tx.downgrade(),
         };
+        let letters = Context {
+            settings: Arc::new(SinkSettings {
+                group: context.settings.group.of_letters(),
+                ..(*context.settings).clone()
+            }),
+            ..context.clone()
+        };
         let router = Router {
             rx,
             context,
+            letters,
             rng,
             writers: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -309,6 +317,8 @@ struct WriterHandle {
 pub struct Router {
     rx: mpsc::UnboundedReceiver<Message>,
     context: Context,
+    /// For the writer of the dead letters.
+    letters: Context,
     rng: fastrand::Rng,
     writers: BTreeMap<LogDestination, WriterHandle>,
     groups: BTreeMap<String, Arc<Gate>>,
@@ -337,7 +347,9 @@ impl Router {
 
     fn route(&mut self, to: &LogDestination, items: Vec<Item>) {
         if !self.writers.contains_key(to) {
-            self.start(to);
+            // Letters have a log stream of their own.
+            let of_letters = items.first().is_some_and(|item| item.tag.is_letter());
+            self.start(to, of_letters);
         }
         let Some(writer) = self.writers.get(to) else {
             return;
@@ -347,7 +359,7 @@ impl Router {
         let _ = writer.tx.send(items);
     }
 
-    fn start(&mut self, to: &LogDestination) {
+    fn start(&mut self, to: &LogDestination, of_letters: bool) {
         if self.writers.len() > IDLE_WRITERS {
             // Shards come and go, and with them their log streams.
             self.writers.retain(|_, w| w.pending.load(Ordering::Acquire) > 0);
@@ -356,12 +368,13 @@ impl Router {
         }
         let gate = match self.groups.get(&to.group) {
             Some(gate) => gate.clone(),
-            None => self.open(&to.group),
+            None => self.open(&to.group, of_letters),
         };
+        let context = self.context(of_letters).clone();
         let (tx, rx) = mpsc::unbounded_channel();
         let pending = Arc::new(AtomicUsize::new(0));
         self.tasks.spawn(writer::run(
-            self.context.clone(),
+            context,
             to.clone(),
             gate,
             rx,
@@ -372,19 +385,26 @@ impl Router {
     }
 
     /// The first writer of a group.
-    fn open(&mut self, group: &str) -> Arc<Gate> {
+    fn open(&mut self, group: &str, of_letters: bool) -> Arc<Gate> {
+        let context = self.context(of_letters).clone();
         let Context {
             metrics, settings, ..
-        } = &self.context;
+        } = &context;
         let held = metrics.destinations_held.with_label_values(&[&settings.pipeline]);
         let gate = Arc::new(Gate::new(held));
         self.groups.insert(group.to_owned(), gate.clone());
         if settings.reconcile {
             let rng = self.rng.fork();
-            self.tasks
-                .spawn(keeper::keep(self.context.clone(), group.to_owned(), rng));
+            self.tasks.spawn(keeper::keep(context, group.to_owned(), rng));
         }
         gate
+    }
+
+    fn context(&self, of_letters: bool) -> &Context {
+        match of_letters {
+            true => &self.letters,
+            false => &self.context,
+        }
     }
 }
 
