@@ -45,7 +45,7 @@ pub fn destination(
         group,
         stream: stream_name.render(&fields)?,
     };
-    // Only a record's content can choose it: the settings refuse a name that is the same for all.
+    // Only a record's content can choose it, as a rule: the settings refuse a stream that is named so.
     match to == letters(application, pipeline, stream) {
         true => Err(RenderError::DeadLetters(to.stream)),
         false => Ok(to),

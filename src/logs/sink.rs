@@ -11,7 +11,7 @@ mod rate;
 mod tag;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -252,6 +252,7 @@ impl Sink {
             rng,
             writers: BTreeMap::new(),
             groups: BTreeMap::new(),
+            kept: BTreeSet::new(),
             tasks: JoinSet::new(),
         };
         let sink = Self {
@@ -322,6 +323,8 @@ pub struct Router {
     rng: fastrand::Rng,
     writers: BTreeMap<LogDestination, WriterHandle>,
     groups: BTreeMap<String, Arc<Gate>>,
+    /// The groups whose settings were looked after, or are.
+    kept: BTreeSet<String>,
     tasks: JoinSet<()>,
 }
 
@@ -368,8 +371,11 @@ impl Router {
         }
         let gate = match self.groups.get(&to.group) {
             Some(gate) => gate.clone(),
-            None => self.open(&to.group, of_letters),
+            None => self.open(&to.group),
         };
+        if !of_letters {
+            self.keep(&to.group);
+        }
         let context = self.context(of_letters).clone();
         let (tx, rx) = mpsc::unbounded_channel();
         let pending = Arc::new(AtomicUsize::new(0));
@@ -385,19 +391,23 @@ impl Router {
     }
 
     /// The first writer of a group.
-    fn open(&mut self, group: &str, of_letters: bool) -> Arc<Gate> {
-        let context = self.context(of_letters).clone();
+    fn open(&mut self, group: &str) -> Arc<Gate> {
         let Context {
             metrics, settings, ..
-        } = &context;
+        } = &self.context;
         let held = metrics.destinations_held.with_label_values(&[&settings.pipeline]);
         let gate = Arc::new(Gate::new(held));
         self.groups.insert(group.to_owned(), gate.clone());
-        if settings.reconcile {
-            let rng = self.rng.fork();
+        gate
+    }
+
+    /// Makes a group of the destination as it is wished, once. That of the dead letters may be others' too, and is
+    /// left as it is.
+    fn keep(&mut self, group: &str) {
+        if self.context.settings.reconcile && self.kept.insert(group.to_owned()) {
+            let (context, rng) = (self.context.clone(), self.rng.fork());
             self.tasks.spawn(keeper::keep(context, group.to_owned(), rng));
         }
-        gate
     }
 
     fn context(&self, of_letters: bool) -> &Context {
