@@ -48,6 +48,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "filter.rs",
         "filter/",
         "json.rs",
+        "json/",
         "ledger.rs",
         "lease/duty.rs",
         "lease/item",
