@@ -15,6 +15,7 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
+use crate::digest::hex;
 use crate::json::number::Decimal;
 use crate::json::{Tree, quote};
 
@@ -52,7 +53,7 @@ impl Key {
         };
         mac.update(canonical.as_bytes());
         let whole = mac.finalize().into_bytes();
-        format!("hmac-sha256:{}", super::hex(&whole[..TOLD]))
+        format!("hmac-sha256:{}", hex(&whole[..TOLD]))
     }
 }
 
