@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::check::StateNames;
 use super::problem::Problems;
-use super::reader::Section;
+use super::reader::{Section, item};
 use super::{
     AwsSettings, Config, ConfigError, DeadLetterConfig, DestinationConfig, FLEET_SUFFIX, FanOut, LeaseKeys,
     Missing, NewTables, Overrides, PipelineConfig, SourceConfig, StateConfig, StreamChoice, Vars, check,
@@ -355,9 +355,12 @@ fn redact(one: &mut Section<'_>, how: Option<Decode>) -> Option<Redaction> {
             .position(|(other, _)| path.is_some() && other == path);
         if let (Some(path), Some(first)) = (path, same) {
             one.problem_with(
-                &format!("redact[{i}]"),
+                &item("redact", i),
                 path.as_str(),
-                format!("is the path of redact[{first}] too: remove one of the two"),
+                format!(
+                    "is the path of {} too: remove one of the two",
+                    item("redact", first)
+                ),
             );
         }
     }
