@@ -9,7 +9,6 @@
 //! to floats; event-ruler 0.1.0 is empty, and fakecloud-lambda is under the AGPL.
 
 mod fits;
-mod number;
 mod parse;
 mod rule;
 

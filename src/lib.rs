@@ -48,6 +48,7 @@ pub mod config;
 pub mod consumer;
 pub mod coordinator;
 pub mod decode;
+mod digest;
 pub mod filter;
 pub mod http;
 pub mod json;

@@ -10,13 +10,11 @@ mod sql;
 mod walk;
 
 use std::borrow::Cow;
-use std::fmt::Write as _;
-
-use sha2::{Digest as _, Sha256};
 
 pub use hash::{Key, NoKey};
 pub use path::{NoPath, Path, Segment};
 
+use crate::digest;
 use crate::json::Tree;
 
 /// The parts of a change in which paths begin.
@@ -135,15 +133,18 @@ fn withhold_unread(document: &mut Tree<'_>) {
     }
     for (name, value) in members.iter_mut().filter(|(name, _)| name == "message") {
         let line = match &*value {
-            Tree::Text(line) => withheld(line.as_bytes()),
-            other => withheld(other.to_string().as_bytes()),
+            Tree::Text(line) => line.to_string(),
+            other => other.to_string(),
         };
         *name = Cow::Borrowed("withheld");
         *value = Tree::Object(vec![
-            (Cow::Borrowed("sha256"), Tree::text(line.0)),
+            (
+                Cow::Borrowed("sha256"),
+                Tree::text(digest::sha256(line.as_bytes())),
+            ),
             (
                 Cow::Borrowed("length"),
-                Tree::Number(Cow::Owned(line.1.to_string())),
+                Tree::Number(Cow::Owned(line.len().to_string())),
             ),
         ]);
     }
@@ -164,21 +165,6 @@ fn mask_sql(document: &mut Tree<'_>) {
             *statement = Cow::Owned(masked);
         }
     }
-}
-
-/// What is told of bytes that are not: their SHA-256 in hexadecimal digits, by which whoever has them
-/// recognises them, and how many they are.
-pub fn withheld(bytes: &[u8]) -> (String, usize) {
-    (hex(&Sha256::digest(bytes)), bytes.len())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        // Writing into a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
 }
 
 #[cfg(test)]

@@ -8,7 +8,6 @@ mod attributes;
 mod change;
 mod diff;
 mod document;
-mod number;
 #[cfg(test)]
 mod tests;
 

@@ -11,6 +11,9 @@ use super::interpolate::interpolate;
 use super::problem::Problem;
 use crate::suggest;
 
+const NO_VALUE: &str = "has no value: give one, or remove the key";
+const NO_TEXT: &str = "is not a text to YAML: put it in quotes";
+
 /// The keys below one path. [`Self::read`] ends with the keys nobody asked for.
 pub struct Section<'v> {
     path: String,
@@ -25,14 +28,7 @@ pub struct Section<'v> {
 impl<'v> Section<'v> {
     /// Reads the whole of a file by `walk`.
     pub fn read<T>(value: Value, vars: Vars<'v>, walk: impl FnOnce(&mut Self) -> T) -> (T, Vec<Problem>) {
-        let mut top = Self {
-            path: String::new(),
-            short: None,
-            values: Map::new(),
-            asked: Vec::new(),
-            vars,
-            problems: Vec::new(),
-        };
+        let mut top = Self::at(String::new(), Map::new(), vars);
         match value {
             Value::Object(values) => top.values = values,
             Value::Null => {}
@@ -43,6 +39,17 @@ impl<'v> Section<'v> {
         }
         let read = walk(&mut top);
         (read, top.close())
+    }
+
+    fn at(path: String, values: Map<String, Value>, vars: Vars<'v>) -> Self {
+        Self {
+            path,
+            short: None,
+            values,
+            asked: Vec::new(),
+            vars,
+            problems: Vec::new(),
+        }
     }
 
     /// The full path of a key of this section.
@@ -94,41 +101,19 @@ impl<'v> Section<'v> {
     }
 
     fn below<T>(&mut self, key: &str, walk: impl FnOnce(&mut Self) -> T) -> T {
-        let path = self.path_of(key);
-        let mut problems = Vec::new();
-        let values = match self.values.remove(key) {
-            Some(Value::Object(values)) => values,
-            None => Map::new(),
-            Some(Value::Null) => {
-                problems.push(Problem::new(
-                    path.clone(),
-                    "has nothing below it: add keys, or remove it",
-                ));
-                Map::new()
-            }
-            Some(_) => {
-                problems.push(Problem::new(
-                    path.clone(),
-                    "must hold keys of its own, indented below it",
-                ));
-                Map::new()
-            }
+        let (values, wrong) = match self.values.remove(key) {
+            None => (Map::new(), None),
+            Some(Value::Object(values)) => (values, None),
+            Some(Value::Null) => (Map::new(), Some("has nothing below it: add keys, or remove it")),
+            Some(_) => (Map::new(), Some("must hold keys of its own, indented below it")),
         };
-        // What such a section lacks is not a second problem: of what `walk` reports, nothing is kept.
-        let broken = !problems.is_empty();
-        let mut below = Self {
-            path,
-            short: None,
-            values,
-            asked: Vec::new(),
-            vars: self.vars,
-            problems,
-        };
+        let mut below = Self::at(self.path_of(key), values, self.vars);
         let read = walk(&mut below);
-        let mut found = below.close();
-        if broken {
-            found.truncate(1);
-        }
+        // What a wrong section lacks is not a second problem: of what `walk` reports, nothing is kept.
+        let mut found = match wrong {
+            Some(what) => vec![Problem::new(below.path, what)],
+            None => below.close(),
+        };
         self.problems.append(&mut found);
         read
     }
@@ -142,39 +127,38 @@ impl<'v> Section<'v> {
         short: &'static str,
         walk: impl Fn(&mut Self) -> T,
     ) -> Vec<T> {
-        let items = match self.take(key) {
+        let wrong = match self.take(key) {
             None => return Vec::new(),
-            Some(Value::Array(items)) if !items.is_empty() => items,
-            Some(Value::Array(_)) => {
-                self.problem(key, "is an empty list: add an item, or remove the key");
-                return Vec::new();
+            Some(Value::Array(items)) if items.is_empty() => {
+                "is an empty list: add an item, or remove the key"
             }
-            Some(_) => {
-                self.problem(
-                    key,
-                    "must be a list: write each item behind a dash, or all between [ and ]",
-                );
-                return Vec::new();
+            Some(list @ Value::Array(_)) => {
+                let items = one_or_many(key, list).into_iter();
+                return items
+                    .map(|(name, item)| self.item(&name, item, short, &walk))
+                    .collect();
             }
+            Some(_) => "must be a list: write each item behind a dash, or all between [ and ]",
         };
-        let path = self.path_of(key);
-        let mut read = Vec::with_capacity(items.len());
-        for (i, item) in items.into_iter().enumerate() {
-            let (values, short) = match item {
-                Value::Object(values) => (values, None),
-                single => (Map::from_iter([(short.to_owned(), single)]), Some(short)),
-            };
-            let mut item = Self {
-                path: format!("{path}[{i}]"),
-                short,
-                values,
-                asked: Vec::new(),
-                vars: self.vars,
-                problems: Vec::new(),
-            };
-            read.push(walk(&mut item));
-            self.problems.append(&mut item.close());
-        }
+        self.problem(key, wrong);
+        Vec::new()
+    }
+
+    fn item<T>(
+        &mut self,
+        name: &str,
+        item: Value,
+        short: &'static str,
+        walk: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let (values, short) = match item {
+            Value::Object(values) => (values, None),
+            single => (Map::from_iter([(short.to_owned(), single)]), Some(short)),
+        };
+        let mut item = Self::at(self.path_of(name), values, self.vars);
+        item.short = short;
+        let read = walk(&mut item);
+        self.problems.append(&mut item.close());
         read
     }
 
@@ -189,7 +173,7 @@ impl<'v> Section<'v> {
                     "holds a `${` that is no variable which is set: write `$${` for a literal one".to_owned(),
                 ),
             },
-            _ => Err("is not a text to YAML: put it in quotes".to_owned()),
+            _ => Err(NO_TEXT.to_owned()),
         };
         read.map_err(|what| self.problem(key, what)).ok()
     }
@@ -209,7 +193,7 @@ impl<'v> Section<'v> {
     fn text_in<T>(&mut self, key: &str, value: Value, check: impl Fn(&str) -> Checked<T>) -> Option<T> {
         if let Value::Number(_) | Value::Bool(_) = value {
             // YAML has already read it: `1.10` is 1.1 by now, and what was meant can't be told.
-            self.problem_with(key, value.to_string(), "is not a text to YAML: put it in quotes");
+            self.problem_with(key, value.to_string(), NO_TEXT);
             return None;
         }
         self.checked(key, value, check)
@@ -223,18 +207,13 @@ impl<'v> Section<'v> {
 
     /// A list of texts, or one alone. Absent is empty; `None` if one of them is wrong, which is a problem.
     pub fn texts<T>(&mut self, key: &'static str, check: impl Fn(&str) -> Checked<T>) -> Option<Vec<T>> {
-        let items = match self.take(key) {
-            None => return Some(Vec::new()),
-            Some(Value::Array(items)) => {
-                let items = items.into_iter().enumerate();
-                items.map(|(i, item)| (format!("{key}[{i}]"), item)).collect()
-            }
-            Some(one) => vec![(key.to_owned(), one)],
+        let Some(value) = self.take(key) else {
+            return Some(Vec::new());
         };
         // Collected in two steps: a later one's problems are wanted too.
-        let read: Vec<_> = items
+        let read: Vec<_> = one_or_many(key, value)
             .into_iter()
-            .map(|(key, item)| self.text_in(&key, item, &check))
+            .map(|(name, item)| self.text_in(&name, item, &check))
             .collect();
         read.into_iter().collect()
     }
@@ -242,22 +221,18 @@ impl<'v> Section<'v> {
     /// A list of values of any kind, or one alone; variables are replaced in each text within, not in names.
     /// `None` if it is absent or wrong; wrong is a problem.
     pub fn values<T>(&mut self, key: &'static str, check: impl Fn(&[Value]) -> Checked<T>) -> Option<T> {
-        let mut values = match self.take(key)? {
-            Value::Array(values) => values,
-            Value::Null => {
-                self.problem(key, "has no value: give one, or remove the key");
-                return None;
-            }
-            one => vec![one],
-        };
-        let replaced = values.iter_mut().try_for_each(|value| replace(value, self.vars));
-        match replaced.and_then(|()| check(&values)) {
-            Ok(read) => Some(read),
-            Err(what) => {
-                self.problem(key, what);
-                None
-            }
+        let value = self.take(key)?;
+        if value.is_null() {
+            self.problem(key, NO_VALUE);
+            return None;
         }
+        let items = one_or_many(key, value).into_iter();
+        let mut values: Vec<_> = items.map(|(_, item)| item).collect();
+        let replaced = values.iter_mut().try_for_each(|value| replace(value, self.vars));
+        replaced
+            .and_then(|()| check(&values))
+            .map_err(|what| self.problem(key, what))
+            .ok()
     }
 
     fn take(&mut self, key: &'static str) -> Option<Value> {
@@ -277,7 +252,7 @@ impl<'v> Section<'v> {
             Value::Number(number) => number.to_string(),
             Value::Bool(boolean) => boolean.to_string(),
             Value::Null => {
-                self.problem(key, "has no value: give one, or remove the key");
+                self.problem(key, NO_VALUE);
                 return None;
             }
             Value::Array(_) | Value::Object(_) => {
@@ -296,6 +271,22 @@ impl<'v> Section<'v> {
             self.problem(&key, what);
         }
         self.problems
+    }
+}
+
+/// The name of a list's item among the keys of a section.
+pub fn item(key: &str, index: usize) -> String {
+    format!("{key}[{index}]")
+}
+
+/// What stands at a key that may hold a list: each item with its name, or a value alone with the key's.
+fn one_or_many(key: &str, value: Value) -> Vec<(String, Value)> {
+    match value {
+        Value::Array(items) => {
+            let items = items.into_iter().enumerate();
+            items.map(|(i, value)| (item(key, i), value)).collect()
+        }
+        one => vec![(key.to_owned(), one)],
     }
 }
 

@@ -9,10 +9,10 @@ use std::ops::Bound;
 
 use serde_json::Value;
 
-use super::number::Number;
 use super::rule::{Network, Rule, Scalar, TextRule, Wildcard};
 use super::{FilterError, Pattern, Wanted};
 use crate::json::Tree;
+use crate::json::number::Decimal;
 use crate::suggest;
 
 const OR: &str = "$or";
@@ -291,8 +291,8 @@ impl Spelling {
         rules.collect()
     }
 
-    fn number(self, text: &str) -> Read<Number> {
-        let Some(number) = Number::read(text) else {
+    fn number(self, text: &str) -> Read<Decimal> {
+        let Some(number) = Decimal::of_json(text) else {
             return Wrong::here(format!("holds the number {text}, which can't be read"));
         };
         if !self.exact && text.contains(['.', 'e', 'E']) && number.significant() > FLOAT_DIGITS {

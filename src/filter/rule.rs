@@ -5,15 +5,15 @@
 use std::net::IpAddr;
 use std::ops::{Bound, RangeBounds};
 
-use super::number::Number;
 use crate::json::Tree;
+use crate::json::number::Decimal;
 
 /// One alternative of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Rule {
     Is(Scalar),
     Text(TextRule),
-    Numeric(Bound<Number>, Bound<Number>),
+    Numeric(Bound<Decimal>, Bound<Decimal>),
     Cidr(Network),
     /// The field has a value that is none of these.
     AnythingBut(Vec<Rule>),
@@ -27,7 +27,7 @@ pub enum Rule {
 pub enum Scalar {
     Null,
     Bool(bool),
-    Number(Number),
+    Number(Decimal),
     Text(String),
 }
 
@@ -48,11 +48,11 @@ impl Rule {
         match (self, value) {
             (Self::Is(Scalar::Null), Tree::Null) | (Self::Exists, _) => true,
             (Self::Is(Scalar::Bool(a)), Tree::Bool(b)) => a == b,
-            (Self::Is(Scalar::Number(a)), Tree::Number(b)) => Number::read(b).is_some_and(|b| *a == b),
+            (Self::Is(Scalar::Number(a)), Tree::Number(b)) => Decimal::of_json(b).is_some_and(|b| *a == b),
             (Self::Is(Scalar::Text(a)), Tree::Text(b)) => a == b,
             (Self::Text(rule), Tree::Text(text)) => rule.matches(text),
             (Self::Numeric(from, to), Tree::Number(number)) => {
-                Number::read(number).is_some_and(|number| (from.as_ref(), to.as_ref()).contains(&number))
+                Decimal::of_json(number).is_some_and(|number| (from.as_ref(), to.as_ref()).contains(&number))
             }
             (Self::Cidr(network), Tree::Text(text)) => network.has(text),
             (Self::AnythingBut(rules), value) => !rules.iter().any(|rule| rule.matches(value)),

@@ -13,11 +13,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 use super::batch::{MAX_MESSAGE_BYTES, Refusal};
 use super::{LogDestination, LogEvent};
 use crate::clock::Timestamp;
+use crate::digest::sha256;
 use crate::stream::{Place, Record, SequenceNumber, text_id};
 
 /// The log stream of the dead letters, unless the settings name another.
@@ -228,11 +228,6 @@ fn letter_id(origin: &Origin, body: &Body, of_body: &str) -> LetterId {
     // 64 bits: among a million letters, two share an id with a probability below 10⁻⁷.
     id.truncate(16);
     LetterId::new(id)
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// What has only texts and numbers in it always has a JSON.

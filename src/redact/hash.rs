@@ -15,6 +15,8 @@ use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STAN
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
+use crate::digest::hex;
+use crate::json::number::Decimal;
 use crate::json::{Tree, quote};
 
 /// The shortest key, in bytes. RFC 2104 discourages keys below the hash's length; half of it is what a person may
@@ -23,9 +25,6 @@ const SHORTEST_KEY: usize = 16;
 
 /// How many bytes of the hash are told. With 16, two of 2^60 values share one by chance about once in 512 times.
 const TOLD: usize = 16;
-
-/// Numbers of at most so many digits are written without an exponent. DynamoDB's have 38.
-const PLAIN_DIGITS: i64 = 40;
 
 /// The key of the hashes. Never shown.
 #[derive(Clone, PartialEq, Eq)]
@@ -54,7 +53,7 @@ impl Key {
         };
         mac.update(canonical.as_bytes());
         let whole = mac.finalize().into_bytes();
-        format!("hmac-sha256:{}", super::hex(&whole[..TOLD]))
+        format!("hmac-sha256:{}", hex(&whole[..TOLD]))
     }
 }
 
@@ -198,63 +197,13 @@ fn write_object<'a>(
     out.push('}');
 }
 
-/// A number in one spelling of its value: an integer of up to 40 digits as it is, any other as its digits
-/// without zeros at either end, and the power of ten (1.50 is `15e-1`). What is no number, or has an exponent
-/// beyond 64 bits, keeps its spelling.
+/// A number in the one spelling of its value. What is none, or has an exponent beyond all bounds, keeps its own.
 fn write_number(spelling: &str, out: &mut String) {
-    match Decimal::of(spelling) {
-        Some(number) => number.write(out),
+    match Decimal::lenient(spelling).filter(Decimal::is_exact) {
+        Some(number) => out.push_str(&number.to_string()),
         None => {
             out.push('n');
             quote(spelling, out);
-        }
-    }
-}
-
-/// `digits` · 10^`exponent`; zero has no digits.
-struct Decimal {
-    negative: bool,
-    digits: String,
-    exponent: i64,
-}
-
-impl Decimal {
-    fn of(spelling: &str) -> Option<Self> {
-        let unsigned = spelling.strip_prefix(['-', '+']).unwrap_or(spelling);
-        let (mantissa, exponent) = match unsigned.split_once(['e', 'E']) {
-            Some((mantissa, exponent)) => (mantissa, exponent.parse::<i64>().ok()?),
-            None => (unsigned, 0),
-        };
-        let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
-        let digits = format!("{whole}{fraction}");
-        if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-            return None;
-        }
-        let exponent = exponent.checked_sub(i64::try_from(fraction.len()).ok()?)?;
-        let significant = digits.trim_end_matches('0');
-        let zeros = i64::try_from(digits.len() - significant.len()).ok()?;
-        Some(Self {
-            negative: spelling.starts_with('-'),
-            digits: significant.trim_start_matches('0').to_owned(),
-            exponent: exponent.checked_add(zeros)?,
-        })
-    }
-
-    fn write(&self, out: &mut String) {
-        if self.digits.is_empty() {
-            out.push('0');
-            return;
-        }
-        if self.negative {
-            out.push('-');
-        }
-        out.push_str(&self.digits);
-        let length = i64::try_from(self.digits.len()).unwrap_or(i64::MAX);
-        if self.exponent >= 0 && length.saturating_add(self.exponent) <= PLAIN_DIGITS {
-            out.extend((0..self.exponent).map(|_| '0'));
-        } else {
-            out.push('e');
-            out.push_str(&self.exponent.to_string());
         }
     }
 }

@@ -395,7 +395,8 @@ fn the_literals_of_a_query_are_masked_and_other_objects_are_names() {
 #[test]
 fn an_audit_line_that_could_not_be_read_is_withheld() {
     let line = r#"{"message":"20260101 a,'secret","error":"the object never closes its quote","id":"1"}"#;
-    let (sha256, length) = withheld(b"20260101 a,'secret");
+    let hidden = "20260101 a,'secret";
+    let (sha256, length) = (digest::sha256(hidden.as_bytes()), hidden.len());
     let told = format!(
         r#"{{"withheld":{{"sha256":"{sha256}","length":{length}}},"error":"the object never closes its quote","id":"1"}}"#
     );
@@ -410,17 +411,6 @@ fn an_audit_line_that_could_not_be_read_is_withheld() {
     assert_eq!(applied(&raw, line, Content::Audit), line);
     let read = r#"{"operation":"QUERY","message":"m","error":"e"}"#;
     assert_eq!(applied(&host, read, Content::Audit), read);
-}
-
-#[test]
-fn what_is_withheld_is_told_by_hash_and_length() {
-    let (sha256, length) = withheld(b"abc");
-    // FIPS 180-2, appendix B.1.
-    assert_eq!(
-        sha256,
-        "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
-    );
-    assert_eq!(length, 3);
 }
 
 #[test]

@@ -4,8 +4,7 @@
 
 use std::borrow::Cow;
 
-use super::number;
-use crate::json::Tree;
+use crate::json::{Tree, number};
 
 /// The attributes of an item or a key, each without its type.
 pub fn plain_all(attributes: Tree<'_>) -> Tree<'_> {

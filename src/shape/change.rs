@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 
 use super::attributes::{plain as plain_value, plain_all};
 use super::diff::{Changed, Changes};
-use super::number::Decimal;
 use crate::decode::Decode;
 use crate::decode::kinesis_change::{self, Unit};
 use crate::json::Tree;
+use crate::json::number::Decimal;
 use crate::stream::StreamArn;
 
 /// What `diff` says where everything that changed is hidden.
@@ -163,7 +163,7 @@ fn time_of<'a>(spelt: Tree<'a>, how: Decode, precision: Option<&str>) -> Tree<'a
 
 /// A DynamoDB stream tells seconds, as a rule whole ones.
 fn seconds(digits: &str) -> Option<String> {
-    let (seconds, nanos) = Decimal::parse(digits)?.seconds()?;
+    let (seconds, nanos) = Decimal::of_json(digits)?.seconds()?;
     let time = jiff::Timestamp::new(seconds, nanos).ok()?;
     Some(match nanos {
         0 => format!("{time:.0}"),

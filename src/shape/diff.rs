@@ -8,8 +8,8 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::attributes::typed;
-use super::number::Decimal;
 use crate::json::Tree;
+use crate::json::number::Decimal;
 
 /// What a change changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -98,7 +98,7 @@ fn same(a: &Tree<'_>, b: &Tree<'_>) -> bool {
 
 /// The number, or the text where it is none.
 fn number(text: &str) -> Result<Decimal, &str> {
-    Decimal::parse(text).ok_or(text)
+    Decimal::of_json(text).filter(Decimal::is_exact).ok_or(text)
 }
 
 /// The items of a set in an order of their own.

@@ -1,0 +1,109 @@
+//! The commands of a person: what they need of the settings, and their way to the tables and the letters.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use super::{Failure, sources, tables};
+use crate::aws::AwsClients;
+use crate::cli;
+use crate::clock::{Clock, SystemClock};
+use crate::config::{AwsSettings, Config};
+use crate::lease::LeaseTable;
+use crate::lease::heartbeat::Times;
+use crate::lease::keys::Keys;
+use crate::logs::LogSink;
+use crate::logs::cloudwatch::CloudWatchLogs;
+use crate::operator::Desk;
+use crate::operator::dead_letters::{LetterDesk, Mail};
+
+/// Does one of the operator's commands on the state tables, and prints its answer.
+pub async fn operate(config: Config, order: cli::Order) -> ExitCode {
+    match Box::pin(desk(&config)).await {
+        Ok(desk) => Box::pin(cli::carry_out(order, desk)).await,
+        Err(failure) => {
+            cli::failed(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+/// Does one of the commands on dead letters, and prints its answer.
+pub async fn dead_letters(config: Config, order: cli::LettersOrder) -> ExitCode {
+    match Box::pin(letter_desk(config)).await {
+        Ok(desk) => Box::pin(cli::attend(order, desk)).await,
+        Err(failure) => {
+            cli::failed(&failure);
+            failure.exit().into()
+        }
+    }
+}
+
+/// The dead letters of these settings' pipelines.
+async fn letter_desk(config: Config) -> Result<LetterDesk, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clients = AwsClients::from_env()?;
+    let mut sinks: Vec<(AwsSettings, Arc<dyn LogSink>)> = Vec::new();
+    let mut mail = Vec::new();
+    for mut pipeline in config.pipelines {
+        let from = clients.clients(&pipeline.source.aws).await?;
+        let to = pipeline.destination.aws.clone();
+        let logs = match sinks.iter().find(|(settings, _)| *settings == to) {
+            Some((_, logs)) => logs.clone(),
+            None => {
+                let logs: Arc<dyn LogSink> = Arc::new(CloudWatchLogs::new(clients.clients(&to).await?.logs));
+                sinks.push((to, logs.clone()));
+                logs
+            }
+        };
+        // A subscription of the consumer's own would end that of the worker.
+        pipeline.source.fan_out = None;
+        mail.push(Mail {
+            source: sources::source(&config.application, &pipeline, from, &clock),
+            config: pipeline,
+            logs,
+        });
+    }
+    Ok(LetterDesk {
+        application: config.application,
+        mail,
+        clock,
+        rng: fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?),
+        tell: Box::new(cli::tell),
+    })
+}
+
+/// The state tables of these settings. Creates none; those that are there are Weir's or KCL's.
+async fn desk(config: &Config) -> Result<Desk, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let aws = AwsClients::from_env()?;
+    let clients = aws.clients(&config.state.aws).await?;
+    let table = tables::state_table(&clients, config, &clock);
+    let there = table.there().await.map_err(|e| Failure::Tables(e.to_string()))?;
+    let (leases, fleet) = table.names();
+    let (leases, fleet) = (leases.to_owned(), fleet.to_owned());
+    if !there.leases {
+        return Err(Failure::NoTable {
+            table: leases,
+            region: clients.region,
+            application: config.application.clone(),
+        });
+    }
+    // Only to tell whose pipeline a lease is: a table of two makes can be looked at all the same.
+    let found = table.leases().await.map_err(|e| Failure::Tables(e.to_string()))?;
+    let readers = tables::readers(config, &aws).await;
+    let keys = Keys::of_table(&found, config.lease_keys, readers).unwrap_or_default();
+    Ok(Desk {
+        table: Arc::new(table),
+        leases,
+        fleet,
+        has_fleet: there.fleet,
+        keys,
+        configured: config.pipelines.iter().map(|p| p.name.clone()).collect(),
+        takeover: Times::of(config.lease_duration).takeover,
+        foreign_watch: config.foreign_watch,
+        drain_timeout: config.drain_timeout,
+        clock,
+        rng: fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?),
+        tell: Box::new(cli::tell),
+    })
+}
