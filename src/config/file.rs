@@ -46,6 +46,10 @@ fn parse(text: &str) -> Result<Value, ConfigError> {
             serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
                 format!("the key `{key}` stands twice: keep one")
             }
+            serde_saphyr::Error::UnknownAnchor { .. } => {
+                "a value that begins with `*` is a reference to YAML: put it in quotes, as in \"*.card_number\""
+                    .to_owned()
+            }
             other => {
                 let message = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
                 let place = format!(" at line {line}, column {column}");

@@ -215,11 +215,15 @@ impl Destinations {
     }
 
     fn unaddressed(&self, error: &RenderError) -> Outgoing {
+        let withheld = self.pipeline.config.withholds();
         Outgoing::Letter(Letter {
             meant_for: self.letters(),
             reason: Refusal::NoDestination,
-            detail: error.to_string(),
-            withheld: self.pipeline.config.withholds(),
+            detail: match withheld {
+                true => error.without_content(),
+                false => error.to_string(),
+            },
+            withheld,
         })
     }
 

@@ -271,6 +271,19 @@ pub enum RenderError {
     NotAllowed(String),
 }
 
+impl RenderError {
+    /// The same without the names that a record chose.
+    pub fn without_content(&self) -> String {
+        let withheld = match self {
+            Self::Missing(_) | Self::TooLong { .. } => return self.to_string(),
+            Self::Reserved(_) => "the name begins with `aws/`, which AWS reserves",
+            Self::DeadLetters(_) => "the log stream is that of the dead letters",
+            Self::NotAllowed(_) => "the group is none of those in `allow_groups`",
+        };
+        format!("{withheld} (a redaction is set, and the record chose the name: it is withheld)")
+    }
+}
+
 /// A parsed template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Template {
@@ -502,6 +515,21 @@ mod tests {
 
     fn render(text: &str, kind: TemplateKind) -> Result<String, RenderError> {
         Template::parse(text, kind).unwrap().render(&FIELDS)
+    }
+
+    #[test]
+    fn a_name_that_a_record_chose_can_be_left_out_of_the_reason() {
+        for error in [
+            RenderError::Reserved("aws/secret".into()),
+            RenderError::DeadLetters("secret".into()),
+            RenderError::NotAllowed("/db/secret".into()),
+        ] {
+            assert!(error.to_string().contains("secret"));
+            let told = error.without_content();
+            assert!(!told.contains("secret") && told.contains("withheld"), "{told}");
+        }
+        let missing = RenderError::Missing(Field::Cluster);
+        assert_eq!(missing.without_content(), missing.to_string());
     }
 
     #[test]

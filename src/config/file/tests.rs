@@ -181,6 +181,16 @@ fn syntax_errors_and_duplicate_keys_have_a_line_and_a_column() {
 }
 
 #[test]
+fn a_value_that_begins_with_a_star_wants_quotes() {
+    let text = "pipelines:\n  p:\n    redact:\n      - *.card_number\n";
+    let ConfigError::Syntax { line, message, .. } = load(text).unwrap_err() else {
+        panic!("it is no YAML");
+    };
+    assert_eq!(line, 4);
+    assert!(message.contains("put it in quotes"), "{message}");
+}
+
+#[test]
 fn a_file_without_a_pipeline_is_refused() {
     for text in [
         "",

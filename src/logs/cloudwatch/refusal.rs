@@ -19,6 +19,7 @@ pub(super) struct Asked<'a> {
 /// What a failure means for the one who asked.
 pub(super) fn sink_error(failure: &Failure, asked: Asked<'_>) -> SinkError {
     let text = format!("{}: {failure}", asked.what);
+    let is_put = asked.action == "logs:PutLogEvents";
     match failure {
         Failure::Throttled(_) => SinkError::Throttled(text),
         Failure::Denied(said) => SinkError::Denied(told(text, denial(said, asked))),
@@ -33,19 +34,20 @@ pub(super) fn sink_error(failure: &Failure, asked: Asked<'_>) -> SinkError {
                     let way_out = "the name will not do: change `group` or `stream` of the destination";
                     SinkError::Denied(told(text, Some(way_out.to_owned())))
                 }
-                Fault::Unknown => {
+                Fault::Unknown if is_put => {
                     let way_out = "no event is known to be at fault, so that none is given up: check the destination's \
                                    settings";
                     SinkError::Denied(told(text, Some(way_out.to_owned())))
                 }
+                Fault::Unknown => SinkError::Denied(text),
             },
             // The body of the request, which is the events.
             "SerializationException" => SinkError::Invalid(text),
             // A class of groups that takes no puts (DELIVERY).
-            "InvalidOperationException" => SinkError::Denied(told(
-                text,
-                Some("the group takes no such request: write to a group of class standard".to_owned()),
-            )),
+            "InvalidOperationException" => {
+                let way_out = "the group takes no such request: write to a group of class standard";
+                SinkError::Denied(told(text, is_put.then(|| way_out.to_owned())))
+            }
             // OperationAborted: another request on the same group is going on. InvalidSequenceToken: no longer
             // given (API reference of PutLogEvents), and Weir sends no token.
             _ => SinkError::Unavailable(text),
