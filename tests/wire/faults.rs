@@ -522,7 +522,7 @@ fn groups() -> Vec<Story> {
     ]
 }
 
-const MANY: u128 = 12;
+const MANY: u128 = 16;
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
 const KEYED: &str = "group: /cdc/orders, retention_days: 30, \
                      kms_key: \"arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab\"";
