@@ -73,6 +73,15 @@ impl Logs {
         self.arrivals
     }
 
+    /// The messages, dead letters too, that hold any of these texts.
+    pub fn holding(&self, texts: &[&str]) -> Vec<&str> {
+        let streams = self.groups.values().flat_map(|group| group.streams.values());
+        let messages = streams.flatten().map(|event| event.message.as_str());
+        messages
+            .filter(|message| texts.iter().any(|text| message.contains(text)))
+            .collect()
+    }
+
     /// A group that is there before Weir, and keeps its events for so many days.
     pub fn keep(&mut self, group: &str, days: i64) {
         let retention = Some(days);

@@ -45,6 +45,8 @@ pub enum Kind {
     Json,
     /// The same under gzip (Kinesis).
     Sealed,
+    /// An envelope whose type is a [`SECRET`] (Kinesis).
+    Blurted,
     /// Little under gzip, and three times what a log event may be without (Kinesis).
     Bomb,
     /// An envelope of a log group that nobody allowed (Kinesis).
@@ -84,7 +86,9 @@ impl Kind {
             Self::Marked | Self::Torn => Fate::Letter("invalid"),
             Self::Foreign => Fate::Letter("no_destination"),
             Self::Empty => Fate::Letter("empty"),
-            Self::Undecodable | Self::UnknownMessage | Self::Sealed => Fate::Letter("undecodable"),
+            Self::Undecodable | Self::UnknownMessage | Self::Sealed | Self::Blurted => {
+                Fate::Letter("undecodable")
+            }
         }
     }
 
@@ -168,6 +172,7 @@ impl Kind {
             }
             Self::Foreign => gzip(&envelope("DATA_MESSAGE", "/payroll", &events(1))),
             Self::UnknownMessage => gzip(&envelope("NEWS_MESSAGE", "/orders", &events(1))),
+            Self::Blurted => gzip(&envelope(SECRET, "/orders", &events(1))),
             Self::Control => {
                 let text = "CWL CONTROL MESSAGE: Checking health of destination Kinesis stream.";
                 let event = json!({ "id": "", "timestamp": at, "message": text });
