@@ -5,21 +5,24 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::inject::{Reply, Rule, on};
-use crate::judge::Account;
-use crate::records::Kind;
+use crate::judge::{Account, Fates, Message, OTHER_TIME, messages_since};
+use crate::records::{Fate, Kind, MARK, SECRET};
 use crate::server::State;
 use crate::shards::Service;
-use crate::story::{POISONED, Repeats, Script, Story, Told};
-use crate::world::GROUP;
+use crate::story::{POISONED, Repeats, SHARDS, Script, Story, Told};
+use crate::world::{ALL, GROUP, Settings};
 
 /// A row without a fault, of a DynamoDB stream.
 fn row(name: &'static str) -> Story {
     Story {
         name,
-        service: Service::DynamoDb,
+        settings: Settings::of(Service::DynamoDb),
+        shards: SHARDS,
         rules: Vec::new(),
         poison: Vec::new(),
+        fates: Kind::fate,
         prepare: |_| {},
+        cure: |_| {},
         after: |state| {
             let kept = state.logs.groups[GROUP].retention;
             assert_eq!(kept, Some(30), "the retention of the group that Weir made");
@@ -33,7 +36,41 @@ fn row(name: &'static str) -> Story {
 
 impl Story {
     fn kinesis(mut self) -> Self {
-        self.service = Service::Kinesis;
+        self.settings.service = Service::Kinesis;
+        self
+    }
+
+    /// A key of the settings' file.
+    fn file(mut self, key: &'static str) -> Self {
+        self.settings.file.push(key);
+        self
+    }
+
+    /// A key of the pipeline.
+    fn pipeline(mut self, key: &'static str) -> Self {
+        self.settings.pipeline.push(key);
+        self
+    }
+
+    /// All keys of its destination.
+    fn destination(mut self, keys: &'static str) -> Self {
+        self.settings.destination = keys;
+        self
+    }
+
+    /// A second pipeline reads the stream too.
+    fn copied(mut self) -> Self {
+        self.settings.copies = true;
+        self
+    }
+
+    fn shards(mut self, shards: u128) -> Self {
+        self.shards = shards;
+        self
+    }
+
+    fn fates(mut self, fates: Fates) -> Self {
+        self.fates = fates;
         self
     }
 
@@ -49,6 +86,11 @@ impl Story {
 
     fn prepare(mut self, prepare: fn(&mut State)) -> Self {
         self.prepare = prepare;
+        self
+    }
+
+    fn cure(mut self, cure: fn(&mut State)) -> Self {
+        self.cure = cure;
         self
     }
 
@@ -286,6 +328,202 @@ fn poisons() -> Vec<Story> {
     ]
 }
 
+/// Settings that say what becomes of poison.
+fn ways_out() -> Vec<Story> {
+    vec![
+        row("Kinesis: an event of more than 1 MiB, truncated")
+            .kinesis()
+            .destination("group: /cdc/orders, retention_days: 30, oversize: truncate")
+            .poison(&[Kind::Oversize])
+            .after(|state| {
+                let [cut] = &found(state, "[truncated: kept ")[..] else {
+                    panic!("one is cut");
+                };
+                assert!(cut.text.len() <= 1_048_550, "{}", cut.text.len());
+            }),
+        row("Kinesis: an event of more than 1 MiB, to the dead letters")
+            .kinesis()
+            .destination("group: /cdc/orders, retention_days: 30, oversize: dead_letter")
+            .poison(&[Kind::Oversize])
+            .fates(|kind| match kind {
+                Kind::Oversize => Fate::Letter("oversize"),
+                kind => kind.fate(),
+            }),
+        row("Kinesis: a part of a large event refused")
+            .kinesis()
+            .poison(&[Kind::Torn])
+            .prepare(|state| state.logs.refuses_marked = true)
+            .after(|state| {
+                assert_eq!(found(state, MARK).len(), 0, "what was refused");
+                let group = &state.logs.groups[GROUP];
+                let events = group.streams.values().flatten();
+                let parts = events.filter(|e| e.message.contains("\"part\":1,\"parts\":2,"));
+                assert_eq!(parts.filter(|e| e.message.starts_with("{\"id\":")).count(), 1);
+            }),
+        row("event too old, told now")
+            .destination("group: /cdc/orders, retention_days: 30, too_old: now")
+            .poison(&[Kind::TooOld])
+            .fates(told_now)
+            .after(|state| assert_told_now(state, &[Kind::TooOld])),
+        row("event too new, told now")
+            .destination("group: /cdc/orders, retention_days: 30, too_new: now")
+            .poison(&[Kind::TooNew])
+            .fates(told_now)
+            .after(|state| assert_told_now(state, &[Kind::TooNew])),
+        row("Kinesis: events too old, expired and too new, told now")
+            .kinesis()
+            .destination("group: /cdc/orders, too_old: now, too_new: now")
+            .prepare(|state| state.logs.keep(GROUP, 1))
+            .poison(&[Kind::TooOld, Kind::TooNew, Kind::Expired])
+            .fates(told_now)
+            .after(|state| assert_told_now(state, &[Kind::TooOld, Kind::TooNew, Kind::Expired])),
+        now_and_then(
+            row("some of it hidden, some left out, everything now and then"),
+            40,
+        )
+        .pipeline(HIDDEN)
+        .pipeline(LEFT_OUT)
+        .poison(&[Kind::Draft, Kind::TooOld, Kind::Draft])
+        .fates(without_drafts)
+        .after(|state| {
+            assert_hidden(state);
+            let masked = found(state, "\"card\":{\"S\":\"***\"}").len();
+            assert!(masked > 300, "{masked} are masked");
+        })
+        .counts("weir_records_filtered_total{pipeline=\"orders\",reason=\"filter\""),
+        now_and_then(row("some of it hidden, some left out, and kill -9"), 50)
+            .pipeline(HIDDEN)
+            .pipeline(LEFT_OUT)
+            .poison(&[Kind::Draft, Kind::TooOld, Kind::Draft])
+            .fates(without_drafts)
+            .script(Script::Kill)
+            .repeats(Repeats::SinceCheckpoint)
+            .after(assert_hidden),
+    ]
+}
+
+const HIDDEN: &str = "redact: [ \"*.card\" ]";
+const LEFT_OUT: &str =
+    "filter: [ { dynamodb: { NewImage: { status: { S: [ { anything-but: [ draft ] } ] } } } } ]";
+
+fn without_drafts(kind: Kind) -> Fate {
+    match kind {
+        Kind::Draft => Fate::Filtered,
+        kind => kind.fate(),
+    }
+}
+
+/// No message and no dead letter tells what is hidden.
+fn assert_hidden(state: &State) {
+    let telling = state.logs.holding(&[SECRET, "\"data\":\""]);
+    assert!(telling.is_empty(), "{telling:#?}");
+    let withheld = state.logs.holding(&["\"withheld\":true"]);
+    assert!(!withheld.is_empty(), "the letter of what can't be decoded");
+}
+
+/// The messages that hold this text.
+fn found<'s>(state: &'s State, text: &str) -> Vec<Message<'s>> {
+    let all = messages_since(state, 0).into_iter();
+    all.filter(|message| message.text.contains(text)).collect()
+}
+
+/// Whatever its time, it is delivered.
+fn told_now(kind: Kind) -> Fate {
+    match kind {
+        Kind::TooOld | Kind::TooNew | Kind::Expired => Fate::Delivered(1),
+        kind => kind.fate(),
+    }
+}
+
+/// Each of these, and nothing else, stands at the time of its put, and tells its own.
+fn assert_told_now(state: &State, kinds: &[Kind]) {
+    let told = found(state, OTHER_TIME);
+    assert_eq!(told.len(), kinds.len(), "{told:#?}");
+    let poisoned = &state.stream.shards[POISONED];
+    for kind in kinds {
+        let at = poisoned.records.iter().position(|r| r.kind == *kind).unwrap();
+        let unit = poisoned.unit(at).to_string();
+        let message = told.iter().find(|m| m.text.contains(&unit)).unwrap();
+        let delay = message.event.ingested - message.event.timestamp;
+        assert!((0..60_000).contains(&delay), "put {delay} ms after its time");
+        let body: serde_json::Value = serde_json::from_str(&message.text).unwrap();
+        let time: jiff::Timestamp = body["weirOriginalTime"].as_str().unwrap().parse().unwrap();
+        let off = time.as_millisecond() - kind.time(poisoned.records[at].at);
+        // A change has whole seconds.
+        assert!((-1000..=0).contains(&off), "{off} ms off");
+    }
+}
+
+/// Settings of groups.
+fn groups() -> Vec<Story> {
+    vec![
+        row("a group that must be there is made by hand")
+            .destination("group: /cdc/orders, stream: all, create: false")
+            .script(Script::CureFirst("create it"))
+            .cure(|state| {
+                state.logs.keep(GROUP, 30);
+                let group = state.logs.groups.get_mut(GROUP).unwrap();
+                group.streams.insert(ALL.to_owned(), Vec::new());
+            })
+            .counts("weir_put_errors_total{class=\"missing\"")
+            .after(|state| assert_eq!(state.logs.groups[GROUP].streams.len(), 1, "no other stream")),
+        row("a group's key will not do, when it is made")
+            .destination(KEYED)
+            .rule(
+                on("CreateLogGroup")
+                    .error(400, "InvalidParameterException")
+                    .says("Unable to validate if specified KMS key is valid.")
+                    .always(),
+            )
+            .script(Script::CureFirst("KMS"))
+            .counts(DENIED)
+            .after(|state| {
+                let group = &state.logs.groups[GROUP];
+                assert_eq!(group.key.as_deref(), Some(KEY));
+                assert_eq!(group.retention, Some(30));
+            }),
+        row("a group of another retention, and looks at it throttled")
+            .destination("group: /cdc/orders, retention_days: 30, reconcile: true")
+            .prepare(|state| state.logs.keep(GROUP, 7))
+            .rule(on("DescribeLogGroups").error(400, "ThrottlingException").times(2)),
+        row("one group denied to many shards, the other goes on")
+            .shards(MANY)
+            .copied()
+            .rule(
+                on("PutLogEvents")
+                    .with("\"logGroupName\":\"/cdc/orders\"")
+                    .error(400, "AccessDeniedException")
+                    .says(MAY_NOT)
+                    .always(),
+            )
+            .script(Script::CureWhenCopied("AccessDeniedException"))
+            .counts(DENIED)
+            .after(|state| {
+                let copies = Account::of_copies(state);
+                assert!(copies.is_settled() && copies.wrong.is_empty(), "{copies:#?}");
+                assert_eq!(copies.repeats, 0);
+                // Each stream's first put, and then one at a time for all: where each tried by itself, some ten each.
+                let tried = state.rules.0[0].struck;
+                assert!(tried < 60, "{tried} puts to the group that refuses all");
+            }),
+        row("one put a second").file("put_rate: 1").after(|state| {
+            let puts = &state.logs.puts;
+            let within = puts[puts.len() - 1].duration_since(puts[0]).as_secs_f64();
+            assert!(puts.len() > 4, "{}", puts.len());
+            assert!(
+                puts.len() as f64 <= within + 2.0,
+                "{} puts in {within} s",
+                puts.len()
+            );
+        }),
+    ]
+}
+
+const MANY: u128 = 16;
+const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
+const KEYED: &str = "group: /cdc/orders, retention_days: 30, \
+                     kms_key: \"arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab\"";
+
 fn reads() -> Vec<Story> {
     vec![
         row("iterators expire").script(Script::Expire).counts(EXPIRED),
@@ -518,6 +756,8 @@ fn all() -> Vec<Story> {
     ];
     all.extend(puts());
     all.extend(poisons());
+    all.extend(ways_out());
+    all.extend(groups());
     all.extend(reads());
     all.extend(states());
     all

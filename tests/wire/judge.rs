@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 
 use crate::logs::{Event, LETTERS};
-use crate::records::{Fate, Unit};
+use crate::records::{Fate, Kind, Unit};
 use crate::server::State;
 use crate::shards::{Record, Shard};
+use crate::world::{ALL, COPIES};
+
+/// What is to become of the records of each kind.
+pub type Fates = fn(Kind) -> Fate;
 
 /// What became of the records of a story.
 #[derive(Debug, Default)]
@@ -31,19 +35,79 @@ pub struct Account {
 /// An event's first copy: its unit, and its place among all that was put.
 type Firsts<'a> = BTreeMap<Unit, &'a Event>;
 
+/// All events that were ever put, in the order of their arrival, each with its group and its stream. The group of
+/// one that was deleted has no name.
+fn events(state: &State) -> Vec<(&str, &str, &Event)> {
+    let deleted = state.logs.deleted.iter().map(|group| ("", group));
+    let groups = state
+        .logs
+        .groups
+        .iter()
+        .map(|(name, group)| (name.as_str(), group));
+    let mut events: Vec<_> = deleted
+        .chain(groups)
+        .flat_map(|(name, group)| {
+            group
+                .streams
+                .iter()
+                .map(move |(stream, events)| (name, stream, events))
+        })
+        .flat_map(|(name, stream, events)| events.iter().map(move |e| (name, stream.as_str(), e)))
+        .collect();
+    events.sort_by_key(|(.., e)| e.arrival);
+    events
+}
+
+/// A message of the log that is no dead letter, put together where it came in parts.
+#[derive(Debug)]
+pub struct Message<'s> {
+    pub group: &'s str,
+    pub stream: &'s str,
+    pub text: String,
+    /// Its event; the last that came of several.
+    pub event: &'s Event,
+}
+
+/// The messages that were whole only after so many events had arrived, in their order; a part that came again is one
+/// too.
+pub fn messages_since(state: &State, arrivals: u64) -> Vec<Message<'_>> {
+    let mut parts = Parts::default();
+    let mut messages = Vec::new();
+    let all = events(state).into_iter();
+    for (group, stream, event) in all.filter(|(_, stream, _)| *stream != LETTERS) {
+        let text = match parts.take(&event.message) {
+            Part::None | Part::Again => event.message.clone(),
+            Part::Last(whole) => whole,
+            Part::Other => continue,
+        };
+        let message = Message {
+            group,
+            stream,
+            text,
+            event,
+        };
+        messages.extend((event.arrival > arrivals).then_some(message));
+    }
+    messages
+}
+
 impl Account {
-    pub fn of(state: &State) -> Self {
+    /// Of the pipeline that all stories are told of.
+    pub fn of(state: &State, fates: Fates) -> Self {
+        Self::within(state, fates, |group| group != COPIES)
+    }
+
+    /// Of the pipeline that writes to [`COPIES`].
+    pub fn of_copies(state: &State) -> Self {
+        Self::within(state, Kind::fate, |group| group == COPIES)
+    }
+
+    fn within(state: &State, fates: Fates, is_meant: impl Fn(&str) -> bool) -> Self {
         let mut account = Self::default();
-        let groups = state.logs.deleted.iter().chain(state.logs.groups.values());
-        let mut events: Vec<(&String, &Event)> = groups
-            .flat_map(|group| &group.streams)
-            .flat_map(|(name, events)| events.iter().map(move |e| (name, e)))
-            .collect();
-        events.sort_by_key(|(_, e)| e.arrival);
         let mut firsts = Firsts::new();
         let mut letters = Letters::default();
         let mut parts = Parts::default();
-        for (stream, event) in events {
+        for (_, stream, event) in events(state).into_iter().filter(|(group, ..)| is_meant(group)) {
             if stream == LETTERS {
                 account.repeats += usize::from(letters.take(&event.message, &mut account.wrong));
                 continue;
@@ -58,7 +122,7 @@ impl Account {
                 }
             };
             match found {
-                Some(unit) if unit.shard == *stream => match firsts.contains_key(&unit) {
+                Some(unit) if unit.shard == stream || stream == ALL => match firsts.contains_key(&unit) {
                     true => account.repeats += 1,
                     false => {
                         firsts.insert(unit, event);
@@ -71,7 +135,7 @@ impl Account {
         }
         for shard in &state.stream.shards {
             for (at, record) in shard.records.iter().enumerate() {
-                account.judge(shard, at, record, &firsts, &letters);
+                account.judge(shard, at, record, fates(record.kind), &firsts, &letters);
             }
             account.order(shard, &firsts);
         }
@@ -83,12 +147,20 @@ impl Account {
         account
     }
 
-    fn judge(&mut self, shard: &Shard, at: usize, record: &Record, firsts: &Firsts<'_>, letters: &Letters) {
+    fn judge(
+        &mut self,
+        shard: &Shard,
+        at: usize,
+        record: &Record,
+        fate: Fate,
+        firsts: &Firsts<'_>,
+        letters: &Letters,
+    ) {
         self.records += 1;
         let unit = shard.unit(at);
         let parts = |count: u32| (0..count).filter(|part| has(firsts, &unit, *part)).count();
         let letter = letters.reason(&shard.id, &record.sequence);
-        match (record.kind.fate(), letter) {
+        match (fate, letter) {
             (Fate::Delivered(count), None) if parts(count) == count as usize => self.delivered += 1,
             (Fate::Letter(reason), Some(found)) if found == reason => {
                 self.letters += 1;
@@ -108,7 +180,8 @@ impl Account {
         }
     }
 
-    /// First deliveries come in the order of the shard, and after the last of its parents.
+    /// First deliveries come in the order of the shard, and after the last of its parents; only those whose time was
+    /// refused at first may come late.
     fn order(&mut self, shard: &Shard, firsts: &Firsts<'_>) {
         let mut last = 0;
         for parent in &shard.parents {
@@ -116,6 +189,9 @@ impl Account {
             last = last.max(of_parent.unwrap_or_default());
         }
         for (unit, event) in of_shard(firsts, &shard.id) {
+            if event.message.starts_with(OTHER_TIME) {
+                continue;
+            }
             if event.arrival < last {
                 self.wrong.push(format!("{unit} is in the log before its turn"));
             }
@@ -131,6 +207,9 @@ impl Account {
         self.records - self.lost.len()
     }
 }
+
+/// How a message begins that is told at another time than its own.
+pub const OTHER_TIME: &str = "{\"weirOriginalTime\":\"";
 
 fn has(firsts: &Firsts<'_>, unit: &Unit, part: u32) -> bool {
     firsts.contains_key(&Unit { part, ..unit.clone() })

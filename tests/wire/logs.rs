@@ -2,6 +2,7 @@
 //! them. A put that breaks one is refused as the service refuses it, and is a complaint: Weir must send none.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
@@ -30,7 +31,7 @@ pub struct Event {
     pub message: String,
     /// Its place among all that was ever put.
     pub arrival: u64,
-    ingested: i64,
+    pub ingested: i64,
 }
 
 #[derive(Debug, Default)]
@@ -51,6 +52,8 @@ pub struct Logs {
     pub refuses_marked: bool,
     /// The size of the largest batch it took.
     pub largest: usize,
+    /// When it was asked to take one, first to last.
+    pub puts: Vec<Instant>,
 }
 
 fn missing(what: &str) -> Refused {
@@ -65,6 +68,20 @@ fn invalid(why: impl Into<String>) -> Refused {
 }
 
 impl Logs {
+    /// The place of the last event that was put.
+    pub fn arrivals(&self) -> u64 {
+        self.arrivals
+    }
+
+    /// The messages, dead letters too, that hold any of these texts.
+    pub fn holding(&self, texts: &[&str]) -> Vec<&str> {
+        let streams = self.groups.values().flat_map(|group| group.streams.values());
+        let messages = streams.flatten().map(|event| event.message.as_str());
+        messages
+            .filter(|message| texts.iter().any(|text| message.contains(text)))
+            .collect()
+    }
+
     /// A group that is there before Weir, and keeps its events for so many days.
     pub fn keep(&mut self, group: &str, days: i64) {
         let retention = Some(days);
@@ -184,6 +201,7 @@ impl Logs {
     }
 
     fn put(&mut self, body: &Value, complaints: &mut Vec<String>) -> Answer {
+        self.puts.push(Instant::now());
         let events = body["logEvents"].as_array().cloned().unwrap_or_default();
         let stream_name = text(body, "logStreamName").to_owned();
         let events: Vec<(i64, String)> = events

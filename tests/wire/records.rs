@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 
 /// The text of an event that CloudWatch Logs may be told to refuse.
 pub const MARK: &str = "refuse-this-event";
+/// The text of the attribute `card`: of no use to whoever reads the log.
+pub const SECRET: &str = "4000-1234-5678-9010";
 
 const DAY: i64 = 24 * 3_600_000;
 
@@ -37,6 +39,20 @@ pub enum Kind {
     Quarter,
     /// Its event is a little larger than a log event may be (Kinesis).
     Oversize,
+    /// A JSON object that is as large, with [`MARK`] in its last part (Kinesis).
+    Torn,
+    /// A JSON object with a [`SECRET`] in it (Kinesis).
+    Json,
+    /// The same under gzip (Kinesis).
+    Sealed,
+    /// An envelope whose type is a [`SECRET`] (Kinesis).
+    Blurted,
+    /// Little under gzip, and three times what a log event may be without (Kinesis).
+    Bomb,
+    /// An envelope of a log group that nobody allowed (Kinesis).
+    Foreign,
+    /// What a filter leaves out (DynamoDB).
+    Draft,
     /// It holds nothing (Kinesis).
     Empty,
     /// A change without a time; of Kinesis, gzip that is damaged.
@@ -56,24 +72,28 @@ pub enum Fate {
 }
 
 impl Kind {
-    /// With the settings of these tests; see [`crate::world`].
+    /// With the settings of most tests; see [`crate::world::Settings`].
     pub fn fate(self) -> Fate {
         match self {
-            Self::Good | Self::Quarter => Fate::Delivered(1),
+            Self::Good | Self::Quarter | Self::Oversize | Self::Json | Self::Bomb | Self::Draft => {
+                Fate::Delivered(1)
+            }
             Self::Envelope => Fate::Delivered(3),
             Self::Control => Fate::Filtered,
             Self::TooOld => Fate::Letter("too_old"),
             Self::TooNew => Fate::Letter("too_new"),
             Self::Expired => Fate::Letter("expired"),
-            Self::Marked => Fate::Letter("invalid"),
-            // To be split, once the sink can: then it is `Fate::Delivered(1)`, told by its first part.
-            Self::Oversize => Fate::Delivered(1),
+            Self::Marked | Self::Torn => Fate::Letter("invalid"),
+            Self::Foreign => Fate::Letter("no_destination"),
             Self::Empty => Fate::Letter("empty"),
-            Self::Undecodable | Self::UnknownMessage => Fate::Letter("undecodable"),
+            Self::Undecodable | Self::UnknownMessage | Self::Sealed | Self::Blurted => {
+                Fate::Letter("undecodable")
+            }
         }
     }
 
-    fn time(self, at: i64) -> i64 {
+    /// The time of its event, where it came in at this one.
+    pub fn time(self, at: i64) -> i64 {
         match self {
             Self::TooOld => at - 15 * DAY,
             Self::Expired => at - 2 * DAY,
@@ -82,10 +102,17 @@ impl Kind {
         }
     }
 
-    fn text(self, unit: &Unit) -> String {
+    /// The message of its event (Kinesis).
+    pub fn text(self, unit: &Unit) -> String {
         match self {
             Self::Marked => format!("{unit} {MARK}"),
             Self::Oversize => format!("{unit}{}", "x".repeat(1_048_551)),
+            Self::Bomb => format!("{unit}{}", "x".repeat(3 << 20)),
+            Self::Json | Self::Sealed => json!({ "unit": unit.to_string(), "card": SECRET }).to_string(),
+            Self::Torn => {
+                let long = "x".repeat(1_100_000) + MARK;
+                json!({ "unit": unit.to_string(), "card": SECRET, "long": long }).to_string()
+            }
             Self::Quarter => {
                 let unit = unit.to_string();
                 let rest = 1_048_576 / 4 - 26 - unit.len();
@@ -97,6 +124,7 @@ impl Kind {
 
     /// A record of DynamoDB Streams, as GetRecords gives it.
     pub fn change(self, unit: &Unit, sequence: &str, at: i64) -> Value {
+        let status = if self == Self::Draft { "draft" } else { "placed" };
         let mut record = json!({
             "eventID": format!("{sequence}-id"), "eventName": "INSERT", "eventVersion": "1.1",
             "eventSource": "aws:dynamodb", "awsRegion": "eu-west-1",
@@ -104,7 +132,10 @@ impl Kind {
                 // The service gives whole seconds.
                 "ApproximateCreationDateTime": self.time(at) / 1000,
                 "Keys": { "id": { "S": unit.to_string() } },
-                "NewImage": { "id": { "S": unit.to_string() }, "text": { "S": self.text(unit) } },
+                "NewImage": {
+                    "id": { "S": unit.to_string() }, "text": { "S": self.text(unit) },
+                    "status": { "S": status }, "card": { "S": SECRET },
+                },
                 "SequenceNumber": sequence, "SizeBytes": 60, "StreamViewType": "NEW_AND_OLD_IMAGES",
             },
         });
@@ -126,18 +157,29 @@ impl Kind {
             (0..count).map(event).collect()
         };
         match self {
-            Self::Good | Self::Marked | Self::Oversize | Self::Quarter => self.text(unit).into_bytes(),
+            Self::Good
+            | Self::Marked
+            | Self::Oversize
+            | Self::Quarter
+            | Self::Torn
+            | Self::Json
+            | Self::Draft => self.text(unit).into_bytes(),
             Self::Empty => Vec::new(),
-            Self::Envelope => gzip(&envelope("DATA_MESSAGE", &events(3))),
-            Self::TooOld | Self::TooNew | Self::Expired => gzip(&envelope("DATA_MESSAGE", &events(1))),
-            Self::UnknownMessage => gzip(&envelope("NEWS_MESSAGE", &events(1))),
+            Self::Sealed | Self::Bomb => gzip(&self.text(unit)),
+            Self::Envelope => gzip(&envelope("DATA_MESSAGE", "/orders", &events(3))),
+            Self::TooOld | Self::TooNew | Self::Expired => {
+                gzip(&envelope("DATA_MESSAGE", "/orders", &events(1)))
+            }
+            Self::Foreign => gzip(&envelope("DATA_MESSAGE", "/payroll", &events(1))),
+            Self::UnknownMessage => gzip(&envelope("NEWS_MESSAGE", "/orders", &events(1))),
+            Self::Blurted => gzip(&envelope(SECRET, "/orders", &events(1))),
             Self::Control => {
                 let text = "CWL CONTROL MESSAGE: Checking health of destination Kinesis stream.";
                 let event = json!({ "id": "", "timestamp": at, "message": text });
-                gzip(&envelope("CONTROL_MESSAGE", &[event]))
+                gzip(&envelope("CONTROL_MESSAGE", "", &[event]))
             }
             Self::Undecodable => {
-                let mut bytes = gzip(&envelope("DATA_MESSAGE", &events(1)));
+                let mut bytes = gzip(&envelope("DATA_MESSAGE", "/orders", &events(1)));
                 bytes.truncate(bytes.len() / 2);
                 bytes
             }
@@ -145,9 +187,9 @@ impl Kind {
     }
 }
 
-fn envelope(kind: &str, events: &[Value]) -> String {
+fn envelope(kind: &str, group: &str, events: &[Value]) -> String {
     json!({
-        "messageType": kind, "owner": "111122223333", "logGroup": "/app/one", "logStream": "s",
+        "messageType": kind, "owner": "111122223333", "logGroup": group, "logStream": "s",
         "subscriptionFilters": ["f"], "logEvents": events,
     })
     .to_string()

@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use crate::inject::Rule;
-use crate::judge::Account;
+use crate::judge::{Account, Fates};
 use crate::records::Kind;
 use crate::server::State;
-use crate::shards::Service;
 use crate::until;
 use crate::weir::Weir;
-use crate::world::{GROUP, Numbers, PATIENCE, Pace, World, balanced, problems};
+use crate::world::{GROUP, Numbers, PATIENCE, Pace, Settings, World, balanced, problems};
 
 /// Records of each shard before Weir starts.
 pub const BEFORE: usize = 40;
 /// And while it runs, one for each open shard at a time; halfway the first shard splits.
 const STEPS: usize = 60;
 const STEP: Duration = Duration::from_millis(40);
-const SHARDS: u128 = 3;
+/// As a rule.
+pub const SHARDS: u128 = 3;
 /// The shard that poison goes to, and the one that a fault may strike alone. Neither splits.
 pub const POISONED: usize = 1;
 const ALONE: usize = 2;
@@ -40,6 +40,11 @@ pub enum Script {
     None,
     /// Once /readyz tells of it, and all that is not struck is delivered, the fault is cured.
     CureWhenTold(&'static str),
+    /// Nothing of the pipeline is delivered. Once /readyz tells of it, and the other pipeline has delivered all, the
+    /// fault is cured.
+    CureWhenCopied(&'static str),
+    /// Nothing is delivered. Once /readyz tells of it, before the story begins, the fault is cured.
+    CureFirst(&'static str),
     /// Once the worker fenced itself, the fault is cured.
     CureWhenFenced,
     /// `kill -9` in the midst, and another life.
@@ -63,10 +68,16 @@ pub enum Script {
 /// One fault, and what it may cost.
 pub struct Story {
     pub name: &'static str,
-    pub service: Service,
+    /// Its pace is the script's.
+    pub settings: Settings,
+    pub shards: u128,
     pub rules: Vec<Rule>,
     pub poison: Vec<Kind>,
+    /// What becomes of each kind with these settings.
+    pub fates: Fates,
     pub prepare: fn(&mut State),
+    /// What else the cure is.
+    pub cure: fn(&mut State),
     /// What else must be true in the end.
     pub after: fn(&State),
     pub script: Script,
@@ -83,23 +94,35 @@ pub struct Told {
     pub account: Account,
 }
 
+impl Script {
+    fn pace(self) -> Pace {
+        match self {
+            // A death is noticed after the time of a lease.
+            Self::Kill | Self::KillAndTrim | Self::CureWhenFenced => Pace { lease: 3, drain: 20 },
+            Self::StopInOutage => Pace { lease: 10, drain: 4 },
+            _ => Pace::default(),
+        }
+    }
+}
+
 impl Story {
     /// Records, a split, and what the script wants, while Weir runs; and its end.
     pub async fn run(self) -> Told {
-        let pace = match self.script {
-            // A death is noticed after the time of a lease.
-            Script::Kill | Script::KillAndTrim | Script::CureWhenFenced => Pace { lease: 3, drain: 20 },
-            Script::StopInOutage => Pace { lease: 10, drain: 4 },
-            // So long that a busy machine fences no worker.
-            _ => Pace { lease: 10, drain: 20 },
+        let settings = Settings {
+            pace: self.script.pace(),
+            ..self.settings.clone()
         };
-        let mut world = World::new(self.service, SHARDS, pace).await;
+        let mut world = World::new(&settings, self.fates, self.shards).await;
         (self.prepare)(&mut world.aws.state());
         world.inject(self.rules.clone());
         for _ in 0..BEFORE {
             world.append_everywhere(Kind::Good);
         }
         let mut weir = world.start().await;
+        if let Script::CureFirst(text) = self.script {
+            self.told(&mut weir, text, || true).await;
+            self.lift(&world);
+        }
         weir.first_delivery().await;
         let mut exposed = 0;
         for step in 0..STEPS {
@@ -149,12 +172,28 @@ impl Story {
         }
     }
 
+    /// Waits until /readyz tells of the fault, and what it does not strike goes on.
+    async fn told(&self, weir: &mut Weir, text: &str, others_go_on: impl Fn() -> bool) {
+        let what = "the problem to be told, and the others to go on";
+        until(what, Duration::from_secs(60), async || {
+            weir.must_live();
+            problems(weir).await.contains(text) && others_go_on()
+        })
+        .await;
+    }
+
+    fn lift(&self, world: &World) {
+        let mut state = world.aws.state();
+        state.rules.lift();
+        (self.cure)(&mut state);
+    }
+
     /// Halfway through the story. `exposed`: what a death now leaves to be repeated.
     async fn middle(&self, world: &mut World, mut weir: Weir, exposed: &mut usize) -> Weir {
         {
             let mut state = world.aws.state();
             // A listing may have split it already.
-            if state.stream.shards.len() == SHARDS as usize && !state.stream.splits_in_listing {
+            if state.stream.shards.len() as u128 == self.shards && !state.stream.splits_in_listing {
                 state.stream.split(0);
             }
         }
@@ -165,7 +204,7 @@ impl Story {
                     Duration::from_secs(30),
                     async || {
                         weir.must_live();
-                        (0..SHARDS as usize).all(|shard| world.checkpoint(shard).is_some())
+                        (0..self.shards as usize).all(|shard| world.checkpoint(shard).is_some())
                     },
                 )
                 .await;
@@ -202,16 +241,13 @@ impl Story {
         };
         match self.script {
             Script::CureWhenTold(text) => {
-                until(
-                    "the problem to be told, and the others to go on",
-                    Duration::from_secs(60),
-                    async || {
-                        weir.must_live();
-                        problems(&weir).await.contains(text) && others_settled()
-                    },
-                )
-                .await;
-                world.aws.state().rules.lift();
+                self.told(&mut weir, text, others_settled).await;
+                self.lift(world);
+            }
+            Script::CureWhenCopied(text) => {
+                let copied = || Account::of_copies(&world.aws.state()).is_settled();
+                self.told(&mut weir, text, copied).await;
+                self.lift(world);
             }
             Script::CureWhenFenced => {
                 until("the fence", Duration::from_secs(60), async || {
@@ -220,7 +256,7 @@ impl Story {
                     numbers.is_some_and(|numbers| numbers.sum("weir_fences_total") > 0.0)
                 })
                 .await;
-                world.aws.state().rules.lift();
+                self.lift(world);
             }
             Script::Trim => {
                 let mut state = world.aws.state();
@@ -248,10 +284,14 @@ impl Story {
                 weir.terminate();
                 let status = weir.ended().await;
                 assert_eq!(status.code(), Some(1), "a drain that hit its limit: {status}");
-                world.aws.state().rules.lift();
+                self.lift(world);
                 return world.start().await;
             }
-            Script::None | Script::Kill | Script::KillAndTrim | Script::DeleteGroup => {}
+            Script::None
+            | Script::Kill
+            | Script::KillAndTrim
+            | Script::DeleteGroup
+            | Script::CureFirst(_) => {}
         }
         weir
     }
@@ -261,6 +301,8 @@ impl Story {
         assert!(account.wrong.is_empty(), "{:#?}", account.wrong);
         let complaints = world.complaints();
         assert!(complaints.is_empty(), "{complaints:#?}");
+        let indiscretions = world.indiscretions();
+        assert!(indiscretions.is_empty(), "{indiscretions:#?}");
         world.drained().unwrap();
         let repeated = account.repeats as f64;
         let possible = numbers.sum(MAYBE);

@@ -1,19 +1,25 @@
 //! One fake, one `weir` before it, and what a test asks of both.
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::inject::Rule;
-use crate::judge::Account;
-use crate::records::{Kind, Unit};
+use crate::judge::{Account, Fates};
+use crate::records::{Kind, SECRET, Unit};
 use crate::server::Aws;
 use crate::shards::Service;
 use crate::weir::{self, Weir};
 use crate::{http, until};
 
 pub const GROUP: &str = "/cdc/orders";
+/// Of a second pipeline that reads the same stream, where there is one.
+pub const COPIES: &str = "/cdc/copies";
+/// The log stream of all shards, where they have one.
+pub const ALL: &str = "all";
 /// The tables of the default application.
 pub const LEASES: &str = "weir";
 pub const FLEET: &str = "weir-fleet";
@@ -39,51 +45,106 @@ pub struct Pace {
     pub drain: u32,
 }
 
+impl Default for Pace {
+    /// So long that a busy machine fences no worker.
+    fn default() -> Self {
+        Self { lease: 10, drain: 20 }
+    }
+}
+
+/// What the file of settings says. Pieces of YAML.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    pub service: Service,
+    pub pace: Pace,
+    /// Further keys of the file, a line each.
+    pub file: Vec<&'static str>,
+    /// Further keys of the pipeline.
+    pub pipeline: Vec<&'static str>,
+    /// All keys of its destination.
+    pub destination: &'static str,
+    /// Whether a second pipeline reads the stream too, and writes to [`COPIES`].
+    pub copies: bool,
+}
+
+impl Settings {
+    pub fn of(service: Service) -> Self {
+        Self {
+            service,
+            pace: Pace::default(),
+            file: Vec::new(),
+            pipeline: Vec::new(),
+            destination: "group: /cdc/orders, retention_days: 30",
+            copies: false,
+        }
+    }
+
+    fn text(&self) -> String {
+        let Pace { lease, drain } = self.pace;
+        let source = match self.service {
+            Service::DynamoDb => "dynamodb_table",
+            Service::Kinesis => "kinesis_stream",
+        };
+        let source = format!("source: {{ {source}: orders, sync_interval: 1s, poll: {{ idle: 100ms }} }}");
+        let pipeline = |name: &str, more: &[&str], destination: &str| {
+            let more: String = more.iter().map(|line| format!("    {line}\n")).collect();
+            format!("  {name}:\n    {source}\n    destination: {{ {destination} }}\n{more}")
+        };
+        let file: String = self.file.iter().map(|line| format!("{line}\n")).collect();
+        let orders = pipeline("orders", &self.pipeline, self.destination);
+        let copies = match self.copies {
+            true => pipeline("copies", &[], &format!("group: {COPIES}")),
+            false => String::new(),
+        };
+        format!(
+            "leases: {{ duration: {lease}s }}\n\
+             checkpoint: {{ interval: 1s }}\n\
+             drain: {{ timeout: {drain}s }}\n\
+             {file}pipelines:\n{orders}{copies}"
+        )
+    }
+}
+
 pub struct World {
     pub aws: Aws,
     config: PathBuf,
+    fates: Fates,
     lives: usize,
     // Dropped last: the others have files in it.
     dir: TempDir,
 }
 
 impl World {
-    pub async fn new(service: Service, shards: u128, pace: Pace) -> Self {
-        let aws = Aws::start(service, shards).await;
+    pub async fn new(settings: &Settings, fates: Fates, shards: u128) -> Self {
+        let aws = Aws::start(settings.service, shards).await;
         let dir = tempfile::tempdir().unwrap();
         let config = dir.path().join("weir.yaml");
-        let source = match service {
-            Service::DynamoDb => "dynamodb_table",
-            Service::Kinesis => "kinesis_stream",
-        };
-        let Pace { lease, drain } = pace;
-        let text = format!(
-            "leases: {{ duration: {lease}s }}\n\
-             checkpoint: {{ interval: 1s }}\n\
-             drain: {{ timeout: {drain}s }}\n\
-             pipelines:\n  \
-               orders:\n    \
-                 source: {{ {source}: orders, sync_interval: 1s, poll: {{ idle: 100ms }} }}\n    \
-                 destination: {{ group: {GROUP}, retention_days: 30 }}\n"
-        );
-        std::fs::write(&config, text).unwrap();
+        std::fs::write(&config, settings.text()).unwrap();
         Self {
             aws,
             config,
+            fates,
             lives: 0,
             dir,
         }
     }
 
-    /// A life of the real binary.
-    pub async fn start(&mut self) -> Weir {
-        self.lives += 1;
+    /// The real binary, with the fake for its AWS.
+    fn command(&self) -> Command {
         let mut command = weir::command(self.dir.path());
         command
             .env("AWS_ENDPOINT_URL", format!("http://{}", self.aws.address))
             .env("AWS_REGION", "eu-west-1")
             .env("AWS_ACCESS_KEY_ID", "test")
-            .env("AWS_SECRET_ACCESS_KEY", "test")
+            .env("AWS_SECRET_ACCESS_KEY", "test");
+        command
+    }
+
+    /// A life of it.
+    pub async fn start(&mut self) -> Weir {
+        self.lives += 1;
+        let mut command = self.command();
+        command
             .args([
                 "run",
                 "--log-format",
@@ -93,7 +154,7 @@ impl World {
                 "-c",
             ])
             .arg(&self.config);
-        let log = self.dir.path().join(format!("weir-{}.log", self.lives));
+        let log = self.log(self.lives);
         let nowhere = ([127, 0, 0, 1], 0).into();
         let mut weir = Weir::start(command, nowhere, &log);
         until(
@@ -117,6 +178,33 @@ impl World {
         weir
     }
 
+    /// What `weir dead-letters` answers with these settings, and its exit code.
+    pub async fn letters(&self, settings: &Settings, arguments: &[&str]) -> (Value, i32) {
+        let config = self.dir.path().join("letters.yaml");
+        std::fs::write(&config, settings.text()).unwrap();
+        let mut command = self.command();
+        command.arg("dead-letters").args(arguments);
+        command.args(["--json", "-c"]).arg(&config);
+        let run = tokio::process::Command::from(command).kill_on_drop(true).output();
+        let output = tokio::time::timeout(PATIENCE, run).await;
+        let output = output.expect("hangs").unwrap();
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        let answer = serde_json::from_slice(&output.stdout);
+        let answer = answer.unwrap_or_else(|e| panic!("{e}: {} {told}", output.status));
+        (answer, output.status.code().unwrap())
+    }
+
+    /// The lines of Weir's own log that tell what records hold.
+    pub fn indiscretions(&self) -> Vec<String> {
+        let texts = (1..=self.lives).map(|life| std::fs::read_to_string(self.log(life)).unwrap());
+        let lines = texts.flat_map(|text| text.lines().map(str::to_owned).collect::<Vec<_>>());
+        lines.filter(|line| line.contains(SECRET)).collect()
+    }
+
+    fn log(&self, life: usize) -> PathBuf {
+        self.dir.path().join(format!("weir-{life}.log"))
+    }
+
     pub fn inject(&self, rules: impl IntoIterator<Item = Rule>) {
         self.aws.inject(rules);
     }
@@ -134,7 +222,7 @@ impl World {
     }
 
     pub fn account(&self) -> Account {
-        Account::of(&self.aws.state())
+        Account::of(&self.aws.state(), self.fates)
     }
 
     /// Waits until each record is where it should be, or nothing has moved for so long.
@@ -192,14 +280,13 @@ impl World {
         let state = self.aws.state();
         let rows = state.tables.rows(LEASES);
         for shard in state.stream.shards.iter().filter(|shard| !shard.gone) {
-            let row = rows.iter().find(|row| row["shardId"]["S"] == shard.id.as_str());
-            let Some(row) = row else {
+            // One of each pipeline.
+            let of_shard: Vec<_> = rows
+                .iter()
+                .filter(|row| row["shardId"]["S"] == shard.id.as_str())
+                .collect();
+            if of_shard.is_empty() {
                 return Err(format!("{} has no lease", shard.id));
-            };
-            // Who read a shard to its end stays its owner, as with KCL.
-            let ended = row["checkpoint"]["S"] == "SHARD_END";
-            if let Some(owner) = row.get("leaseOwner").filter(|_| !ended) {
-                return Err(format!("the lease of {} is still {owner}'s", shard.id));
             }
             let last = shard.records.last().map(|r| r.sequence.as_str());
             let want = if shard.ends.is_some() {
@@ -207,12 +294,19 @@ impl World {
             } else {
                 last
             };
-            let checkpoint = row["checkpoint"]["S"].as_str();
-            if want.is_some() && checkpoint != want {
-                return Err(format!(
-                    "the checkpoint of {} is {checkpoint:?}, not {want:?}",
-                    shard.id
-                ));
+            for row in of_shard {
+                // Who read a shard to its end stays its owner, as with KCL.
+                let ended = row["checkpoint"]["S"] == "SHARD_END";
+                if let Some(owner) = row.get("leaseOwner").filter(|_| !ended) {
+                    return Err(format!("the lease of {} is still {owner}'s", shard.id));
+                }
+                let checkpoint = row["checkpoint"]["S"].as_str();
+                if want.is_some() && checkpoint != want {
+                    return Err(format!(
+                        "the checkpoint of {} is {checkpoint:?}, not {want:?}",
+                        shard.id
+                    ));
+                }
             }
         }
         Ok(())
