@@ -14,7 +14,7 @@ use super::{
     SourceConfig, Start, StreamChoice, Untimely, units,
 };
 use crate::clock::Timestamp;
-use crate::decode::{Decode, Gzip, UnknownMessages};
+use crate::decode::{Decode, Gzip, UnknownMessages, audit};
 use crate::filter::Filter;
 use crate::logs::allow::GroupPattern;
 use crate::logs::dead_letter;
@@ -324,32 +324,14 @@ pub fn unknown_messages_fit(how: Decode) -> Checked<()> {
 
 /// A path of values that are hidden, in what records of this kind become.
 pub fn redact_path(text: &str, how: Option<Decode>) -> Checked<Path> {
-    /// What an audit line may become, and what the envelope adds.
-    const AUDIT: [&str; 19] = [
-        "timestamp",
-        "serverhost",
-        "username",
-        "host",
-        "port",
-        "connectionid",
-        "queryid",
-        "operation",
-        "database",
-        "object",
-        "retcode",
-        "connection_type",
-        "tls_version",
-        "message",
-        "error",
-        "withheld",
-        "logGroup",
-        "logStream",
-        "owner",
-    ];
     let path = Path::parse(text).map_err(|e| e.to_string())?;
-    let known: &[&str] = match how {
-        Some(Decode::Lambda | Decode::Change) => &redact::PARTS,
-        Some(Decode::Audit) => &AUDIT,
+    let known: Vec<&str> = match how {
+        Some(Decode::Lambda | Decode::Change) => redact::PARTS.to_vec(),
+        // A line that can't be read is withheld, unless it is wished raw.
+        Some(Decode::Audit) => {
+            let fields = audit::FIELDS.into_iter().filter(|field| *field != "id");
+            fields.chain(["withheld"]).collect()
+        }
         _ => return Ok(path),
     };
     let is_id = |segment: &Segment| match segment {
@@ -366,7 +348,7 @@ pub fn redact_path(text: &str, how: Option<Decode>) -> Checked<Path> {
         Some(Segment::Name(first)) if !known.contains(&first.as_str()) => Err(match how {
             Some(Decode::Audit) => format!(
                 "begins with `{first}`, which is no field of an audit line: {}",
-                suggest::one_of(first, known)
+                suggest::one_of(first, &known)
             ),
             _ if first == "dynamodb" => {
                 "begins at `dynamodb`, and paths begin below it: remove the `dynamodb.`".to_owned()
@@ -402,29 +384,26 @@ pub fn redact_with(text: &str, key: Option<&Key>, has_key: bool) -> Checked<Opti
 
 /// `auto`, `always` or `never`.
 pub fn gzip(text: &str) -> Checked<Gzip> {
+    const WHAT: &str = "is no way to treat gzip";
+    let words = [
+        ("auto", Gzip::Auto),
+        ("always", Gzip::Always),
+        ("never", Gzip::Never),
+    ];
     match text {
-        "auto" => Ok(Gzip::Auto),
-        "always" => Ok(Gzip::Always),
-        "never" => Ok(Gzip::Never),
-        "true" => Err("is no way to treat gzip: did you mean `always`?".to_owned()),
-        "false" => Err("is no way to treat gzip: did you mean `never`?".to_owned()),
-        other => Err(format!(
-            "is no way to treat gzip: {}",
-            suggest::one_of(other, &["auto", "always", "never"])
-        )),
+        "true" => Err(format!("{WHAT}: did you mean `always`?")),
+        "false" => Err(format!("{WHAT}: did you mean `never`?")),
+        other => word(other, &words, WHAT),
     }
 }
 
 /// `dead_letter` or `skip`.
 pub fn unknown_messages(text: &str) -> Checked<UnknownMessages> {
-    match text {
-        "dead_letter" => Ok(UnknownMessages::DeadLetter),
-        "skip" => Ok(UnknownMessages::Skip),
-        other => Err(format!(
-            "is nothing to do with a message: {}",
-            suggest::one_of(other, &["dead_letter", "skip"])
-        )),
-    }
+    let words = [
+        ("dead_letter", UnknownMessages::DeadLetter),
+        ("skip", UnknownMessages::Skip),
+    ];
+    word(text, &words, "is nothing to do with a message")
 }
 
 /// The ARN of an IAM role.
@@ -580,42 +559,36 @@ pub fn retention_days(text: &str) -> Checked<u16> {
 
 /// `split`, `truncate` or `dead_letter`.
 pub fn oversize(text: &str) -> Checked<Oversize> {
-    match text {
-        "split" => Ok(Oversize::Split),
-        "truncate" => Ok(Oversize::Truncate),
-        "dead_letter" => Ok(Oversize::DeadLetter),
-        other => Err(format!(
-            "is nothing to do with a message that is too large: {}",
-            suggest::one_of(other, &["split", "truncate", "dead_letter"])
-        )),
-    }
+    let words = [
+        ("split", Oversize::Split),
+        ("truncate", Oversize::Truncate),
+        ("dead_letter", Oversize::DeadLetter),
+    ];
+    word(text, &words, "is nothing to do with a message that is too large")
 }
 
 /// `dead_letter` or `now`.
 pub fn untimely(text: &str) -> Checked<Untimely> {
-    match text {
-        "dead_letter" => Ok(Untimely::DeadLetter),
-        "now" => Ok(Untimely::Now),
-        other => Err(format!(
-            "is nothing to do with an event that is refused for its time: {}",
-            suggest::one_of(other, &["dead_letter", "now"])
-        )),
-    }
+    let words = [("dead_letter", Untimely::DeadLetter), ("now", Untimely::Now)];
+    word(
+        text,
+        &words,
+        "is nothing to do with an event that is refused for its time",
+    )
 }
 
 /// `standard` or `infrequent_access`.
 pub fn log_class(text: &str) -> Checked<LogClass> {
+    const WHAT: &str = "is not a class of log groups";
+    let words = [
+        ("standard", LogClass::Standard),
+        ("infrequent_access", LogClass::InfrequentAccess),
+    ];
     match text {
-        "standard" => Ok(LogClass::Standard),
-        "infrequent_access" => Ok(LogClass::InfrequentAccess),
-        "STANDARD" => Err("is not a class of log groups: did you mean `standard`?".to_owned()),
-        "INFREQUENT_ACCESS" => {
-            Err("is not a class of log groups: did you mean `infrequent_access`?".to_owned())
-        }
-        other => Err(format!(
-            "is not a class of log groups: {}",
-            suggest::one_of(other, &["standard", "infrequent_access"])
-        )),
+        // As the service spells them.
+        "STANDARD" => Err(format!("{WHAT}: did you mean `standard`?")),
+        "INFREQUENT_ACCESS" => Err(format!("{WHAT}: did you mean `infrequent_access`?")),
+        other => word(other, &words, WHAT),
     }
 }
 
@@ -649,27 +622,18 @@ pub fn address(text: &str) -> Checked<SocketAddr> {
 
 /// `weir` or `kcl`.
 pub fn lease_keys(text: &str) -> Checked<LeaseKeys> {
-    match text {
-        "weir" => Ok(LeaseKeys::Weir),
-        "kcl" => Ok(LeaseKeys::Kcl),
-        _ => Err(format!(
-            "is no make of lease keys: {}",
-            suggest::one_of(text, &["weir", "kcl"])
-        )),
-    }
+    let words = [("weir", LeaseKeys::Weir), ("kcl", LeaseKeys::Kcl)];
+    word(text, &words, "is no make of lease keys")
 }
 
 /// `auto`, `text` or `json`.
 pub fn log_format(text: &str) -> Checked<LogFormat> {
-    match text {
-        "auto" => Ok(LogFormat::Auto),
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        other => Err(format!(
-            "is not a log format: {}",
-            suggest::one_of(other, &["auto", "text", "json"])
-        )),
-    }
+    let words = [
+        ("auto", LogFormat::Auto),
+        ("text", LogFormat::Text),
+        ("json", LogFormat::Json),
+    ];
+    word(text, &words, "is not a log format")
 }
 
 /// `trim_horizon`, `latest`, or a time in RFC 3339.
@@ -689,6 +653,15 @@ pub fn start(text: &str) -> Checked<Start> {
         }
     };
     Err(format!("is not a starting position: {way_out}"))
+}
+
+/// What one of these words stands for. Of any other, `what` is wrong with it.
+fn word<T: Copy>(text: &str, words: &[(&str, T)], what: &str) -> Checked<T> {
+    let found = words.iter().find(|(word, _)| *word == text);
+    found.map(|(_, meant)| *meant).ok_or_else(|| {
+        let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+        format!("{what}: {}", suggest::one_of(text, &known))
+    })
 }
 
 /// `true` or `false`.
