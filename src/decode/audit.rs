@@ -27,6 +27,29 @@ use std::fmt::Write as _;
 /// has it from), and an operation takes nine with its ids.
 const ANCHORS: usize = 128;
 
+/// The fields of an audit line's message, in their order. Of one that can't be read, `message` and `error` stand for all but the last four.
+pub const FIELDS: [&str; 19] = [
+    "timestamp",
+    "serverhost",
+    "username",
+    "host",
+    "port",
+    "connectionid",
+    "queryid",
+    "operation",
+    "database",
+    "object",
+    "retcode",
+    "connection_type",
+    "tls_version",
+    "message",
+    "error",
+    "logGroup",
+    "logStream",
+    "owner",
+    "id",
+];
+
 /// One parsed audit line.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRow<'a> {

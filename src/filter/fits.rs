@@ -5,7 +5,7 @@
 
 use super::rule::{Rule, Scalar};
 use super::{Filter, FilterError, Pattern, Wanted};
-use crate::decode::Decode;
+use crate::decode::{Decode, audit};
 use crate::suggest;
 
 /// The fields of a change as Lambda tells it.
@@ -18,29 +18,6 @@ const CHANGE: &[&str] = &[
     "dynamodb",
     "userIdentity",
     "eventSourceARN",
-];
-
-/// The fields of an audit line. Of one that can't be read, `message` and `error` stand for all but the last four.
-const AUDIT: &[&str] = &[
-    "timestamp",
-    "serverhost",
-    "username",
-    "host",
-    "port",
-    "connectionid",
-    "queryid",
-    "operation",
-    "database",
-    "object",
-    "retcode",
-    "connection_type",
-    "tls_version",
-    "message",
-    "error",
-    "logGroup",
-    "logStream",
-    "owner",
-    "id",
 ];
 
 /// The fields of any other event of Kinesis.
@@ -66,7 +43,7 @@ const SUBSCRIPTION: &[&str] = &[
 pub fn fields_of(decode: Decode) -> &'static [&'static str] {
     match decode {
         Decode::Lambda => CHANGE,
-        Decode::Audit => AUDIT,
+        Decode::Audit => &audit::FIELDS,
         Decode::Auto | Decode::Subscription => SUBSCRIPTION,
         Decode::Change | Decode::Json | Decode::Text | Decode::Base64 => KINESIS,
     }

@@ -96,11 +96,16 @@ fn letters_in(pipeline: &PipelineConfig, own: Option<String>) -> LogDestination 
 }
 
 /// Whether a name is the same for all records of a stream.
-fn is_fixed(template: &Template) -> bool {
+pub fn is_fixed(template: &Template) -> bool {
     template.fields().all(Field::is_constant_per_stream)
 }
 
-fn of_stream<'a>(application: &'a str, pipeline: &'a PipelineConfig, stream: &'a StreamArn) -> Fields<'a> {
+/// What is known of a name without a shard and a record.
+pub fn of_stream<'a>(
+    application: &'a str,
+    pipeline: &'a PipelineConfig,
+    stream: &'a StreamArn,
+) -> Fields<'a> {
     Fields {
         application,
         pipeline: &pipeline.name,

@@ -13,8 +13,7 @@ use serde::Deserialize;
 
 use crate::clock::Timestamp;
 use crate::config::{DestinationConfig, PipelineConfig};
-use crate::logs::template::{Field, Fields};
-use crate::logs::{AccountPolicy, SinkError, SubscriptionFilter};
+use crate::logs::{AccountPolicy, SinkError, SubscriptionFilter, address};
 use crate::stream::StreamArn;
 
 /// What CloudWatch Logs answered.
@@ -82,21 +81,10 @@ impl std::fmt::Display for Loop {
 /// The one group that a pipeline writes to, where its template gives one: no field changes within the stream.
 pub fn fixed_group(application: &str, pipeline: &PipelineConfig, stream: &StreamArn) -> Option<String> {
     let template = &pipeline.destination.group;
-    let is_fixed = |field: Field| field.is_constant_per_shard() && field != Field::ShardId;
-    if !template.fields().all(is_fixed) {
-        return None;
-    }
-    let fields = Fields {
-        application,
-        pipeline: &pipeline.name,
-        table: stream.table(),
-        stream: stream.kinesis_name(),
-        shard_id: "",
-        region: stream.region(),
-        account: stream.account(),
-        envelope: None,
-    };
-    template.render(&fields).ok()
+    let fields = address::of_stream(application, pipeline, stream);
+    address::is_fixed(template)
+        .then(|| template.render(&fields).ok())
+        .flatten()
 }
 
 /// Judges the group that `template` names, `group` where it is a fixed one, by what was found of it.

@@ -1,5 +1,8 @@
 use super::*;
-use crate::config::FanOut;
+use crate::clock::Timestamp;
+use crate::config::{FanOut, LogClass, Oversize, SourceConfig, Start, StreamChoice, Untimely};
+use crate::decode::{Decode, Gzip, UnknownMessages};
+use crate::stream::StreamArn;
 
 fn says<T: std::fmt::Debug>(checked: Checked<T>, text: &str) {
     let error = checked.unwrap_err();
