@@ -235,7 +235,7 @@ fn warn_of_one_sided(config: &Config) {
 /// Says at the end what became of the records. Nothing is in flight any more.
 fn tell_accounts(config: &Config, metrics: &Metrics) {
     for PipelineConfig { name, .. } in &config.pipelines {
-        let account = Account::of(metrics, name);
+        let account = Account::of_running(metrics, name);
         match account.adds_up() {
             true => info!(pipeline = %name, "records: {account}"),
             false => {

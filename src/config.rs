@@ -257,7 +257,9 @@ impl PipelineConfig {
             Decode::Audit => self.shape.format != Format::Raw,
             Decode::Auto | Decode::Subscription | Decode::Change | Decode::Json | Decode::Text => false,
         };
-        self.destination.look_up && has_ids && !self.destination.depends_on_the_envelope()
+        // From a group of that class nothing can be read back.
+        let is_readable = self.destination.class != Some(LogClass::InfrequentAccess);
+        self.destination.look_up && is_readable && has_ids && !self.destination.depends_on_the_envelope()
     }
 
     /// Whether dead letters must not hold the bytes of records: they may be what the pipeline hides.

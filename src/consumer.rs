@@ -530,6 +530,7 @@ impl Consumer {
         match (came_back, then) {
             (Some(group), _) => Step::Suspicion(group),
             (None, Then::Rest(rest)) => Step::GoOn(rest),
+            (None, Then::Dropped) => Step::Read(None, Duration::ZERO),
             (None, Then::Next(after)) => self.go_on(after),
         }
     }

@@ -7,8 +7,9 @@
 //! with seeded faults, tries to break it.
 //!
 //! # Nothing is lost
-//! A record ends as delivered, dropped by the user's rule (before the start), without events (CloudWatch
-//! Logs' control messages: filtered), or dead-lettered with its raw bytes and the reason. The counters add
+//! A record ends as delivered, dropped by the user's rule (filtered, or before the start), without events
+//! (CloudWatch Logs' control messages: filtered), or dead-lettered with the reason and its bytes (with a
+//! redaction, what it takes to read them again). The counters add
 //! up: received = delivered + filtered + before_start + already_delivered + dead_lettered + given_back +
 //! in_flight. `already_delivered` are records whose every event was found in the log after a dead worker;
 //! `given_back` are records that were read and then left to the shard's next owner, who reads them again. A

@@ -88,7 +88,7 @@ pub fn divide(bytes: usize, needs: &[Need<'_>], metrics: &Metrics) -> Vec<Budget
 #[derive(Debug, PartialEq, Eq)]
 struct Share {
     /// Each pipeline has memory for one answer of its own. Where there is too little for that, all of it is
-    /// common: an answer is decoded or given up soon, whatever its destination does.
+    /// common: an answer is decoded, or given up within seconds, whatever its destination does.
     answers_apart: bool,
     common_answers: usize,
     own_events: usize,

@@ -15,7 +15,7 @@ use super::budget::{self, Reservation};
 use super::lookup::{self, Look};
 use crate::clock::{Timestamp, timeout};
 use crate::config::PipelineConfig;
-use crate::decode::{self, Decode, DecodeError, Decoded, Origin, aggregate};
+use crate::decode::{Decode, DecodeError, Decoded, Origin, aggregate};
 use crate::lease::fence::Fence;
 use crate::logs::lookup::Found;
 use crate::shape;
@@ -27,8 +27,12 @@ use crate::stream::{
 /// A request to the stream. An answer of a megabyte takes well below a second in the region.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What an event takes on its way, beside its message.
-const EVENT: usize = size_of::<decode::Event>();
+/// What an event takes on its way, beside its message: whom it answers to, and the places of all three copies in
+/// their lists. Or its dead letter, which tells where it is from in some 800 bytes.
+const EVENT: usize = 256;
+/// The rest of an answer waits so long for memory for its events. Then it gives its own back, and is read again: what
+/// one pipeline can't decode must not keep another from reading.
+const STARVED: Duration = Duration::from_secs(5);
 /// Of so many records the events' times are looked at before a look-up.
 const FIRST_FOR_A_LOOK: usize = 100;
 
@@ -70,6 +74,8 @@ impl Portion {
 pub(super) enum Then {
     /// The answer has more records.
     Rest(Box<Rest>),
+    /// It had more, and they were dropped for want of memory: they must be read again.
+    Dropped,
     /// The answer is decoded to its end.
     Next(After),
 }
@@ -187,6 +193,8 @@ impl Reader {
                 ..Portion::default()
             });
         }
+        // What could not be decoded is not worth reading: this waits until there is memory for events, and takes none.
+        drop(self.pipeline.budget.reserve_events(PORTION).await);
         // At once, for all that is to come: one that held memory and waited for more could wait for ever.
         let for_look = look.as_ref().map_or(0, |_| lookup::MEMORY);
         let mut memory = self
@@ -307,10 +315,20 @@ impl Reader {
             count += 1;
             estimate += more;
         }
-        let mut memory = match count {
-            0 => None,
-            _ => Some(self.pipeline.budget.reserve_events(estimate).await),
-        };
+        let mut memory = None;
+        if count > 0 {
+            let wait = self.pipeline.budget.reserve_events(estimate);
+            // Safe to cancel, as it says.
+            match timeout(&*self.pipeline.clock, STARVED, wait).await {
+                Ok(reserved) => memory = Some(reserved),
+                Err(_) => {
+                    return Portion {
+                        then: Then::Dropped,
+                        ..Portion::default()
+                    };
+                }
+            }
+        }
         let mut bytes = 0;
         let mut records = Vec::with_capacity(count);
         // What was estimated too low, gzip in gzip say, ends the portion when it shows.

@@ -6,7 +6,7 @@
 use super::LogDestination;
 use super::dead_letter::STREAM;
 use super::template::{EnvelopeFields, Field, Fields, RenderError, Template};
-use crate::config::{DeadLetterConfig, DestinationConfig, PipelineConfig, StreamChoice};
+use crate::config::{DeadLetterConfig, DestinationConfig, LogClass, PipelineConfig, StreamChoice};
 use crate::decode::Envelope;
 use crate::stream::StreamArn;
 
@@ -45,7 +45,7 @@ pub fn destination(
         group,
         stream: stream_name.render(&fields)?,
     };
-    // Only a record's content can choose it: the settings refuse a name that is the same for all.
+    // Only a record's content can choose it, as a rule: the settings refuse a stream that is named so.
     match to == letters(application, pipeline, stream) {
         true => Err(RenderError::DeadLetters(to.stream)),
         false => Ok(to),
@@ -86,7 +86,9 @@ fn letters_in(pipeline: &PipelineConfig, own: Option<String>) -> LogDestination 
         destination,
         ..
     } = pipeline;
-    let own = own.filter(|_| is_fixed(&destination.group));
+    // From a group of that class no letter could be read back.
+    let is_readable = destination.class != Some(LogClass::InfrequentAccess);
+    let own = own.filter(|_| is_readable && is_fixed(&destination.group));
     LogDestination {
         group: group.clone().or(own).unwrap_or_else(|| format!("/weir/{name}")),
         stream: stream.clone().unwrap_or_else(|| STREAM.to_owned()),
@@ -158,6 +160,10 @@ mod tests {
             assert_eq!(to.to_string(), "/weir/letters:all");
             assert_eq!(letters_by_settings("weir", &pipeline), Some(to));
         }
+        let mut unreadable = pipeline("/db/audit", by_name());
+        unreadable.destination.class = Some(LogClass::InfrequentAccess);
+        let to = letters("weir", &unreadable, &StreamArn::new(ARN));
+        assert_eq!(to.group, "/weir/p", "no event can be read back from its own");
     }
 
     #[test]

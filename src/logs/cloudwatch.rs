@@ -151,6 +151,7 @@ impl LogSink for CloudWatchLogs {
             .start_time(since.millis().max(0))
             .set_next_token(before.map(|token| token.as_str().to_owned()))
             .customize()
+            .interceptor(NeedsBody)
             .config_override(Config::builder().timeout_config(limit))
             .send()
             .await

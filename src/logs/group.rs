@@ -27,6 +27,15 @@ impl GroupSettings {
             class: destination.class,
         }
     }
+
+    /// What is wished of the group of the dead letters. They must be read back to be sent again, and from groups of
+    /// the class INFREQUENT_ACCESS no events are given (CloudWatch Logs user guide, "Log classes").
+    pub fn of_letters(&self) -> Self {
+        Self {
+            class: None,
+            ..self.clone()
+        }
+    }
 }
 
 /// What a log group is like.

@@ -11,7 +11,7 @@ mod rate;
 mod tag;
 mod writer;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -238,12 +238,21 @@ impl Sink {
             readiness,
             letters: tx.downgrade(),
         };
+        let letters = Context {
+            settings: Arc::new(SinkSettings {
+                group: context.settings.group.of_letters(),
+                ..(*context.settings).clone()
+            }),
+            ..context.clone()
+        };
         let router = Router {
             rx,
             context,
+            letters,
             rng,
             writers: BTreeMap::new(),
             groups: BTreeMap::new(),
+            kept: BTreeSet::new(),
             tasks: JoinSet::new(),
         };
         let sink = Self {
@@ -309,9 +318,13 @@ struct WriterHandle {
 pub struct Router {
     rx: mpsc::UnboundedReceiver<Message>,
     context: Context,
+    /// For the writer of the dead letters.
+    letters: Context,
     rng: fastrand::Rng,
     writers: BTreeMap<LogDestination, WriterHandle>,
     groups: BTreeMap<String, Arc<Gate>>,
+    /// The groups whose settings were looked after, or are.
+    kept: BTreeSet<String>,
     tasks: JoinSet<()>,
 }
 
@@ -337,7 +350,9 @@ impl Router {
 
     fn route(&mut self, to: &LogDestination, items: Vec<Item>) {
         if !self.writers.contains_key(to) {
-            self.start(to);
+            // Letters have a log stream of their own.
+            let of_letters = items.first().is_some_and(|item| item.tag.is_letter());
+            self.start(to, of_letters);
         }
         let Some(writer) = self.writers.get(to) else {
             return;
@@ -347,7 +362,7 @@ impl Router {
         let _ = writer.tx.send(items);
     }
 
-    fn start(&mut self, to: &LogDestination) {
+    fn start(&mut self, to: &LogDestination, of_letters: bool) {
         if self.writers.len() > IDLE_WRITERS {
             // Shards come and go, and with them their log streams.
             self.writers.retain(|_, w| w.pending.load(Ordering::Acquire) > 0);
@@ -358,10 +373,14 @@ impl Router {
             Some(gate) => gate.clone(),
             None => self.open(&to.group),
         };
+        if !of_letters {
+            self.keep(&to.group);
+        }
+        let context = self.context(of_letters).clone();
         let (tx, rx) = mpsc::unbounded_channel();
         let pending = Arc::new(AtomicUsize::new(0));
         self.tasks.spawn(writer::run(
-            self.context.clone(),
+            context,
             to.clone(),
             gate,
             rx,
@@ -379,12 +398,23 @@ impl Router {
         let held = metrics.destinations_held.with_label_values(&[&settings.pipeline]);
         let gate = Arc::new(Gate::new(held));
         self.groups.insert(group.to_owned(), gate.clone());
-        if settings.reconcile {
-            let rng = self.rng.fork();
-            self.tasks
-                .spawn(keeper::keep(self.context.clone(), group.to_owned(), rng));
-        }
         gate
+    }
+
+    /// Makes a group of the destination as it is wished, once. That of the dead letters may be others' too, and is
+    /// left as it is.
+    fn keep(&mut self, group: &str) {
+        if self.context.settings.reconcile && self.kept.insert(group.to_owned()) {
+            let (context, rng) = (self.context.clone(), self.rng.fork());
+            self.tasks.spawn(keeper::keep(context, group.to_owned(), rng));
+        }
+    }
+
+    fn context(&self, of_letters: bool) -> &Context {
+        match of_letters {
+            true => &self.letters,
+            false => &self.context,
+        }
     }
 }
 

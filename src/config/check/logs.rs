@@ -82,6 +82,13 @@ pub fn letters_apart(letters: &DeadLetterConfig, destination: &DestinationConfig
         Some(own) => own == group || destination.group.fields().next().is_some(),
         None => true,
     };
+    if letters.group.as_deref() == Some(group) && destination.class == Some(LogClass::InfrequentAccess) {
+        return Err(
+            "is in a group of the class infrequent_access, where the dead letters lie too, and from such a group they \
+             can't be read back: name another group in `dead_letter`, or leave it out"
+                .to_owned(),
+        );
+    }
     if may_share_group && destination.stream.as_str() == stream {
         return Err("is the stream of the dead letters: choose another name".to_owned());
     }

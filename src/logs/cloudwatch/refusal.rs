@@ -84,7 +84,7 @@ fn fault(message: &str) -> Fault {
     let holds = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if holds(&["kms", "encryption key"]) {
         Fault::Key
-    } else if holds(&["too large", "chronological", "24 hours", "log event", "timestamp"]) {
+    } else if holds(&["too large", "chronological", "24 hours", "log events are invalid"]) {
         Fault::Events
     } else if holds(&["log group name", "log stream name"]) {
         Fault::Name
@@ -104,7 +104,9 @@ fn denial(said: &str, asked: Asked<'_>) -> Option<String> {
         .iter()
         .any(|word| lower.contains(word));
     match code {
-        _ if code.starts_with("KMS") || lower.contains("kms") => Some(key(asked)),
+        _ if code.starts_with("KMS") => Some(key(asked)),
+        // Names of roles and groups may hold the word too.
+        _ if lower.contains("kms key") || lower.contains("kms:") => Some(key(asked)),
         "AccessDenied" | "AccessDeniedException" | "NotAuthorized" | "UnauthorizedOperation" => {
             let (_, named) = message.split_once("not authorized to perform: ").unzip();
             let action = named

@@ -24,6 +24,8 @@ use crate::logs::{Accepted, LogDestination, SinkError, oversize, untimely};
 
 /// What stands in the dead letter of an event that the service took out of a put.
 const REJECTED: &str = "rejected by CloudWatch Logs (rejectedLogEventsInfo)";
+/// What is stamped at its put is stamped anew after waiting so long: no retention is shorter than a day.
+const FRESH: Duration = Duration::from_secs(3600);
 /// A group that throttles so many puts of one writer in a row is held for all: each would only add to it.
 const LONG_THROTTLED: u32 = 4;
 
@@ -47,6 +49,7 @@ pub(super) async fn run(
         owes_retention: false,
         refused_letters: Backoff::default(),
         letter_wait: Duration::ZERO,
+        given_up: 0,
         pending,
     };
     while let Some(items) = rx.recv().await {
@@ -78,6 +81,8 @@ struct Writer {
     /// Dead letters that were themselves refused since the last put without one.
     refused_letters: Backoff,
     letter_wait: Duration,
+    /// Events that went to the dead letters.
+    given_up: u64,
     pending: Arc<AtomicUsize>,
 }
 
@@ -106,7 +111,7 @@ impl Writer {
     }
 
     /// The events that tell this one, each within the size of an event. None, if it went to the dead letters.
-    fn fitted(&self, item: Item) -> Vec<Item> {
+    fn fitted(&mut self, item: Item) -> Vec<Item> {
         let size = item.event.message.len();
         if size <= MAX_MESSAGE_BYTES {
             return vec![item];
@@ -155,6 +160,8 @@ impl Writer {
 
     async fn put(&mut self, mut flight: Flight) -> Result<(), Fenced> {
         let clock = self.context.clock.clone();
+        let since = clock.now();
+        let mut told = None;
         let mut backoff = Backoff::default();
         let mut created = false;
         let mut booked: Option<Monotonic> = None;
@@ -164,6 +171,13 @@ impl Writer {
             if flight.is_empty() {
                 // What was wrong here is another worker's now.
                 self.context.readiness.solved(&self.part());
+                return Ok(());
+            }
+            if flight.is_stamped_late() && clock.now().since(since) > FRESH {
+                // Cut anew, and stamped anew.
+                for item in flight.in_arrival_order().into_iter().rev() {
+                    self.queue.push_front(item);
+                }
                 return Ok(());
             }
             self.context.fence.check()?;
@@ -182,6 +196,9 @@ impl Writer {
             let mut error = match self.context.raw.put(&self.to, flight.events(), within).await {
                 Ok(accepted) => {
                     visit.worked();
+                    if told.is_some() {
+                        info!(destination = %self.to, failures = backoff.failures(), "events are put again");
+                    }
                     self.accept(flight, accepted);
                     if self.owes_retention {
                         // A failure was told, and is repeated after the next put.
@@ -218,7 +235,8 @@ impl Writer {
                 },
                 _ => {}
             }
-            self.tell(&error, backoff.failures());
+            let is_other = told.replace(error.class()) != Some(error.class());
+            self.tell(&error, backoff.failures(), is_other);
             let wait = backoff.next(&mut self.rng);
             if visit.waits() || self.holds_the_group(&error, backoff.failures()) {
                 visit.failed(&*clock, &mut self.rng);
@@ -398,7 +416,7 @@ impl Writer {
 
     /// The event with its own time inside, in as many events as it takes. None, if it went to the dead letters: it
     /// became too large, and such are to go there.
-    fn restamped(&self, item: Item, refusal: Refusal) -> Vec<Item> {
+    fn restamped(&mut self, item: Item, refusal: Refusal) -> Vec<Item> {
         let Item { event, mut tag } = item;
         let is_whole_or_none = self.context.settings.oversize == Oversize::DeadLetter;
         let original = is_whole_or_none.then(|| event.clone());
@@ -437,16 +455,21 @@ impl Writer {
     }
 
     /// An event's way to the dead letters. Not a letter's.
-    fn give_up(&self, item: Item, refusal: Refusal, detail: &str) {
+    fn give_up(&mut self, item: Item, refusal: Refusal, detail: &str) {
         let Item { event, tag } = item;
-        warn!(
-            destination = %self.to,
-            shard_id = %tag.lane.shard,
-            sequence_number = %tag.place.sequence_number,
-            reason = refusal.as_str(),
-            detail,
-            "an event was refused; it goes to the dead letters"
-        );
+        self.given_up += 1;
+        // Often it is all events, or none.
+        if self.given_up.is_power_of_two() {
+            warn!(
+                destination = %self.to,
+                shard_id = %tag.lane.shard,
+                sequence_number = %tag.place.sequence_number,
+                reason = refusal.as_str(),
+                detail,
+                refused = self.given_up,
+                "an event was refused; it goes to the dead letters (told at the 1st, 2nd, 4th, 8th … of this log stream)"
+            );
+        }
         let body = Body::Event {
             index: tag.ordinal,
             event,
@@ -473,9 +496,9 @@ impl Writer {
         format!("destination {}", self.to)
     }
 
-    /// Says what is wrong: at once, and then at each doubling of the failures, so that an outage of an
-    /// hour fills no log.
-    fn tell(&self, error: &SinkError, failures: u32) {
+    /// Says what is wrong: at once, when it `is_other` than before, and at each doubling of the failures, so that an
+    /// outage of an hour fills no log.
+    fn tell(&self, error: &SinkError, failures: u32, is_other: bool) {
         let way_out = match error {
             SinkError::Missing(_) if !self.context.settings.create => "; create it, or set `create: true`",
             _ => "",
@@ -483,8 +506,8 @@ impl Writer {
         self.context
             .readiness
             .problem(&self.part(), format!("{error}{way_out}"));
-        if (failures + 1).is_power_of_two() {
-            warn!(destination = %self.to, failures = failures + 1, %error, "events could not be put; repeating");
+        if is_other || (failures + 1).is_power_of_two() {
+            warn!(destination = %self.to, failures = failures + 1, "events could not be put; repeating: {error}{way_out}");
         }
     }
 }

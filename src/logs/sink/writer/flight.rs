@@ -24,6 +24,11 @@ impl Flight {
         &self.events
     }
 
+    /// Whether some of it is to have the time of its put.
+    pub(super) fn is_stamped_late(&self) -> bool {
+        self.tags.iter().any(Tag::is_stamped_late)
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }
