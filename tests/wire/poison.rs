@@ -8,11 +8,12 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::inject::on;
+use crate::inject::{Reply, on};
 use crate::judge::{OTHER_TIME, messages_since};
 use crate::records::{Fate, Kind, SECRET, Unit};
-use crate::shards::Service;
+use crate::shards::{Record, Service, Shard};
 use crate::until;
+use crate::weir::Weir;
 use crate::world::{GROUP, Numbers, PATIENCE, Settings, World, balanced, problems};
 
 const RECORDS: usize = 10_000;
@@ -92,9 +93,9 @@ fn fates_before(kind: Kind) -> Fate {
     }
 }
 
-/// `weir run` until all is where it should be: so many good records, and the poison in their midst with good ones
+/// `weir run`, once all is where it should be: so many good records, and the poison in their midst with good ones
 /// between.
-async fn run(world: &mut World, good: Kind, records: usize, poison: &[Poison]) {
+async fn started(world: &mut World, good: Kind, records: usize, poison: &[Poison]) -> Weir {
     for record in 0..records {
         if let Some((kind, ..)) = record.checked_sub(records / 2).and_then(|at| poison.get(at)) {
             world.append(0, *kind);
@@ -111,6 +112,12 @@ async fn run(world: &mut World, good: Kind, records: usize, poison: &[Poison]) {
         problems(&weir).await.is_empty()
     })
     .await;
+    weir
+}
+
+/// The same, and its end.
+async fn run(world: &mut World, good: Kind, records: usize, poison: &[Poison]) {
+    let mut weir = started(world, good, records, poison).await;
     weir.terminate();
     assert_eq!(weir.ended().await.code(), Some(0));
     let account = world.account();
@@ -158,12 +165,13 @@ async fn redrive(world: &World, settings: &Settings, arguments: &[&str]) -> Redr
         .into_iter()
         .map(|message| {
             assert_eq!(message.stream, shard.id, "its log stream");
-            let unit = Unit::of(&message.text).unwrap_or_else(|| of_bytes(&message.text));
+            let unit = Unit::of(&message.text).map(|unit| unit.record);
+            let record = unit.unwrap_or_else(|| of_bytes(&message.text, shard));
             if message.text.starts_with(OTHER_TIME) {
                 let delay = message.event.ingested - message.event.timestamp;
                 assert!((0..60_000).contains(&delay), "put {delay} ms after its time");
             }
-            (unit.record, message.group.to_owned(), message.text)
+            (record, message.group.to_owned(), message.text)
         })
         .collect();
     put.sort();
@@ -175,17 +183,15 @@ async fn redrive(world: &World, settings: &Settings, arguments: &[&str]) -> Redr
     }
 }
 
-/// The unit of a message that tells bytes and where they are from: in a shard of nothing but records of its own, the
-/// last digits of the sequence number are the record's place, behind the shard's own number.
-fn of_bytes(message: &str) -> Unit {
+/// The place of the record whose bytes a message tells.
+fn of_bytes(message: &str, shard: &Shard) -> usize {
     let told: Value = serde_json::from_str(message).unwrap();
-    let sequence = told["sequenceNumber"].as_str().unwrap();
-    let number: usize = sequence[sequence.len() - 10..].parse().unwrap();
-    Unit {
-        shard: told["shardId"].as_str().unwrap().to_owned(),
-        record: number - 2,
-        part: 0,
-    }
+    let is_it = |record: &Record| told["sequenceNumber"] == record.sequence.as_str();
+    shard
+        .records
+        .iter()
+        .position(is_it)
+        .expect("of a record of the shard")
 }
 
 impl Redrive {
@@ -313,6 +319,48 @@ async fn ten_thousand_are_delivered_around_one_poison_of_each_kind_and_each_is_o
         });
     }
     assert_eq!(listed(&world, &mended()).await, ["empty"]);
+    assert_eq!(world.complaints(), Vec::<String>::new());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn beside_a_worker_and_with_answers_lost_no_more_is_repeated_than_is_told() {
+    const SOME: usize = 200;
+    let mut world = World::new(&before(), fates_before, 1).await;
+    let mut poison = OF_EACH_KIND.to_vec();
+    poison.retain(|(kind, ..)| matches!(kind, Kind::TooOld | Kind::TooNew | Kind::Foreign));
+    let mut weir = started(&mut world, Kind::Good, SOME, &poison).await;
+    let places = places(&world, Kind::Good);
+    // The worker has nothing to put meanwhile. Of the redrive, the marks are put last, and are no message.
+    world.inject([on("PutLogEvents").applied(Reply::Reset).times(2)]);
+    world.inject([on("PutLogEvents")
+        .error(503, "ServiceUnavailableException")
+        .times(2)]);
+    let done = redrive(&world, &mended(), &["--everything"]).await;
+    let told = done.answer["perhaps_twice"].as_u64().unwrap();
+    println!("  perhaps twice: {told} events");
+    assert_eq!((done.code, &done.answer["left"]), (0, &json!(0)));
+    for place in &places {
+        assert!(
+            done.put.iter().any(|(at, ..)| at == place),
+            "{place} is delivered"
+        );
+    }
+    let mut once = done.put.clone();
+    once.dedup();
+    assert!(once.iter().all(|(at, ..)| places.contains(at)), "no good one");
+    let repeats = (done.put.len() - once.len()) as u64;
+    assert!(repeats > 0 && repeats <= told, "{repeats} repeated, {told} told");
+    let again = redrive(&world, &mended(), &["--everything"]).await;
+    assert_eq!((again.events, again.code), (0, 0), "nothing a second time");
+
+    for _ in 0..SOME {
+        world.append(0, Kind::Good);
+    }
+    let account = world.settle(&mut weir, PATIENCE).await;
+    assert!(account.is_settled(), "lost: {:?}", account.lost);
+    weir.terminate();
+    assert_eq!(weir.ended().await.code(), Some(0));
+    world.drained().unwrap();
     assert_eq!(world.complaints(), Vec::<String>::new());
 }
 
