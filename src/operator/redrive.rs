@@ -198,6 +198,7 @@ mod tests {
             },
             bytes: 0,
             body,
+            redacted: false,
         }
     }
 

@@ -75,7 +75,7 @@ impl<'a> LetterView<'a> {
             body,
             index,
             bytes: letter.bytes,
-            withheld: is_withheld(letter),
+            withheld: letter.is_withheld(),
             destination: letter.meant_for.to_string(),
             redriven: redriven.as_ref().map(|redriven| RedrivenView {
                 at: redriven.at.to_string(),
@@ -83,10 +83,6 @@ impl<'a> LetterView<'a> {
             }),
         }
     }
-}
-
-fn is_withheld(letter: &Letter) -> bool {
-    matches!(&letter.body, Body::Record(body) if matches!(body.data, Data::Withheld { .. }))
 }
 
 #[derive(Debug, Serialize)]
@@ -263,7 +259,7 @@ fn place(letter: &Letter) -> String {
 }
 
 fn size(letter: &Letter) -> String {
-    let withheld = if is_withheld(letter) { " withheld" } else { "" };
+    let withheld = if letter.is_withheld() { " withheld" } else { "" };
     format!("{} B{withheld}", letter.bytes)
 }
 

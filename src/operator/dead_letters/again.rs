@@ -219,6 +219,7 @@ impl LetterDesk {
                 letter: job.found.letter.id.clone(),
                 at: now,
                 events: job.events as u64,
+                discarded: false,
             });
             marks.entry(job.found.of).or_default().push((at, mark));
         }
