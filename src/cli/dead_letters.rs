@@ -18,7 +18,7 @@ use crate::config::check::{self, Checked};
 use crate::config::problem::Problem;
 use crate::config::{Config, Vars};
 use crate::logs::batch;
-use crate::operator::dead_letters::{LetterDesk, Refusal, Which};
+use crate::operator::dead_letters::{How, LetterDesk, Look, Outcome, Period, Refusal, Which};
 use crate::suggest;
 
 /// See what could not be delivered, and send it again
@@ -63,11 +63,15 @@ const AFTER_REDRIVE: &str = after!(
     "redrive 3fa2 77c0 -c weir.yaml"
     "redrive --reason too_old -c weir.yaml --dry-run"
     "redrive --everything -c weir.yaml --since 24h"
+    "redrive 3fa2 --again -c weir.yaml"
 );
+const AFTER_DISCARD: &str = after!("discard 3fa2 77c0 -c weir.yaml");
 
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Show the dead letters that were not sent again yet
+    ///
+    /// One that was written again after it was sent again is shown, too: what it tells was read once more since.
     ///
     /// Needs logs:GetLogEvents on the group of the dead letters. What was put a few seconds ago may be missing.
     #[command(after_help = AFTER_LIST)]
@@ -77,7 +81,7 @@ enum Command {
         /// Only those of this reason: undecodable, no_destination, oversize, empty, too_old, too_new, expired, invalid
         #[arg(long, value_name = "REASON")]
         reason: Option<String>,
-        /// Also those that were sent again
+        /// Also those that were sent again or discarded
         #[arg(long)]
         all: bool,
         /// Only the newest so many
@@ -99,7 +103,11 @@ enum Command {
     /// the mark can't be put, it is: at least once. Don't send the same letters from two places at a time, and wait
     /// some seconds before you repeat it, since the log shows new marks a little late.
     ///
-    /// A record whose bytes are withheld (a redaction is set) is read from the stream again, while that keeps it.
+    /// A record whose bytes are withheld (a redaction is set) is read from the stream again, while that keeps it, and
+    /// slowly, so that the workers are not held up.
+    ///
+    /// A refused event that was written before a redaction was set may tell what is hidden today: it is left, unless
+    /// --as-written is given.
     #[command(after_help = AFTER_REDRIVE, group(ArgGroup::new("which").required(true)))]
     Redrive {
         /// As `weir dead-letters list` shows them; their beginnings will do
@@ -114,6 +122,25 @@ enum Command {
         /// Show what would be done
         #[arg(long)]
         dry_run: bool,
+        /// Also what was sent again or discarded before; only with IDs
+        #[arg(long, conflicts_with_all = ["reason", "everything"])]
+        again: bool,
+        /// Also refused events that were written before a redaction was set, as they are
+        #[arg(long)]
+        as_written: bool,
+        #[command(flatten)]
+        look: LookArgs,
+    },
+    /// Mark dead letters as done without sending them
+    ///
+    /// For those that can't be delivered any more, like a record whose bytes the stream has trimmed, and those that
+    /// nobody wants. `list` shows them no longer, `list --all` shows them as discarded, and `redrive ID --again` sends
+    /// one after all.
+    #[command(after_help = AFTER_DISCARD)]
+    Discard {
+        /// As `weir dead-letters list` shows them; their beginnings will do
+        #[arg(value_name = "ID", required = true)]
+        ids: Vec<String>,
         #[command(flatten)]
         look: LookArgs,
     },
@@ -127,6 +154,9 @@ struct LookArgs {
     /// Only those that were put since: a time like 2024-11-09T08:12:19Z, or so long ago, like 24h. Default: all
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
+    /// Only those that were put before: a time, or so long ago, as for --since. Default: now
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
     /// Answer in JSON
     #[arg(long)]
     json: bool,
@@ -134,7 +164,7 @@ struct LookArgs {
     settings: Box<RunArgs>,
 }
 
-/// From when on.
+/// A time, as it is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Since {
     Ago(Duration),
@@ -155,6 +185,9 @@ impl Since {
 pub struct Order {
     what: What,
     since: Since,
+    until: Option<Since>,
+    /// The environment's region, for destinations without one.
+    region: Option<String>,
     json: bool,
 }
 
@@ -168,19 +201,30 @@ enum What {
     Show(String),
     Redrive {
         which: Which,
-        dry_run: bool,
+        how: How,
     },
+    Discard(Vec<String>),
 }
 
 /// The settings, of the pipelines that are meant, and the order; or every problem with them at once.
 pub(super) fn read(args: &DeadLettersArgs, vars: Vars<'_>) -> Result<(Config, Order), WrongUse> {
-    let (Command::List { look, .. } | Command::Show { look, .. } | Command::Redrive { look, .. }) =
-        &args.command;
+    let (Command::List { look, .. }
+    | Command::Show { look, .. }
+    | Command::Redrive { look, .. }
+    | Command::Discard { look, .. }) = &args.command;
     let mut config = run::config(&look.settings, vars)?;
     let mut flags = Flags::new(vars);
     let since = match &look.since {
         Some(text) => flags.argument("--since", text, since),
         None => Some(Since::At(Timestamp::from_millis(0))),
+    };
+    let until = match &look.until {
+        Some(text) => flags.argument("--until", text, self::since).map(Some),
+        None => Some(None),
+    };
+    let ids_of = |flags: &mut Flags<'_>, ids: &[String]| {
+        let checked: Vec<Option<String>> = ids.iter().map(|text| flags.argument("ID", text, id)).collect();
+        checked.into_iter().collect::<Option<Vec<String>>>()
     };
     let reason_of = |flags: &mut Flags<'_>, text: &Option<String>| match text {
         Some(text) => flags.argument("--reason", text, reason).map(Some),
@@ -194,17 +238,31 @@ pub(super) fn read(args: &DeadLettersArgs, vars: Vars<'_>) -> Result<(Config, Or
             all: *all,
             limit: *limit,
         }),
-        Command::Show { id, .. } => Some(What::Show(id.clone())),
+        Command::Show { id, .. } => flags.argument("ID", id, self::id).map(What::Show),
         Command::Redrive {
-            ids, reason, dry_run, ..
-        } => reason_of(&mut flags, reason).map(|reason| What::Redrive {
-            which: match reason {
-                Some(reason) => Which::Reason(reason),
-                None if ids.is_empty() => Which::Everything,
-                None => Which::Ids(ids.clone()),
-            },
-            dry_run: *dry_run,
-        }),
+            ids,
+            reason,
+            dry_run,
+            again,
+            as_written,
+            ..
+        } => {
+            let ids = ids_of(&mut flags, ids);
+            let reason = reason_of(&mut flags, reason);
+            ids.zip(reason).map(|(ids, reason)| What::Redrive {
+                which: match reason {
+                    Some(reason) => Which::Reason(reason),
+                    None if ids.is_empty() => Which::Everything,
+                    None => Which::Ids(ids),
+                },
+                how: How {
+                    dry_run: *dry_run,
+                    again: *again,
+                    as_written: *as_written,
+                },
+            })
+        }
+        Command::Discard { ids, .. } => ids_of(&mut flags, ids).map(What::Discard),
     };
     if let Some(name) = &look.pipeline {
         let names: Vec<String> = config.pipelines.iter().map(|p| p.name.clone()).collect();
@@ -218,9 +276,15 @@ pub(super) fn read(args: &DeadLettersArgs, vars: Vars<'_>) -> Result<(Config, Or
             flags.problems.push(Problem::with("--pipeline", name, what));
         }
     }
-    let order = what.zip(since).map(|(what, since)| Order {
+    let region = ["AWS_REGION", "AWS_DEFAULT_REGION"];
+    let region = region
+        .iter()
+        .find_map(|name| vars(name).filter(|v| !v.is_empty()));
+    let order = what.zip(since).zip(until).map(|((what, since), until)| Order {
         what,
         since,
+        until,
+        region,
         json: look.json,
     });
     let order = flags.finish(order, None)?;
@@ -240,6 +304,14 @@ fn since(text: &str) -> Checked<Since> {
         })
 }
 
+/// The beginning of an id. None at all would begin them all.
+fn id(text: &str) -> Checked<String> {
+    match text.is_empty() {
+        true => Err("is no id of a dead letter: `weir dead-letters list` shows those there are".to_owned()),
+        false => Ok(text.to_owned()),
+    }
+}
+
 /// A word of [`batch::Refusal`].
 fn reason(text: &str) -> Checked<String> {
     let words = batch::Refusal::ALL.map(batch::Refusal::as_str);
@@ -250,35 +322,52 @@ fn reason(text: &str) -> Checked<String> {
 }
 
 pub(super) async fn carry_out(order: Order, desk: &mut LetterDesk) -> Result<ExitCode, Refusal> {
-    let since = order.since.time(desk.clock.wall());
-    let json = order.json;
+    let now = desk.clock.wall();
+    let period = Period {
+        since: order.since.time(now),
+        until: order.until.map(|until| until.time(now)),
+    };
+    let (json, region) = (order.json, order.region.as_deref());
     match order.what {
         What::List { reason, all, limit } => {
-            let mut listing = desk.read(since).await?;
+            let look = if all { Look::All } else { Look::Open };
+            let mut listing = desk.read(period, &look).await?;
             let is_meant = |of: &str| reason.as_ref().is_none_or(|reason| reason == of);
             listing.incomplete.retain(|letter| is_meant(&letter.reason));
             listing
                 .found
                 .retain(|found| (all || found.redriven.is_none()) && is_meant(&found.letter.reason));
             Ok(match json {
-                true => output::json(&view::ListingView::of(&listing, limit)),
-                false => output::answer(&view::listed(&listing, all, limit)),
+                true => output::json(&view::ListingView::of(&listing, limit, region)),
+                false => output::answer(&view::listed(&listing, all, limit, region)),
             })
         }
         What::Show(id) => {
-            let shown = desk.show(&id, since).await?;
+            let shown = desk.show(&id, period).await?;
             Ok(match json {
                 true => output::json(&view::ShownView::of(&shown)),
                 false => output::answer(&view::described(&shown)),
             })
         }
-        What::Redrive { which, dry_run } => {
-            let done = desk.redrive(&which, since, dry_run).await?;
+        What::Redrive { which, how } => {
+            let done = desk.redrive(&which, period, how).await?;
             let printed = match json {
-                true => output::json(&view::DoneView::of(&done, dry_run)),
-                false => output::answer(&view::done(&done, dry_run)),
+                true => output::json(&view::DoneView::of(&done, how.dry_run, region)),
+                false => output::answer(&view::done(&done, how.dry_run, region)),
             };
             Ok(match done.is_all() {
+                true => printed,
+                false => Exit::Failed.into(),
+            })
+        }
+        What::Discard(ids) => {
+            let discarded = desk.discard(&ids, period).await?;
+            let printed = match json {
+                true => output::json(&view::DiscardedView::of(&discarded)),
+                false => output::answer(&view::discarded(&discarded)),
+            };
+            let is_marked = |outcome: &Outcome| !matches!(outcome, Outcome::Unmarked(_));
+            Ok(match discarded.iter().all(|letter| is_marked(&letter.outcome)) {
                 true => printed,
                 false => Exit::Failed.into(),
             })
@@ -309,7 +398,7 @@ mod tests {
         const RUN: &str = "--table orders --log-group /cdc/orders";
         let which = |given: &str| -> Result<(Which, bool), String> {
             match order(&format!("redrive {given} {RUN}"))?.1.what {
-                What::Redrive { which, dry_run } => Ok((which, dry_run)),
+                What::Redrive { which, how } => Ok((which, how.dry_run)),
                 other => panic!("{other:?}"),
             }
         };
@@ -329,6 +418,43 @@ mod tests {
         assert_eq!(told.lines().count(), 3, "all at once: {told}");
         assert!(told.contains("did you mean `orders`?"), "{told}");
         assert!(order("list").unwrap_err().contains("nothing to read"));
+    }
+
+    #[test]
+    fn an_empty_id_is_none_and_again_wants_ids() {
+        const RUN: &str = "--table orders --log-group /cdc/orders";
+        let told = |arguments: &[&str]| {
+            use clap::Parser as _;
+            let all = ["dead-letters"]
+                .iter()
+                .chain(arguments)
+                .copied()
+                .chain(RUN.split(' '));
+            let cli = Cli::try_parse_from(all).unwrap();
+            read(&cli.letters, &|_| None).unwrap_err().to_string()
+        };
+        for arguments in [
+            &["show", ""][..],
+            &["redrive", ""],
+            &["redrive", "3fa2", ""],
+            &["discard", ""],
+        ] {
+            let told = told(arguments);
+            assert!(
+                told.contains("is no id of a dead letter"),
+                "{arguments:?}: {told}"
+            );
+        }
+        let how = |given: &str| match order(&format!("redrive {given} {RUN}"))?.1.what {
+            What::Redrive { how, .. } => Ok((how.again, how.as_written)),
+            other => Err(format!("{other:?}")),
+        };
+        assert_eq!(how("3fa2 --again"), Ok((true, false)));
+        assert_eq!(how("--everything --as-written"), Ok((false, true)));
+        assert!(how("--everything --again").is_err() && how("--reason empty --again").is_err());
+        assert!(order(&format!("discard {RUN}")).is_err());
+        let (_, order) = order(&format!("list --since 2h --until 1h {RUN}")).unwrap();
+        assert_eq!(order.until, Some(Since::Ago(Duration::from_secs(3600))));
     }
 
     #[test]

@@ -129,6 +129,9 @@ struct Wire {
     index: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<i64>,
+    /// A redaction was set when the event was made.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    redacted: bool,
     #[serde(flatten)]
     payload: Payload,
 }
@@ -161,6 +164,30 @@ pub fn events(
     meant_for: &LogDestination,
     body: &Body,
     now: Timestamp,
+) -> Vec<LogEvent> {
+    written(origin, refusal, detail, meant_for, body, now, false)
+}
+
+/// As [`events`], of a pipeline with a redaction: what it hides is hidden in the event already.
+pub fn events_redacted(
+    origin: &Origin,
+    refusal: Refusal,
+    detail: &str,
+    meant_for: &LogDestination,
+    body: &Body,
+    now: Timestamp,
+) -> Vec<LogEvent> {
+    written(origin, refusal, detail, meant_for, body, now, true)
+}
+
+fn written(
+    origin: &Origin,
+    refusal: Refusal,
+    detail: &str,
+    meant_for: &LogDestination,
+    body: &Body,
+    now: Timestamp,
+    redacted: bool,
 ) -> Vec<LogEvent> {
     let (sha256, length, payloads) = match body {
         Body::Record(record) => match &record.data {
@@ -207,6 +234,7 @@ pub fn events(
         record_time,
         index,
         timestamp,
+        redacted: redacted && matches!(body, Body::Event { .. }),
         payload,
     });
     letters
@@ -271,14 +299,16 @@ fn text_chunks(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// A letter that was sent again.
+/// A letter that was sent again, or discarded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Redriven {
     pub letter: LetterId,
     /// When.
     pub at: Timestamp,
-    /// What became of it: so many events were delivered. None: today's filter leaves it out.
+    /// What became of it: so many events were delivered. None: the settings of then left it out.
     pub events: u64,
+    /// A person gave it up: nothing was sent.
+    pub discarded: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -287,14 +317,17 @@ struct Mark {
     /// For people; the event's own time is the same.
     at: String,
     events: u64,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    discarded: bool,
 }
 
-/// The log event that stands beside a letter once it was sent again.
+/// The log event that stands beside a letter once it was sent again or discarded.
 pub fn mark(redriven: &Redriven) -> LogEvent {
     let message = Mark {
         redriven: redriven.letter.to_string(),
         at: redriven.at.to_string(),
         events: redriven.events,
+        discarded: redriven.discarded,
     };
     LogEvent {
         timestamp: redriven.at,
@@ -319,6 +352,15 @@ pub struct Part {
 }
 
 impl Part {
+    /// The letter that it is a part of.
+    pub fn letter(&self) -> &str {
+        &self.wire.letter_id
+    }
+
+    pub fn written(&self) -> Timestamp {
+        self.written
+    }
+
     /// Whose letter it is.
     pub fn pipeline(&self) -> &str {
         &self.wire.pipeline
@@ -337,6 +379,7 @@ pub fn parse(event: &LogEvent) -> Option<Entry> {
             letter: LetterId::new(mark.redriven),
             at: event.timestamp,
             events: mark.events,
+            discarded: mark.discarded,
         }));
     }
     let wire: Wire = serde_json::from_str(&event.message).ok()?;
@@ -380,9 +423,16 @@ pub struct Letter {
     /// The body's size in bytes.
     pub bytes: usize,
     pub body: Body,
+    /// Of an event: what the redaction of then hides is hidden in it. `false` in letters of before this was kept.
+    pub redacted: bool,
 }
 
 impl Letter {
+    /// Whether it is a record whose bytes stand in the stream alone.
+    pub fn is_withheld(&self) -> bool {
+        matches!(&self.body, Body::Record(record) if matches!(record.data, Data::Withheld { .. }))
+    }
+
     /// Sorts letters by when they were put; those that were put together stand as in their stream.
     pub fn order(&self) -> (Timestamp, &str, &str, &Place, usize) {
         let Origin {
@@ -445,8 +495,7 @@ pub fn assemble(parts: impl IntoIterator<Item = Part>) -> Assembled {
             .map(|pieces| pieces.into_values().collect())
             .collect();
         let whole = attempts.iter().filter_map(|pieces| join(pieces));
-        let has_bytes = |letter: &Letter| !matches!(&letter.body, Body::Record(r) if matches!(r.data, Data::Withheld { .. }));
-        match whole.max_by_key(|letter| (has_bytes(letter), letter.written)) {
+        match whole.max_by_key(|letter| (!letter.is_withheld(), letter.written)) {
             Some(letter) => found.letters.push(letter),
             None => found.incomplete.extend(
                 attempts
@@ -503,6 +552,8 @@ fn join(pieces: &[Part]) -> Option<Letter> {
         meant_for: first.meant_for.clone(),
         bytes: wire.bytes,
         body,
+        // The same text: hidden once is hidden.
+        redacted: pieces.iter().any(|part| part.wire.redacted),
     })
 }
 

@@ -5,8 +5,9 @@
 //! take one away: the log keeps them until its retention ends. Prints nothing; `cli` asks and shows.
 
 mod again;
+mod reread;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,22 +16,23 @@ use super::{BETWEEN_LOOKS, MOST_REPEATS, Tell};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Timestamp};
 use crate::config::{LogClass, PipelineConfig};
-use crate::decode::aggregate;
-use crate::logs::dead_letter::{
-    self, Body, Data, Entry, Incomplete, Letter, LetterId, Part, RecordBody, Redriven,
-};
-use crate::logs::{LogDestination, LogSink, SinkError, address};
-use crate::stream::{Next, ShardId, SourceError, StartingPosition, StreamArn, StreamSource};
+use crate::logs::dead_letter::{self, Entry, Incomplete, Letter, LetterId, Part, Redriven};
+use crate::logs::{LogDestination, LogEvent, LogSink, SinkError, address};
+use crate::stream::{SourceError, StreamSource};
 use crate::suggest;
 
-pub use again::{Done, Fate, Which};
+pub use again::{Discarded, Done, Fate, How, Outcome, Which};
+use reread::Shelf;
 
 /// How long one request to CloudWatch Logs may take.
 const REQUEST: Duration = Duration::from_secs(10);
 /// The most that is held of letters at once: older ones are left for another look.
 const MOST_BYTES: usize = 512 << 20;
-/// A stream may give nothing at a record's place a few times before it gives the record.
-const READS: u32 = 5;
+/// The parts of a letter are put within this: one that lies so near to where the reading ended may not have been read
+/// whole.
+const BORDER: Duration = Duration::from_secs(60);
+/// How often a request that a stream throttles is repeated: its shards are a worker's first of all. Some minutes.
+const PATIENCE: u32 = 60;
 
 /// A pipeline, with all that is needed to work on its letters.
 pub struct Mail {
@@ -65,8 +67,11 @@ pub enum Refusal {
         parts: usize,
         position: String,
     },
-    #[error("the dead letters in {place} can't be read: {why}: allow logs:GetLogEvents on the log group {}", .place.group)]
-    Denied { place: LogDestination, why: String },
+    #[error(
+        "the dead letter {id} is of the pipeline {pipeline:?}, which is none of those that were asked for: leave out \
+         `--pipeline`, or use settings in which the pipeline that reads its stream has this name"
+    )]
+    OfAnother { id: LetterId, pipeline: String },
     #[error("the dead letters in {place} can't be read: {why}")]
     Unreadable { place: LogDestination, why: String },
     #[error(
@@ -88,12 +93,34 @@ fn list(ids: &[LetterId]) -> String {
     ids.join(", ")
 }
 
+/// When the letters were put that are meant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Period {
+    pub since: Timestamp,
+    /// Before this.
+    pub until: Option<Timestamp>,
+}
+
+/// Which letters are read. Few are held: the log may have millions.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Those without a mark, and those that were written again after it.
+    Open,
+    /// Also those with a mark.
+    All,
+    /// Those whose ids begin so, with or without a mark.
+    Ids(Vec<String>),
+}
+
 /// A letter, and whether it was sent again.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
     /// The number of its pipeline on the desk.
     pub of: usize,
     pub letter: Letter,
+    /// Its destination was known when it was written: `meant_for` is not the letters' own place.
+    pub has_destination: bool,
+    /// The last mark, unless the letter was written again after it.
     pub redriven: Option<Redriven>,
 }
 
@@ -107,10 +134,14 @@ pub struct Listing {
     pub places: Vec<LogDestination>,
     /// Events read, of whatever kind.
     pub read: usize,
-    /// Those of them that are letters of pipelines that are not on the desk.
-    pub others: usize,
+    /// The letters of pipelines that are not on the desk, with the names of these.
+    pub others: BTreeMap<LetterId, String>,
+    /// The letters that were read past, since others were looked for.
+    pub passed: BTreeSet<LetterId>,
     /// There was more than is held at once: only what is newer was read.
     pub cut_at: Option<Timestamp>,
+    /// The places that don't exist, with the region that the settings name.
+    pub missing: BTreeSet<(LogDestination, Option<String>)>,
 }
 
 /// A letter with what would become of it.
@@ -126,39 +157,104 @@ pub struct Shown {
 #[derive(Default)]
 struct Pile {
     parts: Vec<Part>,
+    /// The bytes of these.
+    held: usize,
+    /// Of each letter that there are parts of, when the last was put.
+    newest: BTreeMap<LetterId, Timestamp>,
+    /// The last mark of each letter.
     marks: BTreeMap<LetterId, Redriven>,
+    others: BTreeMap<LetterId, String>,
+    passed: BTreeSet<LetterId>,
     read: usize,
     cut_at: Option<Timestamp>,
+    is_missing: bool,
+}
+
+impl Pile {
+    /// Takes one event, which must not be newer than those before it: a mark comes before its letter.
+    fn take(&mut self, event: &LogEvent, pipelines: &[&str], period: Period, look: &Look) {
+        let part = match dead_letter::parse(event) {
+            Some(Entry::Part(part)) => part,
+            Some(Entry::Redriven(mark)) => {
+                self.marks.entry(mark.letter.clone()).or_insert(mark);
+                return;
+            }
+            None => return,
+        };
+        if period.until.is_some_and(|until| part.written() >= until) {
+            return;
+        }
+        let id = LetterId::new(part.letter());
+        let is_open =
+            self.newest.contains_key(&id) || self.marks.get(&id).is_none_or(|mark| mark.at < part.written());
+        let is_wanted = match look {
+            Look::Open => is_open,
+            Look::All => true,
+            Look::Ids(ids) => ids.iter().any(|begin| id.as_str().starts_with(begin.as_str())),
+        };
+        if !pipelines.contains(&part.pipeline()) {
+            if is_wanted {
+                self.others.insert(id, part.pipeline().to_owned());
+            }
+        } else if is_wanted {
+            self.held += event.message.len();
+            let newest = self.newest.entry(id).or_insert(part.written());
+            *newest = part.written().max(*newest);
+            self.parts.push(*part);
+        } else if !matches!(look, Look::Open) {
+            self.passed.insert(id);
+        }
+    }
+
+    /// The letter's mark, unless it was written again after it.
+    fn mark(&self, id: &LetterId) -> Option<&Redriven> {
+        let mark = self.marks.get(id)?;
+        let newest = self.newest.get(id);
+        newest.is_none_or(|newest| mark.at >= *newest).then_some(mark)
+    }
 }
 
 impl LetterDesk {
-    /// The letters that were put since then.
-    pub async fn read(&mut self, since: Timestamp) -> Result<Listing, Refusal> {
+    /// The letters that were put in this time.
+    pub async fn read(&mut self, period: Period, look: &Look) -> Result<Listing, Refusal> {
+        self.read_within(period, look, MOST_BYTES).await
+    }
+
+    async fn read_within(
+        &mut self,
+        period: Period,
+        look: &Look,
+        most_bytes: usize,
+    ) -> Result<Listing, Refusal> {
         let mut at: BTreeMap<(usize, LogDestination), Vec<usize>> = BTreeMap::new();
         let mut places = Vec::new();
         for of in 0..self.mail.len() {
             let place = self.place(of).await?;
             // Pipelines of one client and one place are read at once.
-            let sink = (0..of).find(|&before| Arc::ptr_eq(&self.mail[before].logs, &self.mail[of].logs));
             places.push(place.clone());
-            at.entry((sink.unwrap_or(of), place)).or_default().push(of);
+            at.entry((self.client(of), place)).or_default().push(of);
         }
         let mut listing = Listing {
             places,
             ..Listing::default()
         };
-        for ((sink, place), pipelines) in at {
-            let pile = self.read_pile(sink, &place, since).await?;
+        for ((client, place), pipelines) in at {
+            let mut pile = Pile::default();
+            self.read_pile(&mut pile, &place, &pipelines, period, look, most_bytes)
+                .await?;
             listing.read += pile.read;
             listing.cut_at = listing.cut_at.max(pile.cut_at);
+            listing.others.append(&mut pile.others);
+            listing.passed.append(&mut pile.passed);
+            if pile.is_missing {
+                let region = self.mail[client].config.destination.aws.region.clone();
+                listing.missing.insert((place.clone(), region));
+            }
             let mut by_pipeline: BTreeMap<usize, Vec<Part>> = BTreeMap::new();
-            for part in pile.parts {
-                let of = pipelines
-                    .iter()
-                    .find(|of| self.mail[**of].config.name == part.pipeline());
-                match of {
-                    Some(of) => by_pipeline.entry(*of).or_default().push(part),
-                    None => listing.others += 1,
+            for part in std::mem::take(&mut pile.parts) {
+                let is_of = |of: &&usize| self.mail[**of].config.name == part.pipeline();
+                if let Some(of) = pipelines.iter().find(is_of) {
+                    by_pipeline.entry(*of).or_default().push(part);
                 }
             }
             for (of, parts) in by_pipeline {
@@ -167,11 +263,27 @@ impl LetterDesk {
                     .found
                     .extend(assembled.letters.into_iter().map(|letter| Found {
                         of,
-                        redriven: pile.marks.get(&letter.id).cloned(),
+                        has_destination: letter.meant_for != place,
+                        redriven: pile.mark(&letter.id).cloned(),
                         letter,
                     }));
-                listing.incomplete.extend(assembled.incomplete);
+                let is_read = |written: Timestamp| {
+                    let is_after = pile.cut_at.is_none_or(|cut| written > cut.plus(BORDER));
+                    let is_before = period.until.is_none_or(|until| written.plus(BORDER) < until);
+                    is_after && is_before
+                };
+                let incomplete = assembled.incomplete.into_iter();
+                let incomplete =
+                    incomplete.filter(|letter| pile.mark(&letter.id).is_none() && is_read(letter.written));
+                listing.incomplete.extend(incomplete);
             }
+        }
+        // Two clients may show one place: what is another's for the one may be one of these for the other.
+        for found in &listing.found {
+            listing.others.remove(&found.letter.id);
+        }
+        for letter in &listing.incomplete {
+            listing.others.remove(&letter.id);
         }
         listing
             .found
@@ -179,12 +291,22 @@ impl LetterDesk {
         Ok(listing)
     }
 
+    /// The first pipeline that has this one's client for CloudWatch Logs.
+    fn client(&self, of: usize) -> usize {
+        let is_same = |before: &usize| Arc::ptr_eq(&self.mail[*before].logs, &self.mail[of].logs);
+        (0..of).find(is_same).unwrap_or(of)
+    }
+
     /// The one letter whose id begins so, and what would become of it today.
-    pub async fn show(&mut self, id: &str, since: Timestamp) -> Result<Shown, Refusal> {
-        let listing = self.read(since).await?;
+    pub async fn show(&mut self, id: &str, period: Period) -> Result<Shown, Refusal> {
+        let look = Look::Ids(vec![id.to_owned()]);
+        let listing = self.read(period, &look).await?;
         let found = find(&listing, id)?.clone();
-        let today = match self.whole(found.of, found.letter.clone()).await {
-            Ok(letter) => self.events(found.of, &letter),
+        let today = match self
+            .whole(found.of, found.letter.clone(), &mut Shelf::default())
+            .await
+        {
+            Ok(letter) => self.events(found.of, &letter, false),
             Err(why) => Err(why),
         };
         Ok(Shown {
@@ -194,9 +316,9 @@ impl LetterDesk {
         })
     }
 
-    fn events(&self, of: usize, letter: &Letter) -> Result<Vec<Addressed>, String> {
+    fn events(&self, of: usize, letter: &Letter, as_written: bool) -> Result<Vec<Addressed>, String> {
         let (config, now) = (&self.mail[of].config, self.clock.wall());
-        redrive::events(letter, &self.application, config, now)
+        redrive::events(letter, &self.application, config, now, as_written)
     }
 
     /// Where a pipeline's letters lie.
@@ -216,135 +338,69 @@ impl LetterDesk {
 
     async fn read_pile(
         &mut self,
-        of: usize,
+        pile: &mut Pile,
         place: &LogDestination,
-        since: Timestamp,
-    ) -> Result<Pile, Refusal> {
+        pipelines: &[usize],
+        period: Period,
+        look: &Look,
+        most_bytes: usize,
+    ) -> Result<(), Refusal> {
+        let Some(&of) = pipelines.first() else {
+            return Ok(());
+        };
         let logs = self.mail[of].logs.clone();
-        let mut pile = Pile::default();
-        let (mut before, mut held) = (None, 0);
+        let names: Vec<String> = pipelines
+            .iter()
+            .map(|of| self.mail[*of].config.name.clone())
+            .collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let mut before = None;
         loop {
             let page = self
-                .ask_logs(async || logs.read_back(place, since, before.as_ref(), REQUEST).await)
+                .ask_logs(async || {
+                    logs.read_back(place, period.since, before.as_ref(), REQUEST)
+                        .await
+                })
                 .await;
             let page = match page {
                 Ok(page) => page,
                 // Nothing was ever put there.
-                Err(SinkError::Missing(_)) => return Ok(pile),
-                Err(SinkError::Denied(why)) => {
-                    let place = place.clone();
-                    return Err(Refusal::Denied { place, why });
+                Err(SinkError::Missing(_)) => {
+                    pile.is_missing = true;
+                    return Ok(());
                 }
                 Err(error) => {
-                    // CloudWatch Logs user guide, "Log classes".
-                    let class = match self.mail[of].config.destination.class {
-                        Some(LogClass::InfrequentAccess) => {
-                            " (of groups of the class INFREQUENT_ACCESS no events can be read: use one of the class \
-                             STANDARD, by `dead_letter.group`)"
-                        }
-                        _ => "",
-                    };
                     return Err(Refusal::Unreadable {
                         place: place.clone(),
-                        why: format!("{error}{class}"),
+                        why: format!("{error}{}", self.class_hint(of, &error)),
                     });
                 }
             };
             pile.read += page.events.len();
             for event in page.events.iter().rev() {
-                match dead_letter::parse(event) {
-                    Some(Entry::Part(part)) => {
-                        held += event.message.len();
-                        pile.parts.push(*part);
-                    }
-                    Some(Entry::Redriven(mark)) => {
-                        pile.marks.entry(mark.letter.clone()).or_insert(mark);
-                    }
-                    None => {}
-                }
+                pile.take(event, &names, period, look);
             }
             before = page.before;
             if before.is_none() {
-                return Ok(pile);
+                return Ok(());
             }
-            if held > MOST_BYTES {
+            if pile.held > most_bytes {
                 pile.cut_at = page.events.first().map(|event| event.timestamp);
-                return Ok(pile);
+                return Ok(());
             }
         }
     }
 
-    /// The letter with its bytes: where they are withheld, they are read from the stream again. The error says why
-    /// they can't be.
-    async fn whole(&mut self, of: usize, letter: Letter) -> Result<Letter, String> {
-        let Body::Record(
-            body @ RecordBody {
-                data: Data::Withheld { .. },
-                ..
-            },
-        ) = &letter.body
-        else {
-            return Ok(letter);
-        };
-        let read = self.read_record(of, &letter).await;
-        let data = read.map_err(|why| {
-            format!(
-                "its bytes are withheld from the dead letter, and must be read from the stream again: {why}"
-            )
-        })?;
-        if Data::withheld(&data) != body.data {
-            return Err(
-                "its bytes are withheld from the dead letter, and the stream now holds others at its position".to_owned(),
-            );
-        }
-        let body = Body::Record(RecordBody {
-            data: Data::Bytes(data),
-            ..body.clone()
-        });
-        Ok(Letter { body, ..letter })
-    }
-
-    /// The bytes of the letter's record, as the stream has them.
-    async fn read_record(&mut self, of: usize, letter: &Letter) -> Result<bytes::Bytes, String> {
-        let source = self.mail[of].source.clone();
-        let place = &letter.origin.place;
-        let stream = StreamArn::new(letter.origin.stream.as_str());
-        let shard = ShardId::new(letter.origin.shard.as_str());
-        let at = StartingPosition::At(place.sequence_number.clone());
-        let told = |error: SourceError| match error {
-            SourceError::DataTrimmed => "the stream has trimmed it".to_owned(),
-            SourceError::NotFound(what) => format!("the stream or its shard is gone ({what})"),
-            error => error.to_string(),
-        };
-        let iterator = self
-            .ask_stream(async || source.iterator(&stream, &shard, &at).await)
-            .await;
-        let mut iterator = iterator.map_err(told)?;
-        for _ in 0..READS {
-            let read = self
-                .ask_stream(async || source.records(&stream, &iterator).await)
-                .await;
-            let batch = read.map_err(told)?;
-            if let Some(record) = batch.records.first() {
-                // Of a position that is trimmed, Kinesis gives what comes after it.
-                if record.sequence_number != place.sequence_number {
-                    break;
-                }
-                let mut parts = match source.has_aggregates() {
-                    true => aggregate::user_records(record).0,
-                    false => vec![record.clone()],
-                };
-                parts.retain(|part| part.sub_sequence_number == place.sub_sequence_number);
-                let part = parts.pop().ok_or("its aggregate has no such part")?;
-                return Ok(part.data);
+    /// Of groups of the class INFREQUENT_ACCESS no events can be read (CloudWatch Logs user guide, "Log classes").
+    fn class_hint(&self, of: usize, error: &SinkError) -> &'static str {
+        let is_of_class = self.mail[of].config.destination.class == Some(LogClass::InfrequentAccess);
+        match error {
+            SinkError::Denied(_) | SinkError::Invalid(_) if is_of_class => {
+                "; of a group of the class INFREQUENT_ACCESS no events can be read: if it has this class, use one of the \
+                 class STANDARD, by `dead_letter.group`"
             }
-            match batch.next {
-                Next::At(next) => iterator = next,
-                Next::End | Next::PerhapsEnd => break,
-            }
-            self.clock.sleep(BETWEEN_LOOKS).await;
+            _ => "",
         }
-        Err("it is not in the stream any more".to_owned())
     }
 
     /// Repeats a request that failed for a moment.
@@ -374,11 +430,12 @@ impl LetterDesk {
         let mut backoff = Backoff::default();
         loop {
             let answer = request().await;
-            let passes = matches!(
-                answer,
-                Err(SourceError::Throttled(_) | SourceError::Unavailable(_))
-            );
-            if !passes || backoff.failures() >= MOST_REPEATS {
+            let most = match answer {
+                Err(SourceError::Throttled(_)) => PATIENCE,
+                Err(SourceError::Unavailable(_)) => MOST_REPEATS,
+                _ => 0,
+            };
+            if backoff.failures() >= most {
                 return answer;
             }
             if let (0, Err(error)) = (backoff.failures(), &answer) {
@@ -414,11 +471,17 @@ fn find<'l>(listing: &'l Listing, id: &str) -> Result<&'l Found, Refusal> {
             position: dead_letter::position(&incomplete.origin),
         });
     }
-    let ids: Vec<&str> = listing
-        .found
+    if let Some((id, pipeline)) = listing
+        .others
         .iter()
-        .map(|found| found.letter.id.as_str())
-        .collect();
+        .find(|(other, _)| other.as_str().starts_with(id))
+    {
+        return Err(Refusal::OfAnother {
+            id: id.clone(),
+            pipeline: pipeline.clone(),
+        });
+    }
+    let ids: Vec<&str> = listing.passed.iter().map(LetterId::as_str).collect();
     Err(Refusal::NoLetter {
         id: id.to_owned(),
         near: suggest::nearest(id, &ids).map(str::to_owned),

@@ -10,6 +10,7 @@ use crate::config::{DestinationConfig, PipelineConfig, Untimely};
 use crate::decode::Origin;
 use crate::logs::batch::{self, Refusal};
 use crate::logs::dead_letter::{Body, Data, Letter, RecordBody};
+use crate::logs::template::{Field, Fields, RenderError};
 use crate::logs::{LogDestination, LogEvent, address, oversize, untimely};
 use crate::shape;
 use crate::stream::{Record, ShardId, StreamArn};
@@ -18,29 +19,44 @@ use crate::stream::{Record, ShardId, StreamArn};
 /// taken.
 const LEAST_OFF: Duration = Duration::from_secs(3600);
 
+/// Why an event that may tell what is hidden today is left.
+const UNREDACTED: &str = "its event was made when no redaction was set (or by a version of Weir that didn't keep \
+                          whether one was), and what `redact` and `redact_sql` hide today may stand in it: \
+                          `redrive ID --as-written` sends it as it is";
+
 /// An event, and where it goes.
-pub type Addressed = (LogDestination, LogEvent);
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Addressed {
+    pub to: LogDestination,
+    pub event: LogEvent,
+    /// Names the event for good: the position of its record, and its number in it.
+    pub id: String,
+}
 
 /// The events that a letter gives today, in order; none: nothing of it is to be told, by the pipeline's filter or
 /// because there is nothing in it. The error says why it still can't be delivered.
+///
+/// An event that was made before a redaction was set is given only `as_written`: there is no record to redact.
 pub fn events(
     letter: &Letter,
     application: &str,
     pipeline: &PipelineConfig,
     now: Timestamp,
+    as_written: bool,
 ) -> Result<Vec<Addressed>, String> {
     let stream = StreamArn::new(letter.origin.stream.as_str());
     let shard = ShardId::new(letter.origin.shard.as_str());
     let destination = &pipeline.destination;
     let addressed = match &letter.body {
         Body::Event { index, event } => {
-            // A name that the record chose stands in the letter alone.
+            if is_unredacted(letter, pipeline) && !as_written {
+                return Err(UNREDACTED.to_owned());
+            }
             let to = match destination.depends_on_the_envelope() {
-                true => letter.meant_for.clone(),
-                false => address::destination(application, pipeline, &stream, shard.as_str(), None)
-                    .map_err(|e| e.to_string())?,
+                true => meant(letter, application, pipeline, &stream),
+                false => address::destination(application, pipeline, &stream, shard.as_str(), None),
             };
-            vec![(to, *index, event.clone())]
+            vec![(to.map_err(|e| e.to_string())?, *index, event.clone())]
         }
         Body::Record(body) => {
             let record = record(letter, body)?;
@@ -68,9 +84,53 @@ pub fn events(
         let (sequence, sub) = (&place.sequence_number, place.sub_sequence_number);
         let id = format!("{}:{shard}:{sequence}:{sub}:{index}", stream.service_arn());
         let events = settle(event, &id, destination, now).map_err(|refusal| told(refusal).to_owned())?;
-        all.extend(events.into_iter().map(|event| (to.clone(), event)));
+        all.extend(events.into_iter().map(|event| Addressed {
+            to: to.clone(),
+            event,
+            id: id.clone(),
+        }));
     }
     Ok(all)
+}
+
+/// Whether the letter's event may tell what the pipeline hides today.
+pub fn is_unredacted(letter: &Letter, pipeline: &PipelineConfig) -> bool {
+    matches!(letter.body, Body::Event { .. }) && pipeline.shape.redact.is_some() && !letter.redacted
+}
+
+/// Where an event goes whose record chose a name: that stands in the letter alone, and must be allowed today. A group
+/// that no record chooses is today's.
+fn meant(
+    letter: &Letter,
+    application: &str,
+    pipeline: &PipelineConfig,
+    stream: &StreamArn,
+) -> Result<LogDestination, RenderError> {
+    let DestinationConfig {
+        group, allow_groups, ..
+    } = &pipeline.destination;
+    let meant = letter.meant_for.clone();
+    let to = match group.fields().any(Field::is_of_envelope) {
+        true if allow_groups.iter().any(|allowed| allowed.matches(&meant.group)) => meant,
+        true => return Err(RenderError::NotAllowed(meant.group)),
+        false => LogDestination {
+            group: group.render(&Fields {
+                application,
+                pipeline: &pipeline.name,
+                table: stream.table(),
+                stream: stream.kinesis_name(),
+                shard_id: &letter.origin.shard,
+                region: stream.region(),
+                account: stream.account(),
+                envelope: None,
+            })?,
+            ..meant
+        },
+    };
+    match to == address::letters(application, pipeline, stream) {
+        true => Err(RenderError::DeadLetters(to.stream)),
+        false => Ok(to),
+    }
 }
 
 fn record(letter: &Letter, body: &RecordBody) -> Result<Record, String> {
@@ -96,24 +156,26 @@ fn settle(
     now: Timestamp,
 ) -> Result<Vec<LogEvent>, Refusal> {
     let parts = oversize::fit(event, id, destination.oversize).map_err(|(_, refusal)| refusal)?;
-    let timely = |part: LogEvent| match batch::admit(&part, now) {
-        Ok(()) => Ok(part),
-        Err(refusal) => {
-            let part = in_time(part, refusal, destination, now).ok_or(refusal)?;
-            batch::admit(&part, now).map(|()| part)
+    let mut settled = Vec::with_capacity(parts.len());
+    for part in parts {
+        match batch::admit(&part, now) {
+            Ok(()) => settled.push(part),
+            Err(refusal) => settled.extend(in_time(part, id, refusal, destination, now)?),
         }
-    };
-    parts.into_iter().map(timely).collect()
+    }
+    settled.iter().try_for_each(|part| batch::admit(part, now))?;
+    Ok(settled)
 }
 
-/// The event as the settings want it when it is refused for its time; `None` if they want it left, or it was refused
-/// for something else.
+/// The event as the settings want it when it is refused for its time, in as many as it takes with its own time
+/// inside. The refusal comes back if they want it left, or it was refused for something else.
 pub fn in_time(
     event: LogEvent,
+    id: &str,
     refusal: Refusal,
     destination: &DestinationConfig,
     now: Timestamp,
-) -> Option<LogEvent> {
+) -> Result<Vec<LogEvent>, Refusal> {
     let how = match refusal {
         Refusal::TooOld | Refusal::Expired => destination.too_old,
         Refusal::TooNew => destination.too_new,
@@ -121,7 +183,10 @@ pub fn in_time(
     };
     // What is refused at this very time would be refused for ever.
     let off = now.since(event.timestamp).max(event.timestamp.since(now));
-    (how == Untimely::Now && off > LEAST_OFF).then(|| untimely::at(event, now))
+    if how != Untimely::Now || off <= LEAST_OFF {
+        return Err(refusal);
+    }
+    oversize::fit(untimely::at(event, now), id, destination.oversize).map_err(|(_, refusal)| refusal)
 }
 
 /// Why an event is refused, and the way out.
@@ -198,6 +263,7 @@ mod tests {
             },
             bytes: 0,
             body,
+            redacted: false,
         }
     }
 
@@ -220,10 +286,10 @@ mod tests {
     }
 
     fn told(letter: &Letter, pipeline: &PipelineConfig) -> Result<Vec<(String, String)>, String> {
-        let events = events(letter, "weir", pipeline, NOW)?;
+        let events = events(letter, "weir", pipeline, NOW, false)?;
         let told = events
             .into_iter()
-            .map(|(to, event)| (to.to_string(), event.message));
+            .map(|all| (all.to.to_string(), all.event.message));
         Ok(told.collect())
     }
 
@@ -284,15 +350,70 @@ mod tests {
     #[test]
     fn an_event_is_delivered_as_it_is_to_where_it_was_meant_unless_there_is_one_place_for_all() {
         let event = of_event(NOW, "not { json");
-        let to = |group| told(&event, &pipeline(group, Decode::Json)).unwrap();
-        assert_eq!(
-            to("/g/{stream}"),
-            [("/g/audit:shardId-1".into(), "not { json".into())]
+        let allowing = |group, allowed| {
+            let mut pipeline = pipeline(group, Decode::Json);
+            pipeline.destination.allow_groups = vec![GroupPattern::parse(allowed).unwrap()];
+            pipeline
+        };
+        let to = |pipeline| told(&event, &pipeline);
+        let one = |to: &str| Ok(vec![(to.to_owned(), "not { json".to_owned())]);
+        assert_eq!(to(allowing("/g/{stream}", "/x")), one("/g/audit:shardId-1"));
+        assert_eq!(to(allowing("/g/{cluster}", "/as/*")), one("/as/meant:then"));
+
+        // By today's settings, though.
+        let told = to(allowing("/g/{cluster}", "/db/*")).unwrap_err();
+        assert!(
+            told.contains("allow_groups") && told.contains("/as/meant"),
+            "{told}"
         );
+        let mut pipeline = allowing("/g/{cluster}", "/as/*");
+        pipeline.dead_letter.group = Some("/as/meant".into());
+        pipeline.dead_letter.stream = Some("then".into());
+        let told = to(pipeline).unwrap_err();
+        assert!(told.contains("that of the dead letters"), "{told}");
+        let mut pipeline = allowing("/now/{stream}", "/x");
+        pipeline.destination.stream = Template::parse("{log_stream}", TemplateKind::Stream).unwrap();
         assert_eq!(
-            to("/g/{cluster}"),
-            [("/as/meant:then".into(), "not { json".into())]
+            to(pipeline),
+            one("/now/audit:then"),
+            "the group is nobody's choice"
         );
+    }
+
+    #[test]
+    fn an_event_of_before_a_redaction_is_left_unless_it_is_wanted_as_written() {
+        let mut pipeline = pipeline("/g", Decode::Text);
+        let mut letter = of_event(NOW, "card 4711");
+        assert!(told(&letter, &pipeline).is_ok());
+        pipeline.shape.redact = Redaction::new(Vec::new(), true);
+        let why = told(&letter, &pipeline).unwrap_err();
+        assert!(why.contains("--as-written") && !why.contains("4711"), "{why}");
+        assert_eq!(events(&letter, "weir", &pipeline, NOW, true).unwrap().len(), 1);
+        letter.redacted = true;
+        assert!(told(&letter, &pipeline).is_ok());
+    }
+
+    #[test]
+    fn an_event_that_its_own_time_makes_too_large_obeys_the_settings_for_size() {
+        let old = NOW.minus(Duration::from_secs(15 * 24 * 3600));
+        for message in ["\"".repeat(700_000), "x".repeat(batch::MAX_MESSAGE_BYTES)] {
+            let letter = of_event(old, &message);
+            let mut pipeline = pipeline("/g", Decode::Text);
+            pipeline.destination.too_old = Untimely::Now;
+            for (how, count) in [(Oversize::Split, 2..=3), (Oversize::Truncate, 1..=1)] {
+                pipeline.destination.oversize = how;
+                let events = events(&letter, "weir", &pipeline, NOW, false).unwrap();
+                assert!(count.contains(&events.len()), "{how:?}: {}", events.len());
+                assert!(
+                    events
+                        .iter()
+                        .all(|all| batch::admit(&all.event, NOW).is_ok() && all.event.timestamp == NOW)
+                );
+            }
+            pipeline.destination.oversize = Oversize::DeadLetter;
+            let why = told(&letter, &pipeline).unwrap_err();
+            assert!(why.contains("oversize: split"), "{why}");
+        }
     }
 
     #[test]
@@ -311,9 +432,9 @@ mod tests {
         pipeline.destination.too_new = Untimely::Now;
         pipeline.destination.oversize = Oversize::DeadLetter;
         for letter in [&old, &new] {
-            let events = events(letter, "weir", &pipeline, NOW).unwrap();
-            assert_eq!(events[0].1.timestamp, NOW);
-            assert!(events[0].1.message.contains("weirOriginalTime"), "{events:?}");
+            let events = events(letter, "weir", &pipeline, NOW, false).unwrap();
+            assert_eq!(events[0].event.timestamp, NOW);
+            assert!(events[0].event.message.contains("weirOriginalTime"), "{events:?}");
         }
         assert!(told(&large, &pipeline).unwrap_err().contains("oversize: split"));
         assert!(told(&of_event(NOW, ""), &pipeline).unwrap_err().contains("empty"));

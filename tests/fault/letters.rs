@@ -118,7 +118,13 @@ async fn dead_letters_are_seen_and_sent_again_once_the_settings_are_mended() {
     let wrong = world.config("json");
     let nothing = world.weir(&wrong, &["list"]).await;
     assert_eq!(nothing.status.code(), Some(0), "nothing was ever put there");
-    assert!(String::from_utf8_lossy(&nothing.stdout).starts_with("no dead letters"));
+    let told = String::from_utf8_lossy(&nothing.stdout).into_owned();
+    assert!(told.starts_with("no dead letters"), "{told}");
+    let nowhere = format!(
+        "the log stream all of the log group {LETTERS} doesn't exist in {}",
+        clients::REGION
+    );
+    assert!(told.contains(&nowhere), "{told}");
 
     let mut weir = world.run(&wrong);
     let json = ["{\"a\":1}", "{\"a\":2}"];
@@ -161,6 +167,10 @@ async fn dead_letters_are_seen_and_sent_again_once_the_settings_are_mended() {
         .answer(&mended, &["redrive", "--everything", "--dry-run"])
         .await;
     assert_eq!((&dry["delivered"], &dry["left"], code), (&json!(3), &json!(1), 1));
+    let fates = dry["letters"].as_array().unwrap().iter();
+    let mut fates: Vec<&str> = fates.map(|l| l["fate"].as_str().unwrap()).collect();
+    fates.sort_unstable();
+    assert_eq!(fates, ["left", "would_deliver", "would_deliver", "would_deliver"]);
     assert_eq!(world.messages(GROUP).await, json, "nothing was put so far");
 
     let (done, code) = world
@@ -183,6 +193,17 @@ async fn dead_letters_are_seen_and_sent_again_once_the_settings_are_mended() {
     assert_eq!(world.messages(GROUP).await.len(), 6);
     let (done, code) = world.answer(&bytes, &["redrive", ids[3], ids[0]]).await;
     assert_eq!((&done["already"], code), (&json!(2), 0));
+
+    let (done, code) = world.answer(&mended, &["redrive", ids[0], "--again"]).await;
+    assert_eq!((&done["delivered"], code), (&json!(1), 0));
+    assert_eq!(world.messages(GROUP).await.len(), 7, "on demand, once more");
+    let (gone, code) = world.answer(&mended, &["discard", ids[1]]).await;
+    assert_eq!(
+        (&gone["letters"][0]["fate"], code),
+        (&json!("already_redriven"), 0)
+    );
+    let empty = world.weir(&mended, &["redrive", ""]).await;
+    assert_eq!(empty.status.code(), Some(2));
 
     let (list, _) = world.answer(&mended, &["list"]).await;
     assert_eq!(list["letters"], json!([]));

@@ -2,17 +2,19 @@
 //!
 //! Pure.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
 use crate::cli::table;
-use crate::logs::dead_letter::{Body, Data, Incomplete, Letter, Origin, RecordBody, position};
-use crate::logs::{LogDestination, LogEvent};
-use crate::operator::dead_letters::{Done, Fate, Found, Listing, Shown};
+use crate::logs::LogDestination;
+use crate::logs::dead_letter::{Body, Data, Incomplete, Letter, Origin, RecordBody, Redriven, position};
+use crate::operator::dead_letters::{Discarded, Done, Fate, Found, Listing, Outcome, Shown};
+use crate::operator::redrive::{self, Addressed};
 
 /// So many characters of an id stand in a table: enough for a person to name it by.
 const SHORT_ID: usize = 8;
@@ -38,8 +40,9 @@ struct LetterView<'a> {
     index: Option<usize>,
     bytes: usize,
     withheld: bool,
-    destination: String,
-    /// `null` where it was not sent again.
+    /// `null` where it had none.
+    destination: Option<String>,
+    /// `null` where it was not sent again, or was written again since.
     redriven: Option<RedrivenView>,
 }
 
@@ -47,11 +50,17 @@ struct LetterView<'a> {
 struct RedrivenView {
     at: String,
     events: u64,
+    discarded: bool,
 }
 
 impl<'a> LetterView<'a> {
     fn of(found: &'a Found) -> Self {
-        let Found { letter, redriven, .. } = found;
+        let Found {
+            letter,
+            redriven,
+            has_destination,
+            ..
+        } = found;
         let Origin {
             pipeline,
             stream,
@@ -75,19 +84,41 @@ impl<'a> LetterView<'a> {
             body,
             index,
             bytes: letter.bytes,
-            withheld: is_withheld(letter),
-            destination: letter.meant_for.to_string(),
+            withheld: letter.is_withheld(),
+            destination: has_destination.then(|| letter.meant_for.to_string()),
             redriven: redriven.as_ref().map(|redriven| RedrivenView {
                 at: redriven.at.to_string(),
                 events: redriven.events,
+                discarded: redriven.discarded,
             }),
         }
     }
 }
 
-fn is_withheld(letter: &Letter) -> bool {
-    matches!(&letter.body, Body::Record(body) if matches!(body.data, Data::Withheld { .. }))
+/// `1 event`, `2 events`.
+fn count(number: usize, of: &str) -> String {
+    let s = if number == 1 { "" } else { "s" };
+    format!("{number} {of}{s}")
 }
+
+/// What a mark tells.
+fn marked(redriven: &Redriven) -> String {
+    let Redriven {
+        at,
+        events,
+        discarded,
+        ..
+    } = redriven;
+    match (discarded, events) {
+        (true, _) => format!("was discarded at {at}"),
+        (false, 0) => format!("gave no event when it was sent again at {at}"),
+        (false, _) => format!("was sent again at {at}"),
+    }
+}
+
+/// Until when a withheld letter can be sent again.
+const HURRY: &str = "its bytes are in the stream alone: send it again before the stream trims them (DynamoDB Streams \
+                     after 24 hours, Kinesis after the stream's retention, which is 24 hours unless it was raised)";
 
 #[derive(Debug, Serialize)]
 struct IncompleteView<'a> {
@@ -123,18 +154,37 @@ pub struct ListingView<'a> {
     letters_of_other_pipelines: usize,
     /// Where there was more than is read at once: only what is newer than this was read.
     read_back_to: Option<String>,
+    /// Log streams of `places` that don't exist (yet).
+    missing: Vec<MissingView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct MissingView<'a> {
+    group: &'a str,
+    stream: &'a str,
+    region: Option<&'a str>,
+}
+
+fn missing<'a>(listing: &'a Listing, region: Option<&'a str>) -> Vec<MissingView<'a>> {
+    let view = |(place, own): &'a (LogDestination, Option<String>)| MissingView {
+        group: &place.group,
+        stream: &place.stream,
+        region: own.as_deref().or(region),
+    };
+    listing.missing.iter().map(view).collect()
 }
 
 impl<'a> ListingView<'a> {
-    pub fn of(listing: &'a Listing, limit: Option<usize>) -> Self {
+    pub fn of(listing: &'a Listing, limit: Option<usize>, region: Option<&'a str>) -> Self {
         Self {
             letters: newest(listing, limit).iter().map(LetterView::of).collect(),
             by_reason: by_reason(listing),
             incomplete: listing.incomplete.iter().map(IncompleteView::of).collect(),
             places: places(listing),
             events_read: listing.read,
-            letters_of_other_pipelines: listing.others,
+            letters_of_other_pipelines: listing.others.len(),
             read_back_to: listing.cut_at.map(|time| time.to_string()),
+            missing: missing(listing, region),
         }
     }
 }
@@ -160,7 +210,7 @@ fn places(listing: &Listing) -> Vec<String> {
 }
 
 /// One letter a line, and what they are together.
-pub fn listed(listing: &Listing, all: bool, limit: Option<usize>) -> String {
+pub fn listed(listing: &Listing, all: bool, limit: Option<usize>, region: Option<&str>) -> String {
     let shown = newest(listing, limit);
     let mut text = String::new();
     let cells = |found: &Found| {
@@ -181,9 +231,11 @@ pub fn listed(listing: &Listing, all: bool, limit: Option<usize>) -> String {
             .map(|found| {
                 let [id, time, reason, pipeline, place, size, detail] = cells(found);
                 let redriven = found.redriven.as_ref();
-                let redriven = redriven
-                    .map(|redriven| redriven.at.to_string())
-                    .unwrap_or_default();
+                let redriven = match redriven {
+                    Some(mark) if mark.discarded => format!("{} discarded", mark.at),
+                    Some(mark) => mark.at.to_string(),
+                    None => String::new(),
+                };
                 [id, time, reason, pipeline, place, size, redriven, detail]
             })
             .collect();
@@ -222,25 +274,55 @@ pub fn listed(listing: &Listing, all: bool, limit: Option<usize>) -> String {
     };
     let _ = writeln!(
         text,
-        "{sum}; {} log events were read in {}",
-        listing.read,
+        "{sum}; {} read in {}",
+        match listing.read {
+            1 => "1 log event was".to_owned(),
+            read => format!("{read} log events were"),
+        },
         places(listing).join(", ")
     );
-    text.push_str(&beside(listing));
+    let is_open = |found: &&Found| found.letter.is_withheld() && found.redriven.is_none();
+    let withheld = listing.found.iter().filter(is_open).count();
+    if withheld > 0 {
+        let _ = writeln!(text, "{withheld} withheld, of each: {HURRY}");
+    }
+    text.push_str(&beside(listing, region));
     text
 }
 
 /// What was not read, or is not these pipelines'.
-fn beside(listing: &Listing) -> String {
+fn beside(listing: &Listing, region: Option<&str>) -> String {
     let mut text = String::new();
-    if listing.others > 0 {
-        let _ = writeln!(text, "{} more are other pipelines'", listing.others);
-    }
-    if let Some(time) = listing.cut_at {
+    for MissingView {
+        group,
+        stream,
+        region,
+    } in missing(listing, region)
+    {
+        let region = region.unwrap_or("the region of the AWS settings");
         let _ = writeln!(
             text,
-            "there are more than are read at once, and only those since {time} were: what is older shows when these are \
-             gone, or by --since and the log's retention"
+            "the log stream {stream} of the log group {group} doesn't exist in {region}: no dead letter was put there \
+             yet, or the group, the stream or the region is another"
+        );
+    }
+    if !listing.others.is_empty() {
+        let pipelines: BTreeSet<&str> = listing.others.values().map(String::as_str).collect();
+        let pipelines: Vec<String> = pipelines.into_iter().take(5).map(plain).collect();
+        let _ = writeln!(
+            text,
+            "{} more in the same place: of other pipelines ({})",
+            listing.others.len(),
+            pipelines.join(", ")
+        );
+    }
+    if let Some(time) = listing.cut_at {
+        // Some of this very time may not have been read.
+        let until = time.plus(Duration::from_millis(1));
+        let _ = writeln!(
+            text,
+            "there are more than are held at once, and only those since {time} were read: `--until {until}` reads what \
+             is older, and so does the same once more when these were sent again or discarded"
         );
     }
     text
@@ -263,7 +345,7 @@ fn place(letter: &Letter) -> String {
 }
 
 fn size(letter: &Letter) -> String {
-    let withheld = if is_withheld(letter) { " withheld" } else { "" };
+    let withheld = if letter.is_withheld() { " withheld" } else { "" };
     format!("{} B{withheld}", letter.bytes)
 }
 
@@ -313,12 +395,14 @@ struct ContentView {
 }
 
 impl ContentView {
-    /// A redaction that was set after the letter was written withholds its bytes here, too.
+    /// A redaction that was set after the letter was written withholds its content here, too.
     fn of(shown: &Shown) -> Self {
-        match &shown.found.letter.body {
+        let Shown { found, config, .. } = shown;
+        let is_hidden = config.withholds() && redrive::is_unredacted(&found.letter, config);
+        match &found.letter.body {
             Body::Event { event, .. } => Self {
                 timestamp: Some(event.timestamp.to_string()),
-                message: Some(event.message.clone()),
+                message: (!is_hidden).then(|| event.message.clone()),
                 ..Self::default()
             },
             Body::Record(RecordBody {
@@ -350,7 +434,7 @@ struct EventView<'a> {
 }
 
 impl<'a> EventView<'a> {
-    fn of((to, event): &'a (LogDestination, LogEvent)) -> Self {
+    fn of(Addressed { to, event, .. }: &'a Addressed) -> Self {
         Self {
             destination: to.to_string(),
             timestamp: event.timestamp.to_string(),
@@ -374,6 +458,8 @@ impl<'a> ShownView<'a> {
     }
 }
 
+const WITHHELD: &str = "withheld, since a redaction is set (`dead_letter.raw`)";
+
 /// One fact a line, then what would be delivered.
 pub fn described(shown: &Shown) -> String {
     let Shown { found, today, .. } = shown;
@@ -392,7 +478,13 @@ pub fn described(shown: &Shown) -> String {
             "sub-sequence number".to_owned(),
             view.sub_sequence_number.to_string(),
         ],
-        ["meant for".to_owned(), plain(&view.destination)],
+        [
+            "meant for".to_owned(),
+            match &view.destination {
+                Some(destination) => plain(destination),
+                None => "it had no destination".to_owned(),
+            },
+        ],
         ["body", view.body].map(str::to_owned),
         ["size".to_owned(), format!("{} bytes", view.bytes)],
     ];
@@ -401,15 +493,14 @@ pub fn described(shown: &Shown) -> String {
     };
     row("event of its record", view.index.map(|index| index.to_string()));
     row("event's time", content.timestamp);
+    let has_message = content.message.is_some();
     row("message", content.message);
     row("record's time", content.record_time);
     row("partition key", content.partition_key);
     row("SHA-256", content.sha256);
     match (&found.letter.body, content.data) {
-        (Body::Record(_), None) => row(
-            "data",
-            Some("withheld, since a redaction is set (`dead_letter.raw`)".to_owned()),
-        ),
+        (Body::Record(_), None) => row("data", Some(WITHHELD.to_owned())),
+        (Body::Event { .. }, None) if !has_message => row("message", Some(WITHHELD.to_owned())),
         (
             Body::Record(RecordBody {
                 data: Data::Bytes(bytes),
@@ -427,14 +518,30 @@ pub fn described(shown: &Shown) -> String {
     }
     row(
         "redriven",
-        view.redriven
-            .map(|redriven| format!("{}, {} events", redriven.at, redriven.events)),
+        found.redriven.as_ref().map(|mark| match mark.discarded {
+            true => format!("{}, discarded", mark.at),
+            false => format!("{}, {}", mark.at, count(mark.events as usize, "event")),
+        }),
     );
     let mut text: String = table::render(["", ""], &rows)
         .lines()
         .skip(1)
         .map(|line| format!("{line}\n"))
         .collect();
+    match &found.redriven {
+        Some(mark) => {
+            let _ = writeln!(
+                text,
+                "\n{}: a redrive leaves it; --again sends it once more",
+                marked(mark)
+            );
+        }
+        None if found.letter.is_withheld() => {
+            let _ = writeln!(text, "\n{HURRY}");
+        }
+        None => {}
+    }
+    let again = if found.redriven.is_some() { " again" } else { "" };
     match today {
         Err(why) => {
             let _ = writeln!(text, "\nstill can't be delivered: {}", plain(why));
@@ -443,8 +550,8 @@ pub fn described(shown: &Shown) -> String {
             text.push_str("\nnothing would be delivered: by today's settings it gives no event\n");
         }
         Ok(events) => {
-            let _ = writeln!(text, "\nwould be delivered today:");
-            for (to, event) in events {
+            let _ = writeln!(text, "\nwould be delivered{again} today:");
+            for Addressed { to, event, .. } in events {
                 let _ = writeln!(text, "{to}  {}  {}", event.timestamp, plain(&event.message));
             }
         }
@@ -466,6 +573,7 @@ pub struct DoneView<'a> {
     letters: Vec<FateView<'a>>,
     incomplete: Vec<IncompleteView<'a>>,
     read_back_to: Option<String>,
+    missing: Vec<MissingView<'a>>,
 }
 
 #[derive(Debug, Serialize)]
@@ -474,7 +582,7 @@ struct FateView<'a> {
     pipeline: &'a str,
     reason: &'a str,
     position: String,
-    /// `delivered`, `filtered`, `already_redriven`, `unmarked` or `left`.
+    /// `delivered` (of a dry run: `would_deliver`), `filtered`, `already_redriven`, `unmarked` or `left`.
     fate: &'static str,
     events: usize,
     destinations: Vec<String>,
@@ -482,8 +590,9 @@ struct FateView<'a> {
 }
 
 impl<'a> FateView<'a> {
-    fn of((found, fate): &'a (Found, Fate)) -> Self {
+    fn of((found, fate): &'a (Found, Fate), dry_run: bool) -> Self {
         let (word, events, to, why) = match fate {
+            Fate::Delivered { events, to } if dry_run => ("would_deliver", *events, &to[..], None),
             Fate::Delivered { events, to } => ("delivered", *events, &to[..], None),
             Fate::Nothing => ("filtered", 0, &[][..], None),
             Fate::Already(_) => ("already_redriven", 0, &[][..], None),
@@ -504,12 +613,13 @@ impl<'a> FateView<'a> {
 }
 
 impl<'a> DoneView<'a> {
-    pub fn of(done: &'a Done, dry_run: bool) -> Self {
-        let letters: Vec<FateView> = done.letters.iter().map(FateView::of).collect();
+    pub fn of(done: &'a Done, dry_run: bool, region: Option<&'a str>) -> Self {
+        let fates = done.letters.iter().map(|letter| FateView::of(letter, dry_run));
+        let letters: Vec<FateView> = fates.collect();
         let count = |fate: &str| letters.iter().filter(|letter| letter.fate == fate).count();
         Self {
             dry_run,
-            delivered: count("delivered") + count("unmarked"),
+            delivered: count("delivered") + count("would_deliver") + count("unmarked"),
             events: letters.iter().map(|letter| letter.events).sum(),
             filtered: count("filtered"),
             already: count("already_redriven"),
@@ -517,26 +627,34 @@ impl<'a> DoneView<'a> {
             perhaps_twice: done.perhaps_twice,
             incomplete: done.incomplete.iter().map(IncompleteView::of).collect(),
             read_back_to: done.listing.cut_at.map(|time| time.to_string()),
+            missing: missing(&done.listing, region),
             letters,
         }
     }
 }
 
 /// One letter a line, and what was done together.
-pub fn done(done: &Done, dry_run: bool) -> String {
-    let view = DoneView::of(done, dry_run);
+pub fn done(done: &Done, dry_run: bool, region: Option<&str>) -> String {
+    let view = DoneView::of(done, dry_run, region);
     let mut text = String::new();
     let would = if dry_run { "would be " } else { "" };
     for (letter, (_, fate)) in view.letters.iter().zip(&done.letters) {
         let outcome = match fate {
             Fate::Delivered { events, .. } => format!(
-                "{would}delivered: {events} events to {}",
+                "{would}delivered: {} to {}",
+                count(*events, "event"),
                 letter.destinations.join(", ")
             ),
             Fate::Nothing => format!("{would}marked: by today's settings it gives no event"),
-            Fate::Already(redriven) => format!("was sent again at {}: nothing done", redriven.at),
+            Fate::Already(redriven) => {
+                format!("{}; --again sends it once more", marked(redriven))
+            }
+            Fate::Unmarked { events: 0, why } => {
+                format!("gives no event by today's settings, and its mark could not be put ({why})")
+            }
             Fate::Unmarked { events, why } => format!(
-                "delivered: {events} events, and its mark could not be put ({why}): a further redrive delivers it once more"
+                "delivered: {}, and its mark could not be put ({why}): a further redrive delivers it once more",
+                count(*events, "event")
             ),
             Fate::Left { why, delivered: 0 } => format!("left: {why}"),
             Fate::Left { why, delivered } => {
@@ -558,16 +676,75 @@ pub fn done(done: &Done, dry_run: bool) -> String {
     }
     let _ = writeln!(
         text,
-        "{} {would}delivered ({} events), {} filtered out, {} sent again before, {} left",
-        view.delivered, view.events, view.filtered, view.already, view.left
+        "{} {would}delivered ({}), {} filtered out, {} sent again before, {} left",
+        view.delivered,
+        count(view.events, "event"),
+        view.filtered,
+        view.already,
+        view.left
     );
     if view.perhaps_twice > 0 {
         let _ = writeln!(
             text,
-            "{} events may stand twice in the log: a put got no answer and was repeated",
-            view.perhaps_twice
+            "{} may stand twice in the log: a put got no answer and was repeated",
+            count(view.perhaps_twice, "event")
         );
     }
-    text.push_str(&beside(&done.listing));
+    text.push_str(&beside(&done.listing, region));
     text
 }
+
+/// What `discard` answers.
+#[derive(Debug, Serialize)]
+pub struct DiscardedView<'a> {
+    letters: Vec<GoneView<'a>>,
+}
+
+#[derive(Debug, Serialize)]
+struct GoneView<'a> {
+    letter_id: &'a str,
+    reason: &'a str,
+    /// `discarded`, `already_redriven`, `already_discarded` or `unmarked`.
+    fate: &'static str,
+    why: Option<&'a str>,
+}
+
+impl<'a> DiscardedView<'a> {
+    pub fn of(letters: &'a [Discarded]) -> Self {
+        let view = |letter: &'a Discarded| {
+            let (fate, why) = match &letter.outcome {
+                Outcome::Marked => ("discarded", None),
+                Outcome::Already(mark) if mark.discarded => ("already_discarded", None),
+                Outcome::Already(_) => ("already_redriven", None),
+                Outcome::Unmarked(why) => ("unmarked", Some(why.as_str())),
+            };
+            GoneView {
+                letter_id: letter.id.as_str(),
+                reason: &letter.reason,
+                fate,
+                why,
+            }
+        };
+        Self {
+            letters: letters.iter().map(view).collect(),
+        }
+    }
+}
+
+/// One letter a line.
+pub fn discarded(letters: &[Discarded]) -> String {
+    let mut text = String::new();
+    for Discarded { id, reason, outcome } in letters {
+        let id = short_id(id.as_str());
+        let outcome = match outcome {
+            Outcome::Marked => "discarded: it is marked, and nothing of it was sent".to_owned(),
+            Outcome::Already(mark) => format!("{}: nothing to discard", marked(mark)),
+            Outcome::Unmarked(why) => format!("left: its mark could not be put ({why})"),
+        };
+        let _ = writeln!(text, "{id}  {reason}  {}", plain(&outcome));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;

@@ -279,13 +279,38 @@ fn a_mark_comes_back() {
         letter: LetterId::new("0123456789abcdef"),
         at: at(1_731_139_939_138),
         events: 3,
+        discarded: false,
     };
     let event = mark(&redriven);
     assert_eq!(
         event.message,
         r#"{"redriven":"0123456789abcdef","at":"2024-11-09T08:12:19.138Z","events":3}"#
     );
-    assert_eq!(parse(&event), Some(Entry::Redriven(redriven)));
+    assert_eq!(parse(&event), Some(Entry::Redriven(redriven.clone())));
+    let discarded = Redriven {
+        events: 0,
+        discarded: true,
+        ..redriven
+    };
+    let event = mark(&discarded);
+    assert!(event.message.ends_with(r#""events":0,"discarded":true}"#));
+    assert_eq!(parse(&event), Some(Entry::Redriven(discarded)));
+}
+
+#[test]
+fn a_letter_keeps_whether_its_event_was_redacted_and_an_older_one_was_not() {
+    let redacted = |body: &Body| {
+        let all = events_redacted(&origin(), Refusal::TooOld, "why", &to(), body, at(5));
+        assemble(parts(&all)).letters[0].redacted
+    };
+    assert!(redacted(&event(0, "*")) && redacted(&event(0, "*".repeat(2 * PART_BYTES))));
+    assert!(!redacted(&record("a")), "the bytes are what they are");
+    let plain = put(&event(0, "4711"), 5);
+    assert!(!plain[0].message.contains("redacted"));
+    assert!(!assemble(parts(&plain)).letters[0].redacted);
+    // Nothing else of the letter differs.
+    let both = events_redacted(&origin(), Refusal::TooOld, "why", &to(), &event(0, "4711"), at(9));
+    assert_eq!(assemble(parts(plain.iter().chain(&both))).letters.len(), 1);
 }
 
 fn body() -> impl Strategy<Value = Body> {

@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use super::{Found, Incomplete, LetterDesk, Listing, REQUEST, Refusal, find};
+use super::{Found, Incomplete, LetterDesk, Listing, Look, Period, REQUEST, Refusal, Shelf, find};
 use crate::backoff::Backoff;
-use crate::clock::Timestamp;
 use crate::logs::batch;
-use crate::logs::dead_letter::{self, Redriven};
+use crate::logs::dead_letter::{self, LetterId, Redriven};
 use crate::logs::group::GroupSettings;
 use crate::logs::{Accepted, LogDestination, LogEvent, SinkError};
-use crate::operator::{MOST_REPEATS, redrive};
+use crate::operator::MOST_REPEATS;
+use crate::operator::redrive::{self, Addressed};
 
 /// So many letters are put and marked together…
 const AT_ONCE: usize = 100;
@@ -28,6 +28,17 @@ pub enum Which {
     Reason(String),
     /// All that were not sent again yet.
     Everything,
+}
+
+/// In which way.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct How {
+    /// Nothing is put.
+    pub dry_run: bool,
+    /// Also those that have a mark.
+    pub again: bool,
+    /// Also events that were made before a redaction was set, as they are.
+    pub as_written: bool,
 }
 
 /// What became of a letter.
@@ -64,9 +75,30 @@ pub struct Done {
 }
 
 impl Done {
+    /// Whether nothing is left, as far as is known: older letters may not have been read.
     pub fn is_all(&self) -> bool {
-        self.incomplete.is_empty() && self.letters.iter().all(|(_, fate)| fate.is_done())
+        self.listing.cut_at.is_none()
+            && self.incomplete.is_empty()
+            && self.letters.iter().all(|(_, fate)| fate.is_done())
     }
+}
+
+/// A letter that was to be discarded.
+#[derive(Debug)]
+pub struct Discarded {
+    pub id: LetterId,
+    pub reason: String,
+    pub outcome: Outcome,
+}
+
+/// What a discard did to a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Marked,
+    /// It has a mark.
+    Already(Redriven),
+    /// Its mark could not be put.
+    Unmarked(String),
 }
 
 /// A letter on its way.
@@ -82,16 +114,21 @@ struct Job {
 /// An event on its way, and the number of its job.
 struct Item {
     event: LogEvent,
+    id: String,
     job: usize,
 }
 
-/// Why puts were given up: no further one is tried.
-struct GivenUp(String);
+/// Why puts to a group were given up, by the client and the group: no further one is tried.
+type GivenUp = BTreeMap<(usize, String), String>;
 
 impl LetterDesk {
     /// Sends letters again by today's settings, and marks those of which everything was accepted.
-    pub async fn redrive(&mut self, which: &Which, since: Timestamp, dry_run: bool) -> Result<Done, Refusal> {
-        let mut listing = self.read(since).await?;
+    pub async fn redrive(&mut self, which: &Which, period: Period, how: How) -> Result<Done, Refusal> {
+        let look = match which {
+            Which::Ids(ids) => Look::Ids(ids.clone()),
+            Which::Reason(_) | Which::Everything => Look::Open,
+        };
+        let mut listing = self.read(period, &look).await?;
         let mut done = Done::default();
         let mut chosen: Vec<Found> = Vec::new();
         match which {
@@ -102,6 +139,8 @@ impl LetterDesk {
                         chosen.push(found.clone());
                     }
                 }
+                // All that were meant are there.
+                listing.cut_at = None;
             }
             Which::Reason(_) | Which::Everything => {
                 let is_meant = |reason: &str| !matches!(which, Which::Reason(wanted) if wanted != reason);
@@ -113,13 +152,67 @@ impl LetterDesk {
         }
         listing.found.clear();
         done.listing = listing;
-        self.send(chosen.into(), dry_run, &mut done).await;
+        self.send(chosen.into(), how, &mut done).await;
         Ok(done)
     }
 
+    /// Marks letters without sending them: nothing can be made of them, or nobody wants it.
+    pub async fn discard(&mut self, ids: &[String], period: Period) -> Result<Vec<Discarded>, Refusal> {
+        let listing = self.read(period, &Look::Ids(ids.to_vec())).await?;
+        let now = self.clock.wall();
+        let mut discarded: Vec<Discarded> = Vec::new();
+        let mut marks = Vec::new();
+        for id in ids {
+            let (of, id, reason, redriven) = match find(&listing, id) {
+                Ok(found) => (
+                    Some(found.of),
+                    found.letter.id.clone(),
+                    found.letter.reason.clone(),
+                    found.redriven.clone(),
+                ),
+                // One that is not whole is one that can never be sent.
+                Err(refusal @ Refusal::Incomplete { .. }) => {
+                    let Some(letter) = listing
+                        .incomplete
+                        .iter()
+                        .find(|letter| letter.id.as_str().starts_with(id.as_str()))
+                    else {
+                        return Err(refusal);
+                    };
+                    let is_its = |of: &usize| self.mail[*of].config.name == letter.origin.pipeline;
+                    let of = (0..self.mail.len()).find(is_its);
+                    (of, letter.id.clone(), letter.reason.clone(), None)
+                }
+                Err(refusal) => return Err(refusal),
+            };
+            if discarded.iter().any(|other| other.id == id) {
+                continue;
+            }
+            if let (Some(of), None) = (of, &redriven) {
+                let mark = Redriven {
+                    letter: id.clone(),
+                    at: now,
+                    events: 0,
+                    discarded: true,
+                };
+                marks.push((discarded.len(), of, mark));
+            }
+            discarded.push(Discarded {
+                id,
+                reason,
+                outcome: redriven.map_or(Outcome::Marked, Outcome::Already),
+            });
+        }
+        for (at, why) in self.put_marks(marks, &listing.places).await {
+            discarded[at].outcome = Outcome::Unmarked(why);
+        }
+        Ok(discarded)
+    }
+
     /// Sends these letters, some at a time.
-    pub(super) async fn send(&mut self, mut waiting: VecDeque<Found>, dry_run: bool, done: &mut Done) {
-        let mut given_up: Option<String> = None;
+    pub(super) async fn send(&mut self, mut waiting: VecDeque<Found>, how: How, done: &mut Done) {
+        let mut given_up = GivenUp::new();
+        let mut shelf = Shelf::default();
         while !waiting.is_empty() {
             let mut jobs: Vec<Job> = Vec::new();
             let mut items: Vec<(usize, LogDestination, Item)> = Vec::new();
@@ -128,17 +221,23 @@ impl LetterDesk {
                 && bytes < AT_ONCE_BYTES
                 && let Some(found) = waiting.pop_front()
             {
-                if let Some(redriven) = found.redriven.clone() {
+                if let Some(redriven) = found.redriven.clone().filter(|_| !how.again) {
                     done.letters.push((found, Fate::Already(redriven)));
                     continue;
                 }
-                let events = match &given_up {
-                    Some(why) => Err(format!("not tried: {why}")),
-                    None => match self.whole(found.of, found.letter.clone()).await {
-                        Ok(letter) => self.events(found.of, &letter),
-                        Err(why) => Err(why),
-                    },
-                };
+                let whole = self.whole(found.of, found.letter.clone(), &mut shelf).await;
+                let events = whole
+                    .and_then(|letter| self.events(found.of, &letter, how.as_written))
+                    .and_then(|events| {
+                        let client = self.client(found.of);
+                        let refused = events
+                            .iter()
+                            .find_map(|event| given_up.get(&(client, event.to.group.clone())));
+                        match refused {
+                            Some(why) => Err(not_tried(why)),
+                            None => Ok(events),
+                        }
+                    });
                 let events = match events {
                     Ok(events) => events,
                     Err(why) => {
@@ -153,20 +252,21 @@ impl LetterDesk {
                     refused: None,
                     found,
                 };
-                for (to, event) in events {
+                for Addressed { to, event, id } in events {
                     bytes += event.message.len();
                     if !job.to.contains(&to) {
                         job.to.push(to.clone());
                     }
                     let item = Item {
                         event,
+                        id,
                         job: jobs.len(),
                     };
                     items.push((job.found.of, to, item));
                 }
                 jobs.push(job);
             }
-            let marks = match dry_run {
+            let marks = match how.dry_run {
                 true => BTreeMap::new(),
                 false => self.deliver(&mut jobs, items, done, &mut given_up).await,
             };
@@ -196,52 +296,69 @@ impl LetterDesk {
         jobs: &mut [Job],
         items: Vec<(usize, LogDestination, Item)>,
         done: &mut Done,
-        given_up: &mut Option<String>,
+        given_up: &mut GivenUp,
     ) -> BTreeMap<usize, String> {
         let mut by_destination: BTreeMap<(usize, LogDestination), VecDeque<Item>> = BTreeMap::new();
         for (of, to, item) in items {
             by_destination.entry((of, to)).or_default().push_back(item);
         }
         for ((of, to), items) in by_destination {
-            if given_up.is_none()
-                && let Err(GivenUp(why)) = self.put_all(of, &to, items, jobs, &mut done.perhaps_twice).await
-            {
-                *given_up = Some(why);
+            let key = (self.client(of), to.group.clone());
+            if let Some(why) = given_up.get(&key) {
+                for item in items {
+                    jobs[item.job].refused.get_or_insert_with(|| not_tried(why));
+                }
+            } else if let Err(why) = self.put_all(of, &to, items, jobs, &mut done.perhaps_twice).await {
+                given_up.insert(key, why);
             }
         }
-        for job in jobs.iter_mut().filter(|job| job.accepted < job.events) {
-            job.refused = job.refused.take().or_else(|| given_up.clone());
-        }
-        let now = self.clock.wall();
-        let mut marks: BTreeMap<usize, Vec<(usize, LogEvent)>> = BTreeMap::new();
-        for (at, job) in jobs.iter().enumerate().filter(|(_, job)| job.refused.is_none()) {
-            let mark = dead_letter::mark(&Redriven {
+        let at = self.clock.wall();
+        let accepted = jobs.iter().enumerate().filter(|(_, job)| job.refused.is_none());
+        let marks = accepted.map(|(number, job)| {
+            let mark = Redriven {
                 letter: job.found.letter.id.clone(),
-                at: now,
+                at,
                 events: job.events as u64,
-            });
-            marks.entry(job.found.of).or_default().push((at, mark));
+                discarded: false,
+            };
+            (number, job.found.of, mark)
+        });
+        let marks = marks.collect();
+        self.put_marks(marks, &done.listing.places).await
+    }
+
+    /// Puts marks, each with a number and its pipeline. Tells why some could not be put, by the numbers.
+    async fn put_marks(
+        &mut self,
+        marks: Vec<(usize, usize, Redriven)>,
+        places: &[LogDestination],
+    ) -> BTreeMap<usize, String> {
+        let mut by_pipeline: BTreeMap<usize, Vec<(usize, LogEvent)>> = BTreeMap::new();
+        for (number, of, mark) in marks {
+            let events = by_pipeline.entry(of).or_default();
+            events.push((number, dead_letter::mark(&mark)));
         }
         let mut unmarked = BTreeMap::new();
-        for (of, marks) in marks {
-            let place = done.listing.places[of].clone();
-            let (of_jobs, events): (Vec<usize>, Vec<LogEvent>) = marks.into_iter().unzip();
-            // No more than are taken at once, and each a few words: one batch.
-            let refused = match self.put(of, &place, &events, &mut 0).await {
-                Ok(accepted) => (0..events.len())
-                    .find_map(|at| accepted.refusal(at))
-                    .map(|refusal| redrive::told(refusal).to_owned()),
-                Err(error) => Some(error.to_string()),
-            };
-            if let Some(why) = refused {
-                unmarked.extend(of_jobs.into_iter().map(|job| (job, why.clone())));
+        for (of, marks) in by_pipeline {
+            for marks in marks.chunks(AT_ONCE) {
+                let events: Vec<LogEvent> = marks.iter().map(|(_, event)| event.clone()).collect();
+                // Each is a few words: one batch.
+                let refused = match self.put(of, &places[of], &events, &mut 0).await {
+                    Ok(accepted) => (0..events.len())
+                        .find_map(|at| accepted.refusal(at))
+                        .map(|refusal| redrive::told(refusal).to_owned()),
+                    Err(error) => Some(error.to_string()),
+                };
+                if let Some(why) = refused {
+                    unmarked.extend(marks.iter().map(|(number, _)| (*number, why.clone())));
+                }
             }
         }
         unmarked
     }
 
     /// Puts events in their order, each batch by the rules. What is refused is told to its job, of which no more is
-    /// put then. An error is no single event's fault.
+    /// put then. An error is no single event's fault, and is told to all that have some here.
     async fn put_all(
         &mut self,
         of: usize,
@@ -249,7 +366,7 @@ impl LetterDesk {
         mut queue: VecDeque<Item>,
         jobs: &mut [Job],
         perhaps_twice: &mut usize,
-    ) -> Result<(), GivenUp> {
+    ) -> Result<(), String> {
         let destination = self.mail[of].config.destination.clone();
         // While a batch that was refused as a whole is halved until the guilty event is alone.
         let mut limit = usize::MAX;
@@ -274,7 +391,13 @@ impl LetterDesk {
                     }
                     continue;
                 }
-                Err(error) => return Err(GivenUp(way_out(to, &error, destination.create))),
+                Err(error) => {
+                    let why = way_out(to, &error, destination.create);
+                    for item in batch.into_iter().chain(queue) {
+                        jobs[item.job].refused.get_or_insert_with(|| why.clone());
+                    }
+                    return Err(why);
+                }
             };
             limit = limit.saturating_mul(2);
             for (at, item) in batch.into_iter().enumerate().rev() {
@@ -283,9 +406,25 @@ impl LetterDesk {
                     job.accepted += 1;
                     continue;
                 };
-                match redrive::in_time(item.event, refusal, &destination, self.clock.wall()) {
-                    Some(event) => queue.push_front(Item { event, job: item.job }),
-                    None => job.refused = Some(redrive::told(refusal).to_owned()),
+                let Item {
+                    event,
+                    id,
+                    job: number,
+                } = item;
+                match redrive::in_time(event, &id, refusal, &destination, self.clock.wall()) {
+                    Ok(events) => {
+                        // One that its own time made too large is told in several.
+                        job.events += events.len().saturating_sub(1);
+                        for event in events.into_iter().rev() {
+                            let id = id.clone();
+                            queue.push_front(Item {
+                                event,
+                                id,
+                                job: number,
+                            });
+                        }
+                    }
+                    Err(refusal) => job.refused = Some(redrive::told(refusal).to_owned()),
                 }
             }
         }
@@ -343,13 +482,14 @@ impl LetterDesk {
     }
 }
 
-/// Why a put failed for good, and what to do.
+fn not_tried(why: &str) -> String {
+    format!("not tried, since its log group takes nothing: {why}")
+}
+
+/// Why a put failed for good, and what to do. A denial says it itself.
 fn way_out(to: &LogDestination, error: &SinkError, create: bool) -> String {
-    let group = &to.group;
     match error {
-        SinkError::Denied(why) => format!(
-            "{why}: allow logs:PutLogEvents, logs:CreateLogStream and logs:CreateLogGroup on the log group {group}"
-        ),
+        SinkError::Denied(why) => why.clone(),
         SinkError::Missing(why) if !create => {
             format!("{why}: create it, or set `destination.create: true`")
         }

@@ -10,13 +10,25 @@ use crate::config::{DestinationConfig, SourceConfig, StreamChoice, Untimely};
 use crate::decode::{Decode, DecodeSettings};
 use crate::logs::batch;
 use crate::logs::dead_letter::Origin;
+use crate::logs::dead_letter::{Body, Data, RecordBody};
 use crate::logs::group::{GroupFound, GroupSettings};
 use crate::logs::template::{Template, TemplateKind};
 use crate::logs::{Accepted, EventPage, LogEvent, PageToken};
-use crate::stream::{Place, Record, RecordBatch, SequenceNumber, Shard, ShardIterator, ShardListing};
+use crate::stream::{
+    Next, Place, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator, ShardListing,
+    StartingPosition, StreamArn,
+};
 
 const ARN: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/audit#1700000000";
-const EVERYTHING: Timestamp = Timestamp::from_millis(0);
+const EVERYTHING: Period = Period {
+    since: Timestamp::from_millis(0),
+    until: None,
+};
+const DRY: How = How {
+    dry_run: true,
+    again: false,
+    as_written: false,
+};
 
 /// CloudWatch Logs, as far as it is asked here.
 #[derive(Default)]
@@ -29,6 +41,11 @@ struct Log {
 }
 
 impl Log {
+    /// Changes the letters' log stream.
+    fn letters(&self, change: impl FnOnce(&mut Vec<LogEvent>)) {
+        change(self.streams.lock().unwrap().get_mut(&letters_stream()).unwrap());
+    }
+
     fn of(&self, to: &str) -> Vec<String> {
         let streams = self.streams.lock().unwrap();
         let found = streams.iter().find(|(at, _)| at.to_string() == to);
@@ -125,10 +142,15 @@ impl LogSink for Log {
     }
 }
 
-/// A stream with one record, which gives nothing at the first read.
+/// A stream with one record or some, which gives nothing at the first read.
+#[derive(Default)]
 struct Stream {
     record: Option<Record>,
+    /// After it, in the same answer.
+    more: Vec<Record>,
     reads: Mutex<u32>,
+    /// So many reads are throttled first.
+    throttles: Mutex<u32>,
 }
 
 #[async_trait]
@@ -168,11 +190,22 @@ impl StreamSource for Stream {
     }
 
     async fn records(&self, _: &StreamArn, iterator: &ShardIterator) -> Result<RecordBatch, SourceError> {
+        let mut throttles = self.throttles.lock().unwrap();
+        if *throttles > 0 {
+            *throttles -= 1;
+            return Err(SourceError::Throttled("slow".into()));
+        }
         let mut reads = self.reads.lock().unwrap();
         *reads += 1;
         let some = *reads > 1;
         Ok(RecordBatch {
-            records: self.record.iter().filter(|_| some).cloned().collect(),
+            records: self
+                .record
+                .iter()
+                .chain(&self.more)
+                .filter(|_| some)
+                .cloned()
+                .collect(),
             next: Next::At(iterator.clone()),
             behind: None,
             continuation: None,
@@ -209,7 +242,7 @@ fn desk(log: &Arc<Log>, config: PipelineConfig, record: Option<Record>) -> Lette
             logs: log.clone(),
             source: Arc::new(Stream {
                 record,
-                reads: Mutex::default(),
+                ..Stream::default()
             }),
         }],
         clock: Arc::new(SystemClock),
@@ -278,7 +311,9 @@ fn log(bodies: &[Body]) -> Arc<Log> {
 }
 
 async fn redrive(desk: &mut LetterDesk) -> Done {
-    desk.redrive(&Which::Everything, EVERYTHING, false).await.unwrap()
+    desk.redrive(&Which::Everything, EVERYTHING, How::default())
+        .await
+        .unwrap()
 }
 
 fn left(done: &Done) -> Vec<&str> {
@@ -298,7 +333,7 @@ async fn what_was_sent_again_is_not_sent_a_second_time() {
         bytes("four"),
     ]);
     let mut desk = desk(&log, config(Decode::Text), None);
-    let dry = desk.redrive(&Which::Everything, EVERYTHING, true).await.unwrap();
+    let dry = desk.redrive(&Which::Everything, EVERYTHING, DRY).await.unwrap();
     assert_eq!((dry.letters.len(), dry.is_all()), (4, true));
     assert!(
         log.of(LOG).is_empty() && log.of(LETTERS).len() == 4,
@@ -307,10 +342,10 @@ async fn what_was_sent_again_is_not_sent_a_second_time() {
 
     let first = dry.letters[0].0.letter.id.to_string();
     let one = Which::Ids(vec![first[..6].to_owned()]);
-    let done = desk.redrive(&one, EVERYTHING, false).await.unwrap();
+    let done = desk.redrive(&one, EVERYTHING, How::default()).await.unwrap();
     assert!(done.is_all() && matches!(done.letters[0].1, Fate::Delivered { events: 1, .. }));
     assert_eq!(log.of(LOG), ["one"]);
-    let again = desk.redrive(&one, EVERYTHING, false).await.unwrap();
+    let again = desk.redrive(&one, EVERYTHING, How::default()).await.unwrap();
     assert!(again.is_all() && matches!(again.letters[0].1, Fate::Already(_)));
 
     let done = redrive(&mut desk).await;
@@ -319,7 +354,7 @@ async fn what_was_sent_again_is_not_sent_a_second_time() {
     told.sort();
     assert_eq!(told, ["four", "one", "three", "two"]);
     assert_eq!(redrive(&mut desk).await.letters, []);
-    let listing = desk.read(EVERYTHING).await.unwrap();
+    let listing = desk.read(EVERYTHING, &Look::All).await.unwrap();
     assert!(listing.found.len() == 4 && listing.found.iter().all(|found| found.redriven.is_some()));
     assert_eq!(listing.read, 8);
 }
@@ -373,8 +408,11 @@ async fn a_moments_failure_is_repeated_and_a_lasting_one_ends_it_without_a_mark(
     let log = self::log(&[bytes("one"), bytes("two")]);
     *log.denied_in.lock().unwrap() = Some("/g".into());
     desk.mail[0].logs = log.clone();
-    let why = desk.read(EVERYTHING).await.unwrap_err().to_string();
-    assert!(why.contains("allow logs:GetLogEvents"), "{why}");
+    let why = desk.read(EVERYTHING, &Look::All).await.unwrap_err().to_string();
+    assert!(
+        why.contains("/g:dead-letter can't be read: not for you") && !why.contains("allow"),
+        "{why}"
+    );
     desk.mail[0].config.dead_letter.group = Some("/letters".into());
     let letters = log.streams.lock().unwrap().pop_first().unwrap().1;
     let place = LogDestination {
@@ -384,11 +422,8 @@ async fn a_moments_failure_is_repeated_and_a_lasting_one_ends_it_without_a_mark(
     log.streams.lock().unwrap().insert(place, letters);
     let done = redrive(&mut desk).await;
     assert_eq!(left(&done).len(), 2);
-    assert!(
-        left(&done)[0].contains("allow logs:PutLogEvents"),
-        "{:?}",
-        left(&done)
-    );
+    // The service's denial says what to allow, and missing credentials are no matter of that.
+    assert_eq!(left(&done), ["not for you"; 2]);
     assert_eq!(log.of("/letters:dead-letter").len(), 2, "no mark");
 
     // The mark alone is refused: the letter counts as open, and that is told.
@@ -411,14 +446,14 @@ async fn a_mark_that_cant_be_put_is_told() {
     };
     log.streams.lock().unwrap().insert(place, letters);
     let mut desk = desk(&log, config, None);
-    let listing = desk.read(EVERYTHING).await.unwrap();
+    let listing = desk.read(EVERYTHING, &Look::All).await.unwrap();
     *log.denied_in.lock().unwrap() = Some("/letters".into());
     let mut done = Done {
         listing,
         ..Done::default()
     };
     let chosen = std::mem::take(&mut done.listing.found);
-    desk.send(chosen.into(), false, &mut done).await;
+    desk.send(chosen.into(), How::default(), &mut done).await;
     assert_eq!(log.of(LOG), ["one"]);
     assert!(matches!(&done.letters[0].1, Fate::Unmarked { events: 1, why } if why.contains("not for you")));
     assert!(!done.is_all());
@@ -460,7 +495,7 @@ async fn letters_are_found_by_the_beginning_of_their_ids() {
     let log = log(&[bytes("one"), bytes("two")]);
     let mut desk = desk(&log, config(Decode::Text), None);
     let ids: Vec<LetterId> = {
-        let listing = desk.read(EVERYTHING).await.unwrap();
+        let listing = desk.read(EVERYTHING, &Look::All).await.unwrap();
         listing
             .found
             .iter()
@@ -478,11 +513,260 @@ async fn letters_are_found_by_the_beginning_of_their_ids() {
     assert_eq!(shown.today.unwrap().len(), 1);
     // Nothing was ever put there.
     desk.mail[0].config.dead_letter.group = Some("/nowhere".into());
-    let listing = desk.read(EVERYTHING).await.unwrap();
+    let listing = desk.read(EVERYTHING, &Look::All).await.unwrap();
     assert_eq!((listing.found.len(), listing.read), (0, 0));
+    let missing = listing.missing.first().unwrap();
+    assert_eq!(missing.0.to_string(), "/nowhere:dead-letter");
     // Another pipeline's.
     desk.mail[0].config.dead_letter.group = None;
     desk.mail[0].config.name = "q".into();
-    let listing = desk.read(EVERYTHING).await.unwrap();
-    assert_eq!((listing.found.len(), listing.others), (0, 2));
+    let listing = desk.read(EVERYTHING, &Look::All).await.unwrap();
+    assert_eq!((listing.found.len(), listing.others.len()), (0, 2));
+    let told = desk.show(&ids[0].as_str()[..6], EVERYTHING).await;
+    let told = told.unwrap_err().to_string();
+    assert!(
+        told.contains("pipeline \"p\"") && told.contains("--pipeline"),
+        "{told}"
+    );
+}
+
+/// The letters' log stream.
+fn letters_stream() -> LogDestination {
+    LogDestination {
+        group: "/g".into(),
+        stream: "dead-letter".into(),
+    }
+}
+
+/// So many letters of one event each, a second apart, the last of them a second ago.
+fn one_by_one(count: u64) -> Arc<Log> {
+    let log = Log::default();
+    let now = SystemClock.wall();
+    let events = (1..=count).flat_map(|number| {
+        let at = now.minus(Duration::from_secs(count - number + 1));
+        let why = batch::Refusal::Undecodable;
+        let body = bytes(&format!("letter {number}"));
+        dead_letter::events(&origin(number), why, "why", &letters_stream(), &body, at)
+    });
+    log.streams
+        .lock()
+        .unwrap()
+        .insert(letters_stream(), events.collect());
+    Arc::new(log)
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_more_than_is_held_at_once_is_told_and_reached_later() {
+    const FEW: usize = 1_000;
+    let log = one_by_one(12);
+    let mut desk = desk(&log, config(Decode::Text), None);
+    let listing = desk.read_within(EVERYTHING, &Look::Open, FEW).await.unwrap();
+    let count = listing.found.len();
+    assert!((1..12).contains(&count), "{count}");
+    let cut_at = listing.cut_at.unwrap();
+    assert_eq!(listing.found[0].letter.written, cut_at);
+
+    // What was not read is not done.
+    let done = Done {
+        listing: Listing {
+            cut_at: Some(cut_at),
+            ..Listing::default()
+        },
+        ..Done::default()
+    };
+    assert!(!done.is_all());
+
+    // By the upper bound at once…
+    let older = Period {
+        until: Some(cut_at),
+        ..EVERYTHING
+    };
+    let before = desk.read(older, &Look::Open).await.unwrap();
+    assert!(
+        before.found.iter().all(|found| !found.has_destination),
+        "they name their own place"
+    );
+    assert_eq!((before.found.len(), before.cut_at), (12 - count, None));
+    // …or when the newer ones have marks, which takes no room.
+    let ids = listing.found.iter().map(|found| found.letter.id.to_string());
+    let ids = Which::Ids(ids.collect());
+    let done = desk.redrive(&ids, EVERYTHING, How::default()).await.unwrap();
+    assert!(done.is_all() && done.letters.len() == count);
+    let after = desk.read_within(EVERYTHING, &Look::Open, FEW).await.unwrap();
+    assert_eq!(
+        after.found.last().map(|found| &found.letter.id),
+        before.found.last().map(|found| &found.letter.id)
+    );
+    let all = desk.read(EVERYTHING, &Look::All).await.unwrap();
+    assert_eq!((all.found.len(), all.cut_at), (12, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_letter_is_sent_once_more_on_demand_or_when_it_was_written_again() {
+    let log = log(&[bytes("one")]);
+    let mut desk = desk(&log, config(Decode::Text), None);
+    let done = redrive(&mut desk).await;
+    let id = done.letters[0].0.letter.id.to_string();
+    let one = Which::Ids(vec![id]);
+    let again = How {
+        again: true,
+        ..How::default()
+    };
+    let done = desk.redrive(&one, EVERYTHING, again).await.unwrap();
+    assert!(matches!(done.letters[0].1, Fate::Delivered { events: 1, .. }));
+    assert_eq!(log.of(LOG), ["one", "one"]);
+    assert_eq!(redrive(&mut desk).await.letters, []);
+
+    // A worker read the record once more, and still can't decode it.
+    let later = SystemClock.wall().plus(Duration::from_secs(60));
+    let why = batch::Refusal::Undecodable;
+    let written = dead_letter::events(&origin(1), why, "why", &letters_stream(), &bytes("one"), later);
+    log.letters(|letters| letters.extend(written));
+    for look in [Look::Open, Look::All] {
+        let listing = desk.read(EVERYTHING, &look).await.unwrap();
+        assert_eq!(listing.found.len(), 1, "{look:?}");
+        assert_eq!(listing.found[0].redriven, None, "{look:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_group_that_takes_nothing_holds_back_its_own_letters_alone() {
+    let log = log(&[bytes("p one"), bytes("p two")]);
+    let mut desk = desk(&log, config(Decode::Text), None);
+    // A second pipeline, of the same client, with letters in the same place.
+    let mut other = config(Decode::Text);
+    other.name = "q".into();
+    other.destination.group = Template::parse("/denied", TemplateKind::Group).unwrap();
+    other.dead_letter.group = Some("/g".into());
+    let mut written = Vec::new();
+    for number in 3..150 {
+        let origin = Origin {
+            pipeline: "q".into(),
+            ..origin(number)
+        };
+        let why = batch::Refusal::Undecodable;
+        let now = SystemClock.wall().minus(Duration::from_secs(9));
+        written.extend(dead_letter::events(
+            &origin,
+            why,
+            "why",
+            &letters_stream(),
+            &bytes("q"),
+            now,
+        ));
+    }
+    // Before the others, by their time.
+    log.letters(|letters| {
+        letters.splice(..0, written);
+    });
+    let source = desk.mail[0].source.clone();
+    desk.mail.push(Mail {
+        config: other,
+        logs: log.clone(),
+        source,
+    });
+    *log.denied_in.lock().unwrap() = Some("/denied".into());
+    let done = redrive(&mut desk).await;
+    let mut told = log.of(LOG);
+    told.sort();
+    assert_eq!(told, ["p one", "p two"]);
+    let left = left(&done);
+    assert_eq!(left.len(), 147);
+    assert!(left.iter().any(|why| why.starts_with("not tried")) && left.contains(&"not for you"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_discarded_letter_is_not_sent_and_not_listed() {
+    let long = "x".repeat(400_000);
+    let log = log(&[bytes("one"), bytes(""), bytes(&long)]);
+    // The last one's writer died on the way.
+    log.letters(|letters| {
+        letters.pop();
+    });
+    let mut desk = desk(&log, config(Decode::Text), None);
+    let listing = desk.read(EVERYTHING, &Look::Open).await.unwrap();
+    assert_eq!((listing.found.len(), listing.incomplete.len()), (2, 1));
+    let empty = listing.found.iter().find(|found| found.letter.bytes == 0);
+    let ids = [
+        empty.unwrap().letter.id.to_string(),
+        listing.incomplete[0].id.to_string(),
+    ];
+    let discarded = desk.discard(&ids, EVERYTHING).await.unwrap();
+    assert!(discarded.iter().all(|letter| letter.outcome == Outcome::Marked));
+    let again = desk.discard(&ids[..1], EVERYTHING).await.unwrap();
+    assert!(matches!(&again[0].outcome, Outcome::Already(mark) if mark.discarded));
+    let listing = desk.read(EVERYTHING, &Look::Open).await.unwrap();
+    assert_eq!((listing.found.len(), listing.incomplete.len()), (1, 0));
+    assert!(redrive(&mut desk).await.is_all());
+    assert_eq!(log.of(LOG), ["one"]);
+    let all = desk.read(EVERYTHING, &Look::All).await.unwrap();
+    let marks = all.found.iter().filter_map(|found| found.redriven.as_ref());
+    assert_eq!(marks.filter(|mark| mark.discarded).count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_expires_and_then_is_too_large_is_told_in_parts() {
+    let days = Duration::from_secs(24 * 3600);
+    // Not too old for the service, and too old for the group.
+    let log = log(&[event(2 * days, &"x".repeat(batch::MAX_MESSAGE_BYTES))]);
+    let mut settings = config(Decode::Text);
+    settings.destination.too_old = Untimely::Now;
+    let done = redrive(&mut desk(&log, settings, None)).await;
+    assert!(done.is_all(), "{:?}", left(&done));
+    assert!(matches!(done.letters[0].1, Fate::Delivered { events: 2, .. }));
+    assert_eq!(log.of(LOG).len(), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_of_before_a_redaction_goes_only_as_written() {
+    let log = log(&[event(Duration::ZERO, "card 4711")]);
+    let mut settings = config(Decode::Text);
+    settings.shape.redact = crate::redact::Redaction::new(Vec::new(), true);
+    let mut desk = desk(&log, settings, None);
+    let shown = desk.show("", EVERYTHING).await.unwrap();
+    assert!(shown.today.unwrap_err().contains("--as-written"));
+    assert!(left(&redrive(&mut desk).await)[0].contains("--as-written"));
+    let as_written = How {
+        as_written: true,
+        ..How::default()
+    };
+    let done = desk.redrive(&Which::Everything, EVERYTHING, as_written).await;
+    assert!(done.unwrap().is_all());
+    assert_eq!(log.of(LOG), ["card 4711"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn withheld_records_are_read_slowly_and_many_with_one_answer() {
+    let data = |number: u64| format!("{number}{}", "x".repeat(1_000_000));
+    let record = |number| Record::new(SequenceNumber::of(number), None, Bytes::from(data(number)));
+    let withheld = |number: u64| {
+        Body::Record(RecordBody {
+            data: Data::withheld(data(number).as_bytes()),
+            partition_key: None,
+            time: Some(SystemClock.wall()),
+        })
+    };
+    let log = log(&[withheld(1), withheld(2), withheld(3)]);
+    let mut desk = desk(&log, config(Decode::Text), None);
+    let stream = Arc::new(Stream {
+        record: Some(record(1)),
+        more: vec![record(2), record(3)],
+        // More than any other failure is repeated.
+        throttles: Mutex::new(20),
+        ..Stream::default()
+    });
+    desk.mail[0].source = stream.clone();
+    let begin = tokio::time::Instant::now();
+    let done = redrive(&mut desk).await;
+    assert!(done.is_all(), "{:?}", left(&done));
+    assert_eq!(log.of(LOG).len(), 3);
+    assert_eq!(
+        *stream.reads.lock().unwrap(),
+        2,
+        "an empty answer, and one with all"
+    );
+    assert!(
+        begin.elapsed() >= Duration::from_secs(3),
+        "a megabyte a second at most"
+    );
 }
