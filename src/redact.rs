@@ -14,6 +14,7 @@ use std::borrow::Cow;
 pub use hash::{Key, NoKey};
 pub use path::{NoPath, Path, Segment};
 
+use crate::decode::Decode;
 use crate::digest;
 use crate::json::Tree;
 
@@ -119,6 +120,59 @@ impl Redaction {
             .filter(|path| one_sided(path))
             .map(|path| path.as_str().to_owned())
             .collect()
+    }
+
+    /// The paths below `Keys` that would hide an attribute there, which is hidden in an image alone. If that is one
+    /// of the key's, `Keys` tells it.
+    pub fn open_keys(&self) -> Vec<String> {
+        let mut open = Vec::new();
+        for Rule { path, .. } in &self.rules {
+            let in_image = match path.segments() {
+                [Segment::Name(first), _] => first == "NewImage" || first == "OldImage",
+                _ => false,
+            };
+            let twin = path.beginning_with("Keys");
+            if in_image && !self.rules.iter().any(|rule| rule.path.covers(&twin)) {
+                let (_, attribute) = path.as_str().split_once('.').unwrap_or_default();
+                open.push(format!("Keys.{attribute}"));
+            }
+        }
+        open.sort();
+        open.dedup();
+        open
+    }
+
+    /// Sentences on paths that look like those of `filter`, which begin outside of the message.
+    pub fn suspicious(&self, decode: Decode) -> Vec<String> {
+        /// What patterns see beside `data`.
+        const AROUND: [&str; 6] = [
+            "partitionKey",
+            "sequenceNumber",
+            "approximateArrivalTimestamp",
+            "logGroup",
+            "logStream",
+            "owner",
+        ];
+        if !matches!(decode, Decode::Json | Decode::Subscription | Decode::Auto) {
+            return Vec::new();
+        }
+        let doubt = |path: &Path| match path.segments() {
+            [Segment::Name(first), _, ..] if first == "data" => {
+                let (_, inside) = path.as_str().split_once('.').unwrap_or_default();
+                Some(format!(
+                    "`{path}` begins with `data`, as paths of `filter` do; those of `redact` begin inside the message: \
+                     unless that has a field `data`, write `{inside}`",
+                    path = path.as_str()
+                ))
+            }
+            [Segment::Name(first), ..] if AROUND.contains(&first.as_str()) => Some(format!(
+                "`{path}` begins with `{first}`, which `filter` sees beside the message; paths of `redact` begin inside \
+                 it: unless it has a field `{first}`, nothing is hidden",
+                path = path.as_str()
+            )),
+            _ => None,
+        };
+        self.rules.iter().filter_map(|rule| doubt(&rule.path)).collect()
     }
 }
 

@@ -91,7 +91,7 @@ impl Path {
     }
 
     /// Whether all that `other` names lies at or below what this path names.
-    pub(super) fn covers(&self, other: &[Segment]) -> bool {
+    pub fn covers(&self, other: &[Segment]) -> bool {
         let each = |(mine, theirs): (&Segment, &Segment)| *mine == Segment::Any || mine == theirs;
         self.segments.len() <= other.len() && self.segments.iter().zip(other).all(each)
     }

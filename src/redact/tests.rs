@@ -653,6 +653,47 @@ fn a_path_of_one_image_alone_is_told() {
 }
 
 #[test]
+fn an_attribute_that_is_hidden_in_images_alone_may_be_told_by_the_key() {
+    for (paths, open) in [
+        (&["NewImage.id", "OldImage.id"][..], &["Keys.id"][..]),
+        (&["OldImage.b", "NewImage.a\\.c"], &["Keys.a\\.c", "Keys.b"]),
+        (&["NewImage.*", "NewImage"], &["Keys.*"]),
+        (&["NewImage.id", "*.id", "OldImage.b", "Keys.b"], &[]),
+        (&["NewImage.id", "Keys"], &[]),
+        (&["NewImage.a.b", "Keys.id", "*.c"], &[]),
+    ] {
+        let rules: Vec<_> = paths.iter().map(|path| (*path, With::Mask)).collect();
+        assert_eq!(redaction(&rules).open_keys(), open, "{paths:?}");
+    }
+}
+
+#[test]
+fn a_path_that_looks_like_one_of_a_filter_is_told() {
+    let paths = ["data.card", "data", "logGroup", "owner.name", "*.data", "a.owner"];
+    let rules = redaction(&paths.map(|path| (path, With::Mask)));
+    for decode in [Decode::Json, Decode::Subscription, Decode::Auto] {
+        let told = rules.suspicious(decode);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(
+            told[0],
+            "`data.card` begins with `data`, as paths of `filter` do; those of `redact` begin inside the message: unless \
+             that has a field `data`, write `card`"
+        );
+        assert!(
+            told[1].starts_with("`logGroup` begins with `logGroup`, which"),
+            "{}",
+            told[1]
+        );
+        assert!(
+            told[2].starts_with("`owner.name` begins with `owner`, which"),
+            "{}",
+            told[2]
+        );
+    }
+    assert!(rules.suspicious(Decode::Audit).is_empty());
+}
+
+#[test]
 fn a_redaction_that_hides_nothing_is_none_and_the_key_is_never_shown() {
     assert_eq!(Redaction::new(Vec::new(), false), None);
     let debug = format!("{:?}", redaction(&[("a", hash())]));
