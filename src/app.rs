@@ -34,7 +34,6 @@ use crate::logs::guard::{Guard, Loop};
 use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::readiness::Readiness;
-use crate::redact::Redaction;
 use crate::shutdown;
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
@@ -115,7 +114,7 @@ async fn work(config: Config) -> Result<(), Failure> {
             });
         }
     }
-    warn_of_one_sided(&config);
+    warn_of_redactions(&config);
     let listener = http::bind(config.http_address).await?;
     let address = listener.local_addr().unwrap_or(config.http_address);
     info!(%address, "health at /livez and /readyz, metrics at /metrics, the accounts at /status");
@@ -214,19 +213,32 @@ async fn work(config: Config) -> Result<(), Failure> {
     ended
 }
 
-/// Says which values are hidden as a change's new ones and told as its old ones, or the other way round.
-fn warn_of_one_sided(config: &Config) {
-    for pipeline in &config.pipelines {
-        let holds_changes = matches!(
-            pipeline.decode.how,
-            Decode::Lambda | Decode::Change | Decode::Auto
-        );
-        let redact = pipeline.shape.redact.as_ref().filter(|_| holds_changes);
-        for path in redact.map(Redaction::one_sided).unwrap_or_default() {
+/// Says which values may be told although they are hidden elsewhere: as a change's old ones and not as its new ones,
+/// in its key, or for a path that begins outside of the message.
+fn warn_of_redactions(config: &Config) {
+    for PipelineConfig {
+        name, decode, shape, ..
+    } in &config.pipelines
+    {
+        let Some(redact) = &shape.redact else {
+            continue;
+        };
+        for sentence in redact.suspicious(decode.how) {
+            warn!("pipelines.{name}.redact: {sentence}");
+        }
+        if !matches!(decode.how, Decode::Lambda | Decode::Change | Decode::Auto) {
+            continue;
+        }
+        for path in redact.one_sided() {
             warn!(
-                "pipelines.{}.redact: `{path}` is hidden in one image of a change alone; the same value is told by the \
-                 other one at the next change. Begin the path with `*.` to hide it in both",
-                pipeline.name
+                "pipelines.{name}.redact: `{path}` is hidden in one image of a change alone; the same value is told by \
+                 the other one at the next change. Begin the path with `*.` to hide it in both, and in the key"
+            );
+        }
+        for path in redact.open_keys() {
+            info!(
+                "pipelines.{name}.redact: if `{path}` is an attribute of the key, it is told there, and hidden in the \
+                 images alone. Begin its path with `*.` to hide it there, too"
             );
         }
     }

@@ -14,6 +14,7 @@ use std::borrow::Cow;
 pub use hash::{Key, NoKey};
 pub use path::{NoPath, Path, Segment};
 
+use crate::decode::Decode;
 use crate::digest;
 use crate::json::Tree;
 
@@ -25,7 +26,6 @@ pub const PARTS: [&str; 3] = ["Keys", "NewImage", "OldImage"];
 pub struct Redaction {
     rules: Vec<Rule>,
     sql: bool,
-    keeps_raw: bool,
 }
 
 /// What becomes of the values at one path.
@@ -61,43 +61,45 @@ impl Redaction {
     /// These rules, each applied to what the ones before it left; and whether the literals of SQL are masked.
     /// `None` where that hides nothing.
     pub fn new(rules: Vec<Rule>, sql: bool) -> Option<Self> {
-        (sql || !rules.is_empty()).then_some(Self {
-            rules,
-            sql,
-            keeps_raw: false,
-        })
+        (sql || !rules.is_empty()).then_some(Self { rules, sql })
     }
 
-    /// Whether an audit line that could not be read is told as it stands. Without it, it is withheld: nothing
-    /// tells where in it the hidden values are.
-    pub fn keeping_raw(self, keeps_raw: bool) -> Self {
-        Self { keeps_raw, ..self }
-    }
-
-    /// Whether an audit line that could not be read is told as it stands.
-    pub fn keeps_raw(&self) -> bool {
-        self.keeps_raw
-    }
-
-    /// Hides in `document` what the rules name. A path that matches nothing changes nothing; of a name that
-    /// stands twice, all members are treated.
+    /// Hides in `document` what the rules name, and tells whether that was anything: else it is as it was. A path that
+    /// matches nothing changes nothing; of a name that stands twice, all members are treated.
     ///
     /// Applied twice, what is hashed is hashed twice.
-    pub fn apply(&self, document: &mut Tree<'_>, content: Content) {
+    pub fn apply(&self, document: &mut Tree<'_>, content: Content) -> bool {
+        let mut changed = false;
+        let mut account = None;
         if content == Content::Audit {
-            if !self.keeps_raw {
-                withhold_unread(document);
-            }
+            changed |= withhold_unread(document);
             if self.sql {
-                mask_sql(document);
+                changed |= mask_sql(document);
             }
+            account = self.rule_of_accounts().filter(|_| holds_account(document));
         }
         for rule in &self.rules {
             let segments = rule.path.segments();
-            match content {
+            let hidden = match content {
                 Content::Change => walk::change(document, segments, &rule.with),
                 Content::Audit | Content::Json => walk::json(document, segments, &rule.with),
-            }
+            };
+            changed |= hidden > 0;
+        }
+        if let Some(rule) = account {
+            let object = [Segment::Name("object".to_owned())];
+            changed |= walk::json(document, &object, &rule.with) > 0;
+        }
+        changed
+    }
+
+    /// What hides the user or the host of an audit line, where nothing hides its `object`.
+    fn rule_of_accounts(&self) -> Option<&Rule> {
+        let covers = |rule: &Rule, name: &str| rule.path.covers(&[Segment::Name(name.to_owned())]);
+        let mut rules = self.rules.iter();
+        match self.rules.iter().any(|rule| covers(rule, "object")) {
+            true => None,
+            false => rules.find(|rule| covers(rule, "username") || covers(rule, "host")),
         }
     }
 
@@ -119,18 +121,72 @@ impl Redaction {
             .map(|path| path.as_str().to_owned())
             .collect()
     }
+
+    /// The paths below `Keys` that would hide an attribute there, which is hidden in an image alone. If that is one
+    /// of the key's, `Keys` tells it.
+    pub fn open_keys(&self) -> Vec<String> {
+        let mut open = Vec::new();
+        for Rule { path, .. } in &self.rules {
+            let in_image = match path.segments() {
+                [Segment::Name(first), _] => first == "NewImage" || first == "OldImage",
+                _ => false,
+            };
+            let twin = path.beginning_with("Keys");
+            if in_image && !self.rules.iter().any(|rule| rule.path.covers(&twin)) {
+                let (_, attribute) = path.as_str().split_once('.').unwrap_or_default();
+                open.push(format!("Keys.{attribute}"));
+            }
+        }
+        open.sort();
+        open.dedup();
+        open
+    }
+
+    /// Sentences on paths that look like those of `filter`, which begin outside of the message.
+    pub fn suspicious(&self, decode: Decode) -> Vec<String> {
+        /// What patterns see beside `data`.
+        const AROUND: [&str; 6] = [
+            "partitionKey",
+            "sequenceNumber",
+            "approximateArrivalTimestamp",
+            "logGroup",
+            "logStream",
+            "owner",
+        ];
+        if !matches!(decode, Decode::Json | Decode::Subscription | Decode::Auto) {
+            return Vec::new();
+        }
+        let doubt = |path: &Path| match path.segments() {
+            [Segment::Name(first), _, ..] if first == "data" => {
+                let (_, inside) = path.as_str().split_once('.').unwrap_or_default();
+                Some(format!(
+                    "`{path}` begins with `data`, as paths of `filter` do; those of `redact` begin inside the message: \
+                     unless that has a field `data`, write `{inside}`",
+                    path = path.as_str()
+                ))
+            }
+            [Segment::Name(first), ..] if AROUND.contains(&first.as_str()) => Some(format!(
+                "`{path}` begins with `{first}`, which `filter` sees beside the message; paths of `redact` begin inside \
+                 it: unless it has a field `{first}`, nothing is hidden",
+                path = path.as_str()
+            )),
+            _ => None,
+        };
+        self.rules.iter().filter_map(|rule| doubt(&rule.path)).collect()
+    }
 }
 
 /// Puts hash and length into the place of an audit line that could not be read. Such a message has the line in
 /// `message`, the reason in `error`, and no operation.
-fn withhold_unread(document: &mut Tree<'_>) {
+fn withhold_unread(document: &mut Tree<'_>) -> bool {
     let unread = document.get("error").is_some() && document.get("operation").is_none();
     let Tree::Object(members) = document else {
-        return;
+        return false;
     };
     if !unread {
-        return;
+        return false;
     }
+    let mut changed = false;
     for (name, value) in members.iter_mut().filter(|(name, _)| name == "message") {
         let line = match &*value {
             Tree::Text(line) => line.to_string(),
@@ -147,24 +203,36 @@ fn withhold_unread(document: &mut Tree<'_>) {
                 Tree::Number(Cow::Owned(line.len().to_string())),
             ),
         ]);
+        changed = true;
     }
+    changed
+}
+
+/// Whether the `object` is an account, with its user's name and its host.
+fn holds_account(document: &Tree<'_>) -> bool {
+    const OF_ACCOUNTS: [&str; 4] = ["PROXY_CONNECT", "CHANGE_USER", "CHANGE_USER_DONE", "CHANGEUSER"];
+    let operation = document.get("operation").and_then(Tree::as_text);
+    operation.is_some_and(|operation| OF_ACCOUNTS.contains(&operation))
 }
 
 /// Masks the literals of the statement in the `object` of a QUERY. The object of any other operation is a name.
-fn mask_sql(document: &mut Tree<'_>) {
+fn mask_sql(document: &mut Tree<'_>) -> bool {
     if document.get("operation").and_then(Tree::as_text) != Some("QUERY") {
-        return;
+        return false;
     }
     let Tree::Object(members) = document else {
-        return;
+        return false;
     };
+    let mut changed = false;
     for (_, value) in members.iter_mut().filter(|(name, _)| name == "object") {
         if let Tree::Text(statement) = value
             && let Cow::Owned(masked) = sql::mask(statement)
         {
             *statement = Cow::Owned(masked);
+            changed = true;
         }
     }
+    changed
 }
 
 #[cfg(test)]

@@ -167,11 +167,12 @@ impl<'v> Section<'v> {
         let read = match self.take(key)? {
             Value::String(text) => match interpolate(&text, self.vars) {
                 Ok(secret) => check(&secret),
-                // Of a text that is nothing but a variable, its name may be told.
-                Err(what) if is_variable(&text) => Err(what),
-                Err(_) => Err(
-                    "holds a `${` that is no variable which is set: write `$${` for a literal one".to_owned(),
-                ),
+                Err(_) => Err(match variable(&text) {
+                    // Of a text that is nothing but a variable, its name may be told. No default is a secret.
+                    Some(name) => format!("the environment variable `{name}` is not set: set it"),
+                    None => "holds a `${` that is no variable which is set: write `$${` for a literal one"
+                        .to_owned(),
+                }),
             },
             _ => Err(NO_TEXT.to_owned()),
         };
@@ -303,7 +304,9 @@ fn replace(value: &mut Value, vars: Vars<'_>) -> Checked<()> {
     }
 }
 
-fn is_variable(text: &str) -> bool {
-    let name = text.strip_prefix("${").and_then(|rest| rest.strip_suffix('}'));
-    name.is_some_and(|name| name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+/// The name of the variable that a text is, and nothing else.
+fn variable(text: &str) -> Option<&str> {
+    let name = text.strip_prefix("${")?.strip_suffix('}')?;
+    let starts_well = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_');
+    (starts_well && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')).then_some(name)
 }

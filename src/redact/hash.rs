@@ -26,36 +26,50 @@ const SHORTEST_KEY: usize = 16;
 /// How many bytes of the hash are told. With 16, two of 2^60 values share one by chance about once in 512 times.
 const TOLD: usize = 16;
 
-/// The key of the hashes. Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Key(Vec<u8>);
+/// The key of the hashes. Never shown. Kept as the state in which it has been read, for all values.
+#[derive(Clone)]
+pub struct Key(Hmac<Sha256>);
 
 /// Why a text is no key. It tells nothing of the text but its length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "has {0} bytes, and needs {SHORTEST_KEY} at least: let it be random, as `openssl rand -hex 32` makes one"
-)]
-pub struct NoKey(usize);
+pub enum NoKey {
+    #[error(
+        "has {0} bytes, and needs {SHORTEST_KEY} at least: let it be random, as `openssl rand -hex 32` makes one"
+    )]
+    Short(usize),
+    #[error("is nothing but white space: let it be random, as `openssl rand -hex 32` makes one")]
+    Blank,
+}
 
 impl Key {
+    /// Of 16 bytes at least. How well they were chosen is not looked at.
     pub fn new(text: &str) -> Result<Self, NoKey> {
-        match text.len() {
-            short if short < SHORTEST_KEY => Err(NoKey(short)),
-            _ => Ok(Self(text.as_bytes().to_vec())),
+        if text.len() < SHORTEST_KEY {
+            return Err(NoKey::Short(text.len()));
         }
+        if text.trim().is_empty() {
+            return Err(NoKey::Blank);
+        }
+        // A key of any length is taken.
+        let mac = Hmac::new_from_slice(text.as_bytes()).map_err(|_| NoKey::Short(text.len()))?;
+        Ok(Self(mac))
     }
 
     /// `hmac-sha256:` and the first 32 hexadecimal digits of HMAC-SHA-256.
     fn hash(&self, canonical: &str) -> String {
-        // A key of any length is taken.
-        let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(&self.0) else {
-            return "hmac-sha256:".to_owned();
-        };
-        mac.update(canonical.as_bytes());
+        let mac = self.0.clone().chain_update(canonical);
         let whole = mac.finalize().into_bytes();
         format!("hmac-sha256:{}", hex(&whole[..TOLD]))
     }
 }
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.clone().finalize() == other.0.clone().finalize()
+    }
+}
+
+impl Eq for Key {}
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -258,6 +272,9 @@ mod tests {
     fn a_key_is_long_and_never_shown() {
         let error = Key::new("fifteen-letters").unwrap_err();
         assert!(error.to_string().starts_with("has 15 bytes"), "{error}");
+        assert_eq!(Key::new(&" \t\n\u{3000}".repeat(9)), Err(NoKey::Blank));
+        assert_eq!(Key::new("sixteen-letters!"), Key::new("sixteen-letters!"));
+        assert_ne!(Key::new("sixteen-letters!"), Key::new("sixteen-letters?"));
         assert!(!format!("{:?} {error:?} {error}", Key::new("sixteen-letters!")).contains("letters"));
     }
 

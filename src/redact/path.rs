@@ -15,7 +15,8 @@ pub struct Path {
 pub enum Segment {
     /// `*`: any member of an object, any element of a list.
     Any,
-    /// The members of this name; where it is a number, also that element of a list, counted from 0.
+    /// The members of this name, also of the objects in a list; where it is a number, that element of the list, too,
+    /// counted from 0.
     Name(String),
 }
 
@@ -90,7 +91,7 @@ impl Path {
     }
 
     /// Whether all that `other` names lies at or below what this path names.
-    pub(super) fn covers(&self, other: &[Segment]) -> bool {
+    pub fn covers(&self, other: &[Segment]) -> bool {
         let each = |(mine, theirs): (&Segment, &Segment)| *mine == Segment::Any || mine == theirs;
         self.segments.len() <= other.len() && self.segments.iter().zip(other).all(each)
     }
@@ -110,6 +111,22 @@ impl Segment {
         match self {
             Self::Any => true,
             Self::Name(own) => own.parse() == Ok(index),
+        }
+    }
+
+    /// Whether it may name an element of a list.
+    pub(super) fn is_place(&self) -> bool {
+        match self {
+            Self::Any => true,
+            Self::Name(own) => own.parse::<usize>().is_ok(),
+        }
+    }
+
+    /// Whether it is looked for in the elements of a list: a number only in objects, as it counts those of lists.
+    pub(super) fn goes_through_lists(&self, element_is_object: bool) -> bool {
+        match self {
+            Self::Any => false,
+            Self::Name(_) => element_is_object || !self.is_place(),
         }
     }
 }

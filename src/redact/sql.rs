@@ -10,13 +10,14 @@
 //!   character set of `_utf8'x'` stays), numbers in any spelling, and whatever else begins with a digit, which may
 //!   be a name that stands without backticks. TRUE, FALSE and NULL are no secrets.
 //! * A comment becomes `/* ? */`, `-- ?` or `# ?`, hints to the optimizer too. An executable comment
-//!   (`/*!40101 ... */`) is SQL.
+//!   (`/*!40101 ... */`) is SQL, but for those of a version from 90000 or 900000 on, and MariaDB's `/*M! ... */`.
 //! * A server cuts statements (RDS and Aurora at 1,024 bytes): what is open at the end is masked to the end.
 //! * Else not a byte changes.
 //!
 //! Strings are read as the server does unless it is told otherwise: double quotes are strings, and a backslash
 //! escapes. Under ANSI_QUOTES names in double quotes are masked too. Under NO_BACKSLASH_ESCAPES a string may end
-//! with a backslash; a statement that looks like it is masked from there on. One that was cut may look like none.
+//! with a backslash; a statement that looks like it is masked from there on, and one that holds
+//! both such a string and, behind it, a comment. One that was cut may look like none.
 
 mod scan;
 mod tokens;

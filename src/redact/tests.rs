@@ -184,7 +184,106 @@ fn an_attribute_is_hidden_whatever_its_type_and_the_image_stays_one() {
             r#"{"a.b":{"S":"x"}}"#,
             r#"{"a.b":{"S":"***"}}"#,
         ),
+        // A name is looked for in all maps of a list, and a number in these, too.
+        (
+            "*.c.l.p",
+            With::Mask,
+            CUSTOMER,
+            r#"{"id":{"N":"7"},"c":{"M":{"mail":{"S":"a@b"},"n":{"N":"1.50"},"l":{"L":[{"S":"x"},{"M":{"p":{"S":"***"}}}]}}}}"#,
+        ),
+        (
+            "*.c.email",
+            With::Remove,
+            r#"{"c":{"L":[{"M":{"email":{"S":"x"}}},{"L":[{"M":{"email":{"S":"y"},"a":{"N":"1"}}}]}]}}"#,
+            r#"{"c":{"L":[{"M":{}},{"L":[{"M":{"a":{"N":"1"}}}]}]}}"#,
+        ),
+        (
+            "NewImage.a.1",
+            With::Mask,
+            r#"{"a":{"L":[{"M":{"1":{"S":"x"}}},{"M":{"1":{"S":"y"}}},{"L":[{"S":"z"},{"S":"z"}]}]}}"#,
+            r#"{"a":{"L":[{"M":{"1":{"S":"***"}}},{"S":"***"},{"L":[{"S":"z"},{"S":"z"}]}]}}"#,
+        ),
+        // A text that may be JSON, below which the path goes on.
+        (
+            "*.customer.email",
+            With::Mask,
+            r#"{"customer":{"S":"{\"email\":\"x\"}"},"email":{"S":"{}"}}"#,
+            r#"{"customer":{"S":"***"},"email":{"S":"{}"}}"#,
+        ),
+        (
+            "*.a.S.b",
+            With::Remove,
+            r#"{"a":{"S":" \n[1]"},"b":{"S":"[]"}}"#,
+            r#"{"b":{"S":"[]"}}"#,
+        ),
+        (
+            "NewImage.a.0.b",
+            With::Remove,
+            r#"{"a":{"L":[{"S":"{}"},{"S":"{}"}]}}"#,
+            r#"{"a":{"L":[{"NULL":true},{"S":"{}"}]}}"#,
+        ),
+        (
+            "NewImage.a.b",
+            With::Mask,
+            r#"{"a":{"SS":["x","{}"]}}"#,
+            r#"{"a":{"S":"***"}}"#,
+        ),
+        // What is no image and no attribute.
+        (
+            "NewImage.a.b",
+            With::Mask,
+            r#"[{"a":{"M":{"b":{"S":"x"}}}}]"#,
+            r#""***""#,
+        ),
+        (
+            "NewImage.a.b",
+            With::Mask,
+            r#"{"a":{"X":{"b":{"S":"x"}}}}"#,
+            r#"{"a":{"S":"***"}}"#,
+        ),
+        (
+            "NewImage.a.b",
+            With::Remove,
+            r#"{"a":{"M":[{"b":{"S":"x"}}]},"c":{"M":[]}}"#,
+            r#"{"c":{"M":[]}}"#,
+        ),
+        (
+            "NewImage.a.b",
+            With::Mask,
+            r#"{"a":{"M":{},"L":[]}}"#,
+            r#"{"a":{"S":"***"}}"#,
+        ),
+        (
+            "NewImage.a.b",
+            With::Mask,
+            r#"{"a":["x"]}"#,
+            r#"{"a":{"S":"***"}}"#,
+        ),
+        (
+            "NewImage.a.3",
+            With::Mask,
+            r#"{"a":{"NS":["1","2"]}}"#,
+            r#"{"a":{"S":"***"}}"#,
+        ),
+        (
+            "NewImage.a.3",
+            With::Remove,
+            r#"{"a":{"SS":["x"]}}"#,
+            r#"{"a":{"NULL":true}}"#,
+        ),
         // What is not there.
+        (
+            "NewImage.a.b",
+            With::Mask,
+            r#"{"a":{"SS":["x"]}}"#,
+            r#"{"a":{"SS":["x"]}}"#,
+        ),
+        (
+            "NewImage.a.b",
+            With::Mask,
+            r#"{"a":{"NULL":true}}"#,
+            r#"{"a":{"NULL":true}}"#,
+        ),
         (
             "NewImage.a.b",
             With::Mask,
@@ -329,6 +428,51 @@ fn values_of_ordinary_json_are_hidden_where_the_path_leads() {
         ("a.S", With::Mask, r#"{"a":{"S":"x"}}"#, r#"{"a":{"S":"***"}}"#),
         ("a.b", With::Mask, r#"{"a":"b"}"#, r#"{"a":"b"}"#),
         (r"\*", With::Mask, r#"{"*":1,"b":2}"#, r#"{"*":"***","b":2}"#),
+        // A name is looked for in all objects of a list, and a number in these, too.
+        (
+            "card",
+            With::Mask,
+            r#"[{"card":"4111","b":1},{"b":[{"card":2}]},"card"]"#,
+            r#"[{"card":"***","b":1},{"b":[{"card":2}]},"card"]"#,
+        ),
+        (
+            "cards.number",
+            With::Remove,
+            r#"{"cards":[{"number":1},[[{"number":2,"a":3}]]]}"#,
+            r#"{"cards":[{},[[{"a":3}]]]}"#,
+        ),
+        (
+            "a.1",
+            With::Mask,
+            r#"{"a":[{"1":2},{"1":3},{"1":4},[5,6]]}"#,
+            r#"{"a":[{"1":"***"},"***",{"1":"***"},[5,6]]}"#,
+        ),
+        // A text that may be JSON, below which the path goes on.
+        (
+            "body.card",
+            With::Mask,
+            r#"{"body":"{\"card\":\"4111\"}"}"#,
+            r#"{"body":"***"}"#,
+        ),
+        (
+            "body.card",
+            With::Remove,
+            r#"{"a":1,"body":"\ufeff\r\n [{}]"}"#,
+            r#"{"a":1}"#,
+        ),
+        (
+            "body.card",
+            With::Remove,
+            r#"{"body":["{","x"]}"#,
+            r#"{"body":[null,"x"]}"#,
+        ),
+        ("card", With::Mask, r#"["{\"card\":1}"]"#, r#"["***"]"#),
+        (
+            "body.card",
+            With::Mask,
+            r#"{"body":"card {}"}"#,
+            r#"{"body":"card {}"}"#,
+        ),
     ] {
         assert_eq!(json(path, with, before), after, "{path} in {before}");
     }
@@ -347,6 +491,83 @@ fn all_parts_of_a_change_are_reached_and_nothing_beside_them() {
         gone,
         r#"{"eventID":"e","dynamodb":{"SequenceNumber":{"id":{"S":"k"}}},"id":{"S":"k"},"dynamodb":{}}"#
     );
+}
+
+#[test]
+fn it_is_told_whether_anything_was_hidden() {
+    let sql = Redaction::new(Vec::new(), true).unwrap();
+    let a = redaction(&[("b", With::Mask), ("a", With::Remove)]);
+    let image = redaction(&[("*.a", With::Mask)]);
+    for (redaction, text, content, changed) in [
+        (&a, r#"{"a":1}"#, Content::Json, true),
+        (&a, r#"{"c":{"a":1}}"#, Content::Json, false),
+        (
+            &image,
+            r#"{"dynamodb":{"Keys":{"a":{"S":"x"}}}}"#,
+            Content::Change,
+            true,
+        ),
+        (
+            &image,
+            r#"{"dynamodb":{"Keys":{"b":{"S":"a"}}}}"#,
+            Content::Change,
+            false,
+        ),
+        (&image, r#"{"dynamodb":{"Keys":[]}}"#, Content::Change, true),
+        (&image, r#"{"dynamodb":[1]}"#, Content::Change, true),
+        (
+            &sql,
+            r#"{"operation":"QUERY","object":"select 1"}"#,
+            Content::Audit,
+            true,
+        ),
+        (
+            &sql,
+            r#"{"operation":"QUERY","object":"select a"}"#,
+            Content::Audit,
+            false,
+        ),
+        (&sql, r#"{"message":"x","error":"e"}"#, Content::Audit, true),
+    ] {
+        let mut tree = Tree::parse(text).unwrap();
+        assert_eq!(redaction.apply(&mut tree, content), changed, "{text}");
+        assert_eq!(tree.to_string() != text, changed, "{text} became {tree}");
+    }
+}
+
+#[test]
+fn who_hides_users_or_hosts_hides_the_account_that_is_an_object() {
+    let of = |rules: &[(&str, With)], operation: &str| {
+        let line = format!(r#"{{"username":"u","operation":"{operation}","object":"`u`@`10.1.2.3`"}}"#);
+        applied(&redaction(rules), &line, Content::Audit)
+    };
+    let hashed = json("a", hash(), r#"{"a":"`u`@`10.1.2.3`"}"#).replace(r#"{"a":"#, "");
+    for operation in ["PROXY_CONNECT", "CHANGE_USER", "CHANGE_USER_DONE", "CHANGEUSER"] {
+        for (rules, object) in [
+            (&[("host", With::Mask)][..], r#","object":"***"}"#),
+            (&[("host", With::Remove)], "}"),
+            (
+                &[("username", With::Mask), ("host", hash())],
+                r#","object":"***"}"#,
+            ),
+            (
+                &[("operation", With::Mask), ("host", With::Mask)],
+                r#","object":"***"}"#,
+            ),
+            (
+                &[("host", With::Mask), ("object", hash())],
+                &format!(r#","object":{hashed}"#),
+            ),
+            (&[("database", With::Mask)], r#","object":"`u`@`10.1.2.3`"}"#),
+        ] {
+            let told = of(rules, operation);
+            let rest = told.split_once(r#""operation":"#).unwrap().1;
+            let (_, told_object) = rest[1..].split_once('"').unwrap();
+            assert_eq!(told_object, object, "{rules:?} of {operation}");
+        }
+    }
+    let read = of(&[("host", With::Mask)], "READ");
+    assert!(read.contains("10.1.2.3"), "{read}");
 }
 
 #[test]
@@ -406,9 +627,6 @@ fn an_audit_line_that_could_not_be_read_is_withheld() {
     assert_eq!(applied(&host, line, Content::Audit), told);
     assert_eq!(applied(&host, &told, Content::Audit), told);
     assert_eq!(applied(&host, line, Content::Json), line);
-    let raw = host.clone().keeping_raw(true);
-    assert!(raw.keeps_raw() && !host.keeps_raw());
-    assert_eq!(applied(&raw, line, Content::Audit), line);
     let read = r#"{"operation":"QUERY","message":"m","error":"e"}"#;
     assert_eq!(applied(&host, read, Content::Audit), read);
 }
@@ -432,6 +650,47 @@ fn a_path_of_one_image_alone_is_told() {
         paths.one_sided(),
         ["NewImage.b", "OldImage.c.d", "OldImage.e", "NewImage.g.*"]
     );
+}
+
+#[test]
+fn an_attribute_that_is_hidden_in_images_alone_may_be_told_by_the_key() {
+    for (paths, open) in [
+        (&["NewImage.id", "OldImage.id"][..], &["Keys.id"][..]),
+        (&["OldImage.b", "NewImage.a\\.c"], &["Keys.a\\.c", "Keys.b"]),
+        (&["NewImage.*", "NewImage"], &["Keys.*"]),
+        (&["NewImage.id", "*.id", "OldImage.b", "Keys.b"], &[]),
+        (&["NewImage.id", "Keys"], &[]),
+        (&["NewImage.a.b", "Keys.id", "*.c"], &[]),
+    ] {
+        let rules: Vec<_> = paths.iter().map(|path| (*path, With::Mask)).collect();
+        assert_eq!(redaction(&rules).open_keys(), open, "{paths:?}");
+    }
+}
+
+#[test]
+fn a_path_that_looks_like_one_of_a_filter_is_told() {
+    let paths = ["data.card", "data", "logGroup", "owner.name", "*.data", "a.owner"];
+    let rules = redaction(&paths.map(|path| (path, With::Mask)));
+    for decode in [Decode::Json, Decode::Subscription, Decode::Auto] {
+        let told = rules.suspicious(decode);
+        assert_eq!(told.len(), 3, "{told:?}");
+        assert_eq!(
+            told[0],
+            "`data.card` begins with `data`, as paths of `filter` do; those of `redact` begin inside the message: unless \
+             that has a field `data`, write `card`"
+        );
+        assert!(
+            told[1].starts_with("`logGroup` begins with `logGroup`, which"),
+            "{}",
+            told[1]
+        );
+        assert!(
+            told[2].starts_with("`owner.name` begins with `owner`, which"),
+            "{}",
+            told[2]
+        );
+    }
+    assert!(rules.suspicious(Decode::Audit).is_empty());
 }
 
 #[test]

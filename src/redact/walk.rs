@@ -1,7 +1,8 @@
 //! Finds what a path names and hides it.
 //!
 //! Pure. Owns how a path goes through ordinary JSON and through the attributes of DynamoDB, whose types are
-//! written into the value: `{"M":{"email":{"S":"..."}}}`.
+//! written into the value: `{"M":{"email":{"S":"..."}}}`. Where a path can't be followed, and what it names may be
+//! there all the same, all that is there is hidden: JSON inside a text, an attribute that is none of DynamoDB's.
 
 use std::borrow::Cow;
 
@@ -18,131 +19,183 @@ enum Place {
     Gone,
 }
 
-/// Hides what `path` names below `dynamodb` in a change.
-pub fn change(record: &mut Tree<'_>, path: &[Segment], with: &With) {
+/// Hides what `path` names below `dynamodb` in a change. Returns how many values that were.
+pub fn change(record: &mut Tree<'_>, path: &[Segment], with: &With) -> usize {
+    let mut walk = Walk { with, hidden: 0 };
     let Some((first, rest)) = path.split_first() else {
-        return;
+        return 0;
     };
     let Tree::Object(members) = record else {
-        return;
+        return 0;
     };
-    for (_, change) in members.iter_mut().filter(|(name, _)| name == "dynamodb") {
-        let Tree::Object(parts) = change else {
-            continue;
+    members.retain_mut(|(name, change)| match change {
+        _ if name != "dynamodb" => true,
+        Tree::Object(parts) => {
+            parts.retain_mut(|(name, part)| {
+                // `*` is any of the three: sizes and times beside them are no one's secret.
+                let named = PARTS.contains(&&**name) && first.is_name(name);
+                !named || walk.image(part, rest) == Place::Kept
+            });
+            true
+        }
+        Tree::Null => true,
+        _ => walk.hide_json(change) == Place::Kept,
+    });
+    walk.hidden
+}
+
+/// Hides what `path` names in ordinary JSON. Returns how many values that were.
+pub fn json(document: &mut Tree<'_>, path: &[Segment], with: &With) -> usize {
+    let mut walk = Walk { with, hidden: 0 };
+    if !path.is_empty() && walk.value(document, path) == Place::Gone {
+        *document = Tree::Null;
+    }
+    walk.hidden
+}
+
+struct Walk<'w> {
+    with: &'w With,
+    hidden: usize,
+}
+
+impl Walk<'_> {
+    /// An image: names of attributes, and their values.
+    fn image(&mut self, image: &mut Tree<'_>, path: &[Segment]) -> Place {
+        let attributes = match image {
+            Tree::Object(attributes) => attributes,
+            Tree::Null if !path.is_empty() => return Place::Kept,
+            // Of no make that is known.
+            _ => return self.hide_json(image),
         };
-        parts.retain_mut(|(name, part)| {
-            // `*` is any of the three: sizes and times beside them are no one's secret.
-            let named = PARTS.contains(&&**name) && first.is_name(name);
-            !named || image(part, rest, with) == Place::Kept
-        });
+        if path.is_empty() && *self.with == With::Remove {
+            self.hidden += 1;
+            return Place::Gone;
+        }
+        // An image as a whole is no value: each of its attributes is hidden, so that they stay attributes.
+        let (first, rest) = path.split_first().unwrap_or((&Segment::Any, &[]));
+        attributes
+            .retain_mut(|(name, value)| !first.is_name(name) || self.attribute(value, rest) == Place::Kept);
+        Place::Kept
     }
-}
 
-/// An image: names of attributes, and their values.
-fn image(image: &mut Tree<'_>, path: &[Segment], with: &With) -> Place {
-    if path.is_empty() && *with == With::Remove {
-        return Place::Gone;
-    }
-    let Tree::Object(attributes) = image else {
-        return Place::Kept;
-    };
-    // An image as a whole is no value: each of its attributes is hidden, so that they stay attributes.
-    let (first, rest) = path.split_first().unwrap_or((&Segment::Any, &[]));
-    attributes
-        .retain_mut(|(name, value)| !first.is_name(name) || attribute(value, rest, with) == Place::Kept);
-    Place::Kept
-}
-
-/// An attribute's value, as DynamoDB writes it.
-fn attribute(value: &mut Tree<'_>, path: &[Segment], with: &With) -> Place {
-    let Some((first, rest)) = path.split_first() else {
-        return hide(value, with, |with| match with {
-            Hidden::Mask => Tree::Object(vec![(Cow::Borrowed("S"), Tree::text(MASK))]),
-            Hidden::Hash(key, value) => hash::attribute(key, value),
-        });
-    };
-    // Who writes the type into the path (`NewImage.customer.M.email`) means the same.
-    if let (Segment::Name(name), Some(kind)) = (first, hash::type_of(value))
-        && name == kind
-        && attribute(value, rest, with) == Place::Gone
-    {
-        return Place::Gone;
-    }
-    let Tree::Object(types) = value else {
-        return Place::Kept;
-    };
-    let mut set_is_gone = false;
-    for (kind, inner) in types.iter_mut() {
-        match (&**kind, inner) {
-            ("M", Tree::Object(members)) => members.retain_mut(|(name, value)| {
-                !first.is_name(name) || attribute(value, rest, with) == Place::Kept
-            }),
-            ("L", Tree::List(items)) => {
-                for (_, item) in items.iter_mut().enumerate().filter(|(i, _)| first.is_index(*i)) {
-                    if attribute(item, rest, with) == Place::Gone {
+    /// An attribute's value, as DynamoDB writes it.
+    fn attribute(&mut self, value: &mut Tree<'_>, path: &[Segment]) -> Place {
+        let Some((first, rest)) = path.split_first() else {
+            return self.hide_attribute(value);
+        };
+        // Who writes the type into the path (`NewImage.customer.M.email`) means the same.
+        if let (Segment::Name(name), Some(kind)) = (first, hash::type_of(value))
+            && name == kind
+        {
+            let place = self.attribute(value, rest);
+            if place == Place::Gone || rest.is_empty() {
+                return place;
+            }
+        }
+        match typed_mut(value) {
+            Some(("M", Tree::Object(members))) => {
+                members.retain_mut(|(name, value)| {
+                    !first.is_name(name) || self.attribute(value, rest) == Place::Kept
+                });
+                Place::Kept
+            }
+            Some(("L", Tree::List(items))) => {
+                for (i, item) in items.iter_mut().enumerate() {
+                    let named = first.is_index(i) && self.attribute(item, rest) == Place::Gone;
+                    let below = !named && first.goes_through_lists(hash::type_of(item) == Some("M"));
+                    if named || (below && self.attribute(item, path) == Place::Gone) {
                         *item = null_attribute();
                     }
                 }
+                Place::Kept
             }
             // The elements of a set are hidden together: they have no places, and none would be left.
-            ("SS" | "NS" | "BS", Tree::List(_)) if *first == Segment::Any && rest.is_empty() => {
-                set_is_gone = true;
+            Some(("SS" | "NS" | "BS", Tree::List(elements))) => {
+                let named = first.is_place() && rest.is_empty();
+                if (named || elements.iter().any(may_be_json)) && self.hide_attribute(value) == Place::Gone {
+                    *value = null_attribute();
+                }
+                Place::Kept
             }
-            _ => {}
+            Some(("S", text @ Tree::Text(_))) if may_be_json(text) => self.hide_attribute(value),
+            Some(("S" | "N" | "B", Tree::Text(_)) | ("BOOL" | "NULL", Tree::Bool(_))) => Place::Kept,
+            // None of DynamoDB's.
+            _ => self.hide_attribute(value),
         }
     }
-    if set_is_gone && attribute(value, &[], with) == Place::Gone {
-        *value = null_attribute();
+
+    fn value(&mut self, tree: &mut Tree<'_>, path: &[Segment]) -> Place {
+        let Some((first, rest)) = path.split_first() else {
+            return self.hide_json(tree);
+        };
+        match tree {
+            Tree::Object(members) => {
+                members.retain_mut(|(name, inner)| {
+                    !first.is_name(name) || self.value(inner, rest) == Place::Kept
+                });
+            }
+            Tree::List(items) => {
+                for (i, item) in items.iter_mut().enumerate() {
+                    let named = first.is_index(i) && self.value(item, rest) == Place::Gone;
+                    let below = !named && first.goes_through_lists(matches!(item, Tree::Object(_)));
+                    if named || (below && self.value(item, path) == Place::Gone) {
+                        *item = Tree::Null;
+                    }
+                }
+            }
+            text if may_be_json(text) => return self.hide_json(text),
+            _ => {}
+        }
+        Place::Kept
     }
-    Place::Kept
+
+    fn hide_json(&mut self, value: &mut Tree<'_>) -> Place {
+        self.hide(
+            value,
+            || Tree::text(MASK),
+            |key, value| Tree::text(hash::json(key, value)),
+        )
+    }
+
+    fn hide_attribute(&mut self, value: &mut Tree<'_>) -> Place {
+        let mask = || Tree::Object(vec![(Cow::Borrowed("S"), Tree::text(MASK))]);
+        self.hide(value, mask, hash::attribute)
+    }
+
+    fn hide<'t>(
+        &mut self,
+        value: &mut Tree<'t>,
+        mask: impl Fn() -> Tree<'t>,
+        hash: impl Fn(&hash::Key, &Tree<'t>) -> Tree<'t>,
+    ) -> Place {
+        self.hidden += 1;
+        *value = match self.with {
+            With::Remove => return Place::Gone,
+            With::Mask => mask(),
+            With::Hash(key) => hash(key, value),
+        };
+        Place::Kept
+    }
+}
+
+/// Whether this is a text that holds JSON with fields, by its looks: what a path names may be one of them.
+fn may_be_json(value: &Tree<'_>) -> bool {
+    let text = value
+        .as_text()
+        .map(|text| text.trim_start_matches('\u{feff}').trim_start());
+    text.is_some_and(|text| text.starts_with(['{', '[']))
+}
+
+fn typed_mut<'t, 'a>(value: &'t mut Tree<'a>) -> Option<(&'t str, &'t mut Tree<'a>)> {
+    let Tree::Object(types) = value else {
+        return None;
+    };
+    match types.as_mut_slice() {
+        [(kind, inner)] => Some((kind, inner)),
+        _ => None,
+    }
 }
 
 fn null_attribute<'a>() -> Tree<'a> {
     Tree::Object(vec![(Cow::Borrowed("NULL"), Tree::Bool(true))])
-}
-
-/// Hides what `path` names in ordinary JSON.
-pub fn json(document: &mut Tree<'_>, path: &[Segment], with: &With) {
-    if !path.is_empty() {
-        value(document, path, with);
-    }
-}
-
-fn value(tree: &mut Tree<'_>, path: &[Segment], with: &With) -> Place {
-    let Some((first, rest)) = path.split_first() else {
-        return hide(tree, with, |with| match with {
-            Hidden::Mask => Tree::text(MASK),
-            Hidden::Hash(key, value) => Tree::text(hash::json(key, value)),
-        });
-    };
-    match tree {
-        Tree::Object(members) => {
-            members
-                .retain_mut(|(name, inner)| !first.is_name(name) || value(inner, rest, with) == Place::Kept);
-        }
-        Tree::List(items) => {
-            for (_, item) in items.iter_mut().enumerate().filter(|(i, _)| first.is_index(*i)) {
-                if value(item, rest, with) == Place::Gone {
-                    *item = Tree::Null;
-                }
-            }
-        }
-        _ => {}
-    }
-    Place::Kept
-}
-
-/// What is written into a hidden value's place.
-enum Hidden<'w, 't> {
-    Mask,
-    Hash(&'w hash::Key, &'w Tree<'t>),
-}
-
-fn hide<'t>(tree: &mut Tree<'t>, with: &With, write: impl Fn(Hidden<'_, 't>) -> Tree<'t>) -> Place {
-    *tree = match with {
-        With::Remove => return Place::Gone,
-        With::Mask => write(Hidden::Mask),
-        With::Hash(key) => write(Hidden::Hash(key, tree)),
-    };
-    Place::Kept
 }

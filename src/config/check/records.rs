@@ -168,6 +168,20 @@ pub fn redact_path(text: &str, how: Option<Decode>) -> Checked<Path> {
                 .to_owned(),
         );
     }
+    if let (Some(Decode::Audit), [first, second, ..]) = (how, path.segments()) {
+        let is_field = |segment: &&Segment| match segment {
+            Segment::Name(name) => known.contains(&name.as_str()),
+            Segment::Any => false,
+        };
+        let field = match [first, second].into_iter().find(is_field) {
+            Some(Segment::Name(name)) => name,
+            _ => "host",
+        };
+        return Err(format!(
+            "goes below a field, and those of an audit line have nothing below them: name the field alone, as in \
+             `{field}`"
+        ));
+    }
     match path.segments().first() {
         Some(Segment::Name(first)) if !known.contains(&first.as_str()) => Err(match how {
             Some(Decode::Audit) => format!(

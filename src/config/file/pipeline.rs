@@ -24,7 +24,7 @@ pub fn pipeline(one: &mut Section<'_>, name: &str, state: StateNames<'_>) -> Opt
     }
     let how = decode.as_ref().map(|decode| decode.how);
     let letters = one.section("dead_letter", dead_letter);
-    let redact = redact(one, how).map(|redact| redact.keeping_raw(letters.raw));
+    let redact = redact(one, how);
     let format = one.text("format", |text| {
         let format = check::format(text, how)?;
         match redact {

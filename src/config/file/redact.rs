@@ -25,18 +25,24 @@ pub fn redact(one: &mut Section<'_>, how: Option<Decode>) -> Option<Redaction> {
     let sql = one.scalar("redact_sql", check::boolean);
 
     for (i, (path, _)) in rules.iter().enumerate() {
-        let same = rules[..i]
-            .iter()
-            .position(|(other, _)| path.is_some() && other == path);
-        if let (Some(path), Some(first)) = (path, same) {
-            one.problem_with(
-                &item("redact", i),
-                path.as_str(),
-                format!(
-                    "is the path of {} too: remove one of the two",
-                    item("redact", first)
+        let Some(path) = path else {
+            continue;
+        };
+        let mut earlier = rules[..i].iter().enumerate();
+        let covering = earlier.find_map(|(first, (other, _))| {
+            let other = other.as_ref()?;
+            other.covers(path.segments()).then_some((first, other))
+        });
+        if let Some((first, other)) = covering {
+            let first = item("redact", first);
+            let what = match other == path {
+                true => format!("is the path of {first} too: remove one of the two"),
+                false => format!(
+                    "names nothing that {first}, `{}`, has not hidden before: remove one of the two",
+                    other.as_str()
                 ),
-            );
+            };
+            one.problem_with(&item("redact", i), path.as_str(), what);
         }
     }
     if let Some(how @ (Decode::Text | Decode::Base64)) = how

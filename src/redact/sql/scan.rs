@@ -18,7 +18,7 @@ pub enum Kind {
     Number,
     /// In backticks.
     Name,
-    /// `/* ... */`
+    /// `/* ... */`, and an executable comment that hardly a server executes.
     Block,
     /// From `-- ` to the end of the line.
     Dashes,
@@ -63,6 +63,8 @@ struct Executable {
     before: usize,
     /// Where its `*/` stands, unless it was cut off.
     end: Option<usize>,
+    /// Whether it is SQL to the servers there are, or to most of them a comment: people write both.
+    runs: bool,
 }
 
 struct Scan<'a> {
@@ -82,7 +84,11 @@ impl Scan<'_> {
             && executable.end == Some(self.at)
         {
             self.executable = None;
-            return self.push(Kind::Marker, self.at + 2);
+            let end = self.at + 2;
+            return match executable.runs {
+                true => self.push(Kind::Marker, end),
+                false => self.block(executable, end),
+            };
         }
         self.token()?;
         // A server whose version is older than the comment's skips it to its first `*/`, quoted or not.
@@ -91,13 +97,27 @@ impl Scan<'_> {
                 start,
                 before,
                 end: Some(end),
+                ..
             }) if self.at > end => self.give_up(start, before),
             _ => Some(()),
         }
     }
 
+    /// One that read well as SQL and ends where it would as a comment is told as a comment.
+    fn block(&mut self, executable: Executable, end: usize) -> Option<()> {
+        let Executable { start, before, .. } = executable;
+        self.pieces.truncate(before);
+        self.ambiguous = self.ambiguous.map(|earlier| earlier.min((start, before)));
+        self.at = start;
+        self.push(Kind::Block, end)
+    }
+
     fn token(&mut self) -> Option<()> {
         let start = self.at;
+        // Behind a doubtful string a comment may be part of the next string, and what ends with it, too.
+        if self.ambiguous.is_some() && self.begins_comment(start) {
+            return self.rest(start);
+        }
         match self.byte(start) {
             quote @ (b'\'' | b'"') => self.string(start, quote),
             b'`' => match self.closed(start, b'`', false) {
@@ -119,6 +139,14 @@ impl Scan<'_> {
             b'\\' => self.rest(start),
             byte if is_word(byte) => self.word(start),
             _ => self.skip(start + 1),
+        }
+    }
+
+    fn begins_comment(&self, at: usize) -> bool {
+        match (self.byte(at), self.byte(at + 1)) {
+            (b'#', _) | (b'/', b'*') => true,
+            (b'-', b'-') => self.ends_dashes(at + 2),
+            _ => false,
         }
     }
 
@@ -227,17 +255,24 @@ impl Scan<'_> {
                 self.push(Kind::Block, end.unwrap_or(self.bytes.len()))
             }
             (Some(inside), None) => {
-                self.executable = Some(Executable {
-                    start,
-                    before: self.pieces.len(),
-                    end: self.sql[inside..].find("*/").map(|at| inside + at),
-                });
                 let digits = self.bytes[inside..]
                     .iter()
                     .take_while(|b| b.is_ascii_digit())
                     .count();
                 // More are a number.
                 let version = if matches!(digits, 5 | 6) { digits } else { 0 };
+                let executable = Executable {
+                    start,
+                    before: self.pieces.len(),
+                    end: self.sql[inside..].find("*/").map(|at| inside + at),
+                    // MySQL skips MariaDB's; and of a version that none has, people write what none shall run. (MySQL
+                    // 9 runs `/*!90000 */`, which is masked, too.)
+                    runs: inside == start + 3 && (version == 0 || self.byte(inside) < b'9'),
+                };
+                if executable.end.is_none() && !executable.runs {
+                    return self.push(Kind::Block, self.bytes.len());
+                }
+                self.executable = Some(executable);
                 self.push(Kind::Marker, inside + version)
             }
         }
@@ -274,7 +309,7 @@ impl Scan<'_> {
             };
             plain &= byte == b'.' || byte.is_ascii_digit();
         }
-        match looks_quoted(&self.sql[start..at]) {
+        match looks_foreign(&self.sql[start..at]) {
             true => self.rest(start),
             false => self.push(Kind::Number, at),
         }
@@ -285,8 +320,12 @@ impl Scan<'_> {
         let end = start + length;
         let word = &self.sql[start..end];
         // Of MySQL 9, `$$ ... $$` and `$tag$ ... $tag$` hold the body of a function.
-        if looks_quoted(word) || (word.starts_with('$') && word[1..].contains('$')) {
+        if looks_foreign(word) || (word.starts_with('$') && word[1..].contains('$')) {
             return self.rest(start);
+        }
+        // No name: what a person wrote there is an amount.
+        if word.starts_with('$') && word.bytes().all(|b| b == b'$' || b.is_ascii_digit()) {
+            return self.push(Kind::Number, end);
         }
         let introduces = matches!(word, "n" | "N" | "x" | "X" | "b" | "B");
         match self.byte(end) {
@@ -301,13 +340,23 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'$' || byte >= 0x80
 }
 
-/// Quotes of a word processor's are letters to MySQL, so that what they enclose is no literal. Who wrote them
-/// meant one.
-fn looks_quoted(word: &str) -> bool {
-    word.contains(|c| {
-        matches!(
+/// To MySQL all that is not ASCII is part of names: also the blanks, digits, signs and quotes of other scripts and of
+/// word processors, so that what they set apart is no literal. Who wrote them meant one.
+fn looks_foreign(word: &str) -> bool {
+    word.contains(|c: char| {
+        // Letters by Unicode that look like quotes.
+        let is_quote = matches!(
             c,
-            '\u{2018}'..='\u{201f}' | '\u{2032}'..='\u{2037}' | '\u{ab}' | '\u{bb}' | '\u{b4}' | '\u{ff02}' | '\u{ff07}'
-        )
+            '\u{2b9}'
+                ..='\u{2bd}'
+                    | '\u{2c8}'
+                    | '\u{2ca}'
+                    | '\u{2cb}'
+                    | '\u{2ee}'
+                    | '\u{374}'
+                    | '\u{a78b}'
+                    | '\u{a78c}'
+        );
+        is_quote || !(c.is_ascii() || c.is_alphabetic())
     })
 }

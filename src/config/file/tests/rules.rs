@@ -379,6 +379,32 @@ fn what_can_not_be_hidden_so_is_told_with_the_way_out() {
         ),
         (
             SOURCE,
+            "redact: [ '*.b', Keys.a, { path: Keys.b.c, with: remove } ]",
+            "pipelines.p.redact[2]: `Keys.b.c` names nothing that redact[0], `*.b`, has not hidden before: remove one of",
+        ),
+        (
+            KINESIS,
+            "redact: [ a, a.b ]",
+            "pipelines.p.redact[1]: `a.b` names nothing that redact[0], `a`, has not hidden before",
+        ),
+        (
+            KINESIS,
+            "decode: audit, redact: [ '*.host' ]",
+            "pipelines.p.redact[0]: `*.host` goes below a field, and those of an audit line have nothing below them: \
+             name the field alone, as in `host`",
+        ),
+        (
+            KINESIS,
+            "decode: audit, redact: [ object.0 ]",
+            "name the field alone, as in `object`",
+        ),
+        (
+            KINESIS,
+            "decode: audit, redact: [ data.users ]",
+            "name the field alone, as in `host`",
+        ),
+        (
+            SOURCE,
             "redact: [ dynamodb.NewImage.a ]",
             "pipelines.p.redact[0]: `dynamodb.NewImage.a` begins at `dynamodb`, and paths begin below it: remove",
         ),
@@ -450,8 +476,13 @@ fn the_key_of_the_hashes_is_never_shown() {
         ("[ S3CRETS3CRETS3CRET ]", "redact_key: is not a text to YAML"),
         (
             "\"${S3_NOT_SET}\"",
-            "the environment variable `S3_NOT_SET` is not set",
+            "the environment variable `S3_NOT_SET` is not set: set it",
         ),
+        (
+            "\"                  \"",
+            "redact_key: is nothing but white space: let it be random",
+        ),
+        ("\"${}\"", "redact_key: holds a `${` that is no variable"),
         (
             "\"S3CRET${S3CRET\"",
             "redact_key: holds a `${` that is no variable",
@@ -469,7 +500,7 @@ fn the_key_of_the_hashes_is_never_shown() {
         let problem = problem_of_decode(SOURCE, &keys);
         assert!(problem.contains(says), "{key}: {problem}");
         assert!(
-            !problem.contains("S3CRET") && !problem.contains("5353"),
+            !problem.contains("S3CRET") && !problem.contains("5353") && !problem.contains("default"),
             "{problem}"
         );
     }
