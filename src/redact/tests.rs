@@ -723,6 +723,18 @@ fn attribute() -> impl Strategy<Value = String> {
     })
 }
 
+/// A value in lists of any depth, or as the JSON in a text.
+fn wrapped(
+    inner: impl Strategy<Value = serde_json::Value> + 'static,
+) -> impl Strategy<Value = serde_json::Value> {
+    inner.prop_recursive(3, 6, 2, |inner| {
+        prop_oneof![
+            3 => prop::collection::vec(inner.clone(), 1..3).prop_map(serde_json::Value::from),
+            1 => inner.prop_map(|value| serde_json::Value::from(format!(" {value}"))),
+        ]
+    })
+}
+
 /// Whether a value is one that DynamoDB could have written.
 fn is_attribute(value: &Tree<'_>) -> bool {
     let Tree::Object(types) = value else {
@@ -760,5 +772,14 @@ proptest! {
             }
             other => prop_assert!(other.is_none() && with == With::Remove, "{tree}"),
         }
+    }
+
+    #[test]
+    fn neither_lists_nor_texts_keep_a_value_from_its_path(
+        document in wrapped(wrapped(Just(serde_json::json!({"card": "secret"}))).prop_map(|a| serde_json::json!({"a": a}))),
+        with in prop_oneof![Just(With::Mask), Just(With::Remove), Just(hash())],
+    ) {
+        let told = json("a.card", with, &document.to_string());
+        prop_assert!(!told.contains("secret"), "{document} became {told}");
     }
 }

@@ -178,12 +178,13 @@ impl Walk<'_> {
     }
 }
 
-/// Whether this is a text that holds JSON with fields, by its looks: what a path names may be one of them.
+/// Whether this is a text that holds JSON with fields, by its looks: what a path names may be one of them. Such a text
+/// may have been written as JSON once more, in quotes.
 fn may_be_json(value: &Tree<'_>) -> bool {
-    let text = value
+    let around = |c: char| c.is_whitespace() || matches!(c, '\u{feff}' | '"' | '\\');
+    value
         .as_text()
-        .map(|text| text.trim_start_matches('\u{feff}').trim_start());
-    text.is_some_and(|text| text.starts_with(['{', '[']))
+        .is_some_and(|text| text.trim_start_matches(around).starts_with(['{', '[']))
 }
 
 fn typed_mut<'t, 'a>(value: &'t mut Tree<'a>) -> Option<(&'t str, &'t mut Tree<'a>)> {

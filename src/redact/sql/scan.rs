@@ -324,8 +324,8 @@ impl Scan<'_> {
             return self.rest(start);
         }
         // No name: what a person wrote there is an amount.
-        if word.starts_with('$') && word.bytes().all(|b| b == b'$' || b.is_ascii_digit()) {
-            return self.push(Kind::Number, end);
+        if word.len() > 1 && word.starts_with('$') && word[1..].bytes().all(|b| b.is_ascii_digit()) {
+            return self.number(start);
         }
         let introduces = matches!(word, "n" | "N" | "x" | "X" | "b" | "B");
         match self.byte(end) {
