@@ -37,7 +37,10 @@ pub enum NoTree {
     /// One of the two surrogates that only together are a character.
     #[error("JSON with half a character in it, such as \\ud83d alone")]
     HalfCharacter,
-    #[error("JSON of more than {most} values")]
+    #[error(
+        "JSON that holds too many values to be taken apart: more than {most}. A higher `inflate_limit` in the settings \
+         allows more"
+    )]
     TooMany { most: usize },
 }
 
