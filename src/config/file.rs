@@ -46,6 +46,11 @@ fn parse(text: &str) -> Result<Value, ConfigError> {
             serde_saphyr::Error::DuplicateMappingKey { key: Some(key), .. } => {
                 format!("the key `{key}` stands twice: keep one")
             }
+            // The type of an attribute in a filter, most likely.
+            serde_saphyr::Error::NullIntoString { .. } => {
+                "a key is null, as YAML reads NULL, ~ and nothing at all: write it in quotes, as in \"NULL\""
+                    .to_owned()
+            }
             other => {
                 let message = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
                 let place = format!(" at line {line}, column {column}");
