@@ -252,7 +252,7 @@ impl PipelineConfig {
     pub fn looks_up(&self) -> bool {
         // What passes unchanged has no id: two equal lines of one millisecond would pass for one.
         let has_ids = match self.decode.how {
-            // In each format of a change stand its id and its sequence number.
+            // In each format of a change stand its id and its sequence number; a line has an id, be it only its place.
             Decode::Lambda | Decode::Base64 => true,
             Decode::Audit => self.shape.format != Format::Raw,
             Decode::Auto | Decode::Subscription | Decode::Change | Decode::Json | Decode::Text => false,

@@ -18,6 +18,7 @@ pub mod subscription;
 use std::borrow::Cow;
 
 use crate::clock::Timestamp;
+use crate::json::NoTree;
 use crate::logs::LogEvent;
 use crate::stream::{Record, ShardId, StreamArn};
 
@@ -199,7 +200,7 @@ pub enum DecodeError {
     Change(String),
     /// The pipeline's rules need its fields.
     #[error("the message can't be taken apart for the pipeline's `filter`, `redact` or `format`: {0}")]
-    NoFields(String),
+    NoFields(NoTree),
     #[error(
         "nothing can be hidden in the message, and `redact` is set in the settings: {0}. Let `decode` name what the \
          stream holds, or read it with a pipeline that has no `redact`"
@@ -227,8 +228,11 @@ impl DecodeError {
             Self::Envelope(reason) => withheld("not an envelope of a CloudWatch Logs subscription", reason),
             Self::MessageType(_) => withheld("an envelope of an unknown message type", ""),
             Self::Change(reason) => withheld("not a DynamoDB change that came through Kinesis", reason),
-            Self::NoFields(reason) => withheld("the fields of an event can't be read", reason),
-            Self::Unredactable(_)
+            Self::NoFields(NoTree::NotJson(reason)) => {
+                withheld("the fields of an event can't be read", reason)
+            }
+            Self::NoFields(_)
+            | Self::Unredactable(_)
             | Self::NoTime(_)
             | Self::Gzip(_)
             | Self::NotGzip

@@ -4,15 +4,14 @@
 //! members in their order. What is written back differs from what was read in white space and escapes alone.
 
 pub mod number;
+mod scan;
 
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
-use serde_json::value::RawValue;
+use serde::de::IgnoredAny;
 
-/// Levels below each other. The stack must hold them; serde_json refuses as many by itself.
+/// Levels below each other. The stack must hold them.
 const DEEPEST: usize = 100;
 
 /// A JSON value.
@@ -35,6 +34,14 @@ pub enum NoTree {
     NotJson(String),
     #[error("JSON that is nested deeper than {DEEPEST} levels")]
     TooDeep,
+    /// One of the two surrogates that only together are a character.
+    #[error("JSON with half a character in it, such as \\ud83d alone")]
+    HalfCharacter,
+    #[error(
+        "JSON that holds too many values to be taken apart: more than {most}. A higher `inflate_limit` in the settings \
+         allows more"
+    )]
+    TooMany { most: usize },
 }
 
 impl From<serde_json::Error> for NoTree {
@@ -43,41 +50,33 @@ impl From<serde_json::Error> for NoTree {
     }
 }
 
+/// How a text is taken apart.
+#[derive(Clone, Copy, Debug)]
+pub struct Reading {
+    /// The most values it may hold, at whatever depth.
+    pub most: usize,
+    /// Whether half a character (`\ud83d` alone) is read as U+FFFD. Only for a tree that is not written back.
+    pub is_lenient: bool,
+}
+
 impl<'a> Tree<'a> {
+    /// Of any size, and exact.
     pub fn parse(text: &'a str) -> Result<Self, NoTree> {
-        Self::of(serde_json::from_str(text)?, DEEPEST)
+        Self::read(
+            text,
+            Reading {
+                most: usize::MAX,
+                is_lenient: false,
+            },
+        )
     }
 
-    fn of(raw: &'a RawValue, deeper: usize) -> Result<Self, NoTree> {
-        let deeper = deeper.checked_sub(1).ok_or(NoTree::TooDeep)?;
-        let text = raw.get();
-        Ok(match text.as_bytes().first() {
-            Some(b'{') => {
-                let Members(members) = serde_json::from_str(text)?;
-                // Small objects are many, and a vector that grows by itself begins with room for four.
-                let mut object = Vec::with_capacity(members.len());
-                for (name, value) in members {
-                    object.push((name, Self::of(value, deeper)?));
-                }
-                Self::Object(object)
-            }
-            Some(b'[') => {
-                let Items(items) = serde_json::from_str(text)?;
-                let mut list = Vec::with_capacity(items.len());
-                for item in items {
-                    list.push(Self::of(item, deeper)?);
-                }
-                Self::List(list)
-            }
-            Some(b'"') => {
-                let Text(text) = serde_json::from_str(text)?;
-                Self::Text(text)
-            }
-            Some(b't') => Self::Bool(true),
-            Some(b'f') => Self::Bool(false),
-            Some(b'n') => Self::Null,
-            _ => Self::Number(Cow::Borrowed(text)),
-        })
+    /// Takes time in proportion to the text, however deep it is nested. Only what is no JSON is
+    /// [`NoTree::NotJson`].
+    pub fn read(text: &'a str, reading: Reading) -> Result<Self, NoTree> {
+        // Looks at each byte once, to any depth. What follows need not check anything again.
+        serde_json::from_str::<IgnoredAny>(text)?;
+        scan::tree(text, reading)
     }
 
     /// The value of an object's member; of the last one, where a name stands twice, as most readers take it.
@@ -178,75 +177,10 @@ pub fn quote(text: &str, out: &mut String) {
     out.push('"');
 }
 
-/// The members of an object, each value as it is spelt.
-struct Members<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
-/// The items of a list, as they are spelt.
-struct Items<'a>(Vec<&'a RawValue>);
-/// A string without its escapes.
-struct Text<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Walk;
-        impl<'de> Visitor<'de> for Walk {
-            type Value = Members<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some((Text(name), value)) = map.next_entry()? {
-                    members.push((name, value));
-                }
-                Ok(Members(members))
-            }
-        }
-        deserializer.deserialize_map(Walk)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Items<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Walk;
-        impl<'de> Visitor<'de> for Walk {
-            type Value = Items<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list")
-            }
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut items = Vec::new();
-                while let Some(item) = seq.next_element()? {
-                    items.push(item);
-                }
-                Ok(Items(items))
-            }
-        }
-        deserializer.deserialize_seq(Walk)
-    }
-}
-
-impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Walk;
-        impl<'de> Visitor<'de> for Walk {
-            type Value = Text<'de>;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Borrowed(text)))
-            }
-            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(Text(Cow::Owned(text.to_owned())))
-            }
-        }
-        deserializer.deserialize_str(Walk)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::Value;
 
     use super::*;
 
@@ -268,16 +202,99 @@ mod tests {
 
     #[test]
     fn what_is_no_json_or_too_deep_is_an_error() {
-        for text in ["", "{", "{\"a\":}", "nul", "1 2", "\"\\ud800\"", "{1:2}"] {
+        for text in ["", "{", "{\"a\":}", "nul", "1 2", "\"\\ud80\"", "{1:2}", "[1,]"] {
             assert!(matches!(Tree::parse(text), Err(NoTree::NotJson(_))), "{text}");
         }
         let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
         assert!(Tree::parse(&nested(DEEPEST)).is_ok());
         assert_eq!(Tree::parse(&nested(DEEPEST + 1)), Err(NoTree::TooDeep));
-        assert!(Tree::parse(&nested(1_000_000)).is_err());
+        assert_eq!(Tree::parse(&nested(1_000_000)), Err(NoTree::TooDeep));
+        let open = "[".repeat(1_000_000);
+        assert!(matches!(Tree::parse(&open), Err(NoTree::NotJson(_))));
+    }
+
+    #[test]
+    fn half_a_character_is_an_error_or_read_as_its_stand_in() {
+        let lenient = Reading {
+            most: usize::MAX,
+            is_lenient: true,
+        };
+        for text in [r#"{"a":"x\ud83d y"}"#, r#"["\udc00"]"#, r#"{"\ud800\u0041":1}"#] {
+            assert_eq!(Tree::parse(text), Err(NoTree::HalfCharacter), "{text}");
+            let read = Tree::read(text, lenient).unwrap().to_string();
+            assert!(read.contains('\u{fffd}') && !read.contains("\\u"), "{read}");
+        }
+        let whole = r#"{"a":"\ud83d\ude00"}"#;
+        assert_eq!(Tree::parse(whole).unwrap().get("a"), Some(&Tree::text("😀")));
+        assert_eq!(Tree::read(whole, lenient), Tree::parse(whole));
+    }
+
+    #[test]
+    fn values_are_counted_at_every_depth_and_commas_in_texts_are_none() {
+        let text = r#"{"a":[1,{"b":null}],"c":",,,[[{"}"#;
+        for (most, expected) in [(6, true), (5, false)] {
+            let reading = Reading {
+                most,
+                is_lenient: false,
+            };
+            assert_eq!(Tree::read(text, reading).is_ok(), expected);
+        }
+    }
+
+    /// Each text is borrowed from where it stands: no level was copied for the one above it. Were each level read
+    /// again, this would be a hundred times as much.
+    #[test]
+    fn what_is_deep_and_wide_is_read_in_one_pass() {
+        let wide = vec!["\"text\""; 200_000].join(",");
+        let deep = format!("{}{wide}{}", "[".repeat(DEEPEST - 1), "]".repeat(DEEPEST - 1));
+        let mut tree = Tree::parse(&deep).unwrap();
+        for _ in 1..DEEPEST - 1 {
+            let Tree::List(items) = &mut tree else { panic!() };
+            assert_eq!((items.len(), items.capacity()), (1, 1));
+            tree = items.remove(0);
+        }
+        let Tree::List(items) = tree else { panic!() };
+        assert_eq!((items.len(), items.capacity()), (200_000, 200_000));
+        assert!(
+            items
+                .iter()
+                .all(|item| matches!(item, Tree::Text(Cow::Borrowed("text"))))
+        );
+    }
+
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            any::<String>().prop_map(Value::from),
+            "[\\x00-\\x1f\"\\\\\\[\\]{},:é日😀]{0,8}".prop_map(Value::from),
+        ];
+        leaf.prop_recursive(6, 64, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::btree_map("\\PC{0,4}|[\"\\\\{}]{1,2}", inner, 0..6)
+                    .prop_map(|members| Value::Object(members.into_iter().collect())),
+            ]
+        })
     }
 
     proptest! {
+        #[test]
+        fn any_json_is_what_serde_reads_and_is_written_as_it_was(value in any_json()) {
+            let compact = value.to_string();
+            prop_assert_eq!(Tree::parse(&compact).unwrap().to_string(), &*compact);
+            let spaced = serde_json::to_string_pretty(&value).unwrap();
+            prop_assert_eq!(Tree::parse(&spaced).unwrap().to_string(), &*compact);
+        }
+
+        #[test]
+        fn what_is_no_json_to_serde_is_none_here(text in "[\\[\\]{}:,\"\\\\ 0-1eEtrue.\\-+]{0,12}") {
+            let is_json = serde_json::from_str::<IgnoredAny>(&text).is_ok();
+            prop_assert_eq!(Tree::parse(&text).is_ok(), is_json);
+        }
+
         #[test]
         fn a_text_is_quoted_as_serde_quotes_it(text in ".*") {
             let mut out = String::new();

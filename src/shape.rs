@@ -13,9 +13,10 @@ mod tests;
 
 use std::borrow::Cow;
 
+use crate::decode::subscription::Looks;
 use crate::decode::{self, Content, Decode, DecodeError, DecodeSettings, Decoded, Event, Origin, Skip};
 use crate::filter::Filter;
-use crate::json::Tree;
+use crate::json::{NoTree, Reading, Tree};
 use crate::redact::{self, Redaction};
 use crate::stream::Record;
 
@@ -78,10 +79,6 @@ pub fn events(
     let mut kept = Vec::with_capacity(decoded.events.len());
     for mut event in std::mem::take(&mut decoded.events) {
         if shape.takes_apart() {
-            // One tree at a time, and none that takes more than the events of a record may.
-            if values(event.event.message.as_bytes()).saturating_mul(NODE) > limit {
-                return Err(DecodeError::TooMuch { limit });
-            }
             match told(&event, record, &decoded, settings, shape)? {
                 Told::Dropped => {
                     decoded.filtered += 1;
@@ -126,11 +123,17 @@ fn told(
     shape: &Shape,
 ) -> Result<Told, DecodeError> {
     let message = event.event.message.as_str();
-    let mut tree = match (Tree::parse(message), event.content) {
+    let reading = Reading {
+        // One tree at a time, and none that takes more than the events of a record may.
+        most: tree_room(record, settings) / NODE,
+        // A filter alone passes on the message itself.
+        is_lenient: shape.redact.is_none() && matches!(shape.format, Format::Decoded | Format::Raw),
+    };
+    let mut tree = match (Tree::read(message, reading), event.content) {
         (Ok(tree), _) => Some(tree),
-        (Err(_), Content::Other | Content::Bytes) => None,
-        // Weir made this JSON, or has read it as such: it is nested too deep, or holds half a character.
-        (Err(why), _) => return Err(DecodeError::NoFields(why.to_string())),
+        (Err(NoTree::NotJson(_)), Content::Other | Content::Bytes) => None,
+        // It is JSON, and its fields can't be seen. A filter that took it for a text would drop it.
+        (Err(why), _) => return Err(DecodeError::NoFields(why)),
     };
     // An auditor must see a line that could not be parsed, whatever it says.
     if let Some(filter) = &shape.filter
@@ -162,6 +165,15 @@ fn told(
         _ => None,
     };
     if let Some(redact) = &shape.redact {
+        if settings.how == Decode::Auto
+            && event.envelope.is_none()
+            && Looks::of(message.as_bytes()).resembles_envelope()
+        {
+            return Err(DecodeError::Unredactable(
+                "it looks like an envelope of a CloudWatch Logs subscription and lacks some of its fields, so that the \
+                 messages in it can't be opened",
+            ));
+        }
         hide(redact, tree.as_mut(), event.content, settings.how)?;
     }
     let Some(tree) = tree else {
@@ -187,9 +199,12 @@ fn hide(
     content: Content,
     how: Decode,
 ) -> Result<(), DecodeError> {
+    const BOTH: &[redact::Content] = &[redact::Content::Change, redact::Content::Json];
     let kinds: &[redact::Content] = match content {
-        // Of a stream that may hold anything a path is one of any JSON, also where that turns out to be a change.
-        Content::Change if how == Decode::Auto => &[redact::Content::Change, redact::Content::Json],
+        // Of a stream that may hold anything a path is one of any JSON, also where that turns out to be a change;
+        // and one of a change also where it is written in another way than DynamoDB does it.
+        Content::Change if how == Decode::Auto => BOTH,
+        Content::Other if how == Decode::Auto && tree.as_deref().is_some_and(looks_like_a_change) => BOTH,
         Content::Change => &[redact::Content::Change],
         Content::AuditRow | Content::AuditLine => &[redact::Content::Audit],
         Content::Other => &[redact::Content::Json],
@@ -205,6 +220,15 @@ fn hide(
         Some(_) => Err(DecodeError::Unredactable("it is JSON without fields")),
         None => Err(DecodeError::Unredactable("it is no JSON that can be read")),
     }
+}
+
+fn looks_like_a_change(message: &Tree<'_>) -> bool {
+    let Tree::Object(members) = message else {
+        return false;
+    };
+    let is_change =
+        |(name, value): &(Cow<'_, str>, Tree<'_>)| name == "dynamodb" && matches!(value, Tree::Object(_));
+    members.iter().any(is_change)
 }
 
 /// Leaves out the envelopes whose events were all dropped: nothing of them goes anywhere.
@@ -227,9 +251,16 @@ fn keep_envelopes(decoded: &mut Decoded, kept: &mut [Event]) {
     }
 }
 
-/// What a value of JSON takes while it is a [`Tree`]: with its name, and once more in the list of its siblings,
-/// which had room for as many again when it was read.
-const NODE: usize = size_of::<(Cow<'_, str>, Tree<'_>)>() + 2 * size_of::<(Cow<'_, str>, &str)>();
+/// What a value of JSON takes while it becomes a part of a [`Tree`]: with its name, in a list of siblings that is
+/// moved to where there is room for as many again.
+const NODE: usize = 3 * size_of::<(Cow<'_, str>, Tree<'_>)>();
+
+/// The most bytes that the tree of a message may take.
+fn tree_room(record: &Record, settings: &DecodeSettings) -> usize {
+    /// A tree is many times its text: a low `inflate_limit` would refuse messages that are large, but no bombs.
+    const LEAST: usize = 64 << 20;
+    decode::room(record, settings).max(LEAST)
+}
 
 /// No fewer than the values that a text would hold as JSON.
 fn values(text: &[u8]) -> usize {
@@ -281,5 +312,9 @@ pub fn estimate(record: &Record, settings: &DecodeSettings, shape: &Shape) -> us
         .saturating_add(hidden)
         .saturating_add(twice)
         .saturating_add(AROUND)
-        .min(decode::room(record, settings).saturating_mul(2).max(events))
+        .min(
+            decode::room(record, settings)
+                .saturating_add(tree_room(record, settings))
+                .max(events),
+        )
 }

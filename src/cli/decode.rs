@@ -3,6 +3,7 @@
 //! Owns the arguments, the reading and the printing. `framing` finds the records, `lines` prints them, and what
 //! they hold is decided in [`crate::decode`] and [`crate::shape`], by the code that `weir run` has.
 
+mod delivery;
 mod framing;
 mod lines;
 
@@ -15,6 +16,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use self::delivery::Delivery;
 use self::framing::{Expected, Frame, Frames};
 use super::exit::Exit;
 use super::flags::{Flags, WrongUse};
@@ -133,6 +135,8 @@ struct Rules {
     shape: Shape,
     /// Where the records are from, as far as it is known.
     stream: StreamArn,
+    /// Of a pipeline.
+    delivery: Option<Box<Delivery>>,
 }
 
 impl Rules {
@@ -150,10 +154,11 @@ impl Rules {
             shape: Shape::default(),
             // An id has a place in a stream. In a file it has the record's number there.
             stream: StreamArn::new("-"),
+            delivery: None,
         }
     }
 
-    fn of(pipeline: PipelineConfig) -> Self {
+    fn of(application: String, pipeline: PipelineConfig) -> Self {
         let stream = match &pipeline.source.stream {
             StreamChoice::Arn(arn) | StreamChoice::KinesisArn(arn) => arn.clone(),
             // The table is told of a change. Its stream is named by the change itself, where it comes from Lambda.
@@ -163,9 +168,10 @@ impl Rules {
             StreamChoice::Kinesis(_) => StreamArn::new("-"),
         };
         Self {
-            settings: pipeline.decode,
-            shape: pipeline.shape,
+            settings: pipeline.decode.clone(),
+            shape: pipeline.shape.clone(),
             stream,
+            delivery: Some(Box::new(Delivery::of(application, pipeline))),
         }
     }
 }
@@ -182,7 +188,10 @@ pub(super) fn read(args: &DecodeArgs, vars: Vars<'_>) -> Result<Order, WrongUse>
         }
         Some(path) => match Config::load(Path::new(path), vars, Overrides::default()) {
             Ok(config) => match choose(config.pipelines, args.pipeline.as_deref()) {
-                Ok(pipeline) => Some((As::Events(pipeline.decode.how), Rules::of(pipeline))),
+                Ok(pipeline) => Some((
+                    As::Events(pipeline.decode.how),
+                    Rules::of(config.application, pipeline),
+                )),
                 Err(problem) => {
                     flags.problems.push(problem);
                     None
@@ -299,6 +308,8 @@ struct Decoder<'o, W, T> {
     /// Events so far, and how many of them the filter dropped.
     events: u64,
     filtered: u64,
+    /// Records whose events have no destination.
+    unaddressed: u64,
     all_decoded: bool,
 }
 
@@ -312,6 +323,7 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
             count: 0,
             events: 0,
             filtered: 0,
+            unaddressed: 0,
             all_decoded: true,
         }
     }
@@ -330,6 +342,13 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
         if self.filtered > 0 {
             let dropped = format!("dropped {} of {} events", self.filtered, self.events);
             self.note("the filter", &dropped);
+        }
+        if self.unaddressed > 0 {
+            let letters = format!(
+                "would make dead letters of records without a destination, {} in all",
+                self.unaddressed
+            );
+            self.note("`weir run`", &letters);
         }
         Ok(self.all_decoded)
     }
@@ -400,6 +419,7 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
             settings,
             shape,
             stream,
+            delivery,
         } = &self.order.rules;
         let named = match settings.how {
             Decode::Lambda => stream_of_change(&record.data),
@@ -423,10 +443,22 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
                 if let Some(why) = why {
                     self.note(place, why);
                 }
+                if let Some(why) = delivery.as_ref().and_then(|delivery| delivery.refuses(&decoded)) {
+                    self.unaddressed += 1;
+                    // Of many the first is told, and at the end how many they were.
+                    if self.unaddressed == 1 {
+                        self.note(place, &format!("has no destination: {why}"));
+                    }
+                }
                 Ok(lines::write(&mut self.out, &decoded, settings.how)?)
             }
             Err(error) => {
-                self.error(place, &error.to_string());
+                // What is hidden must not stand in a terminal's log either.
+                let why = match shape.redact {
+                    Some(_) => error.without_content(),
+                    None => error.to_string(),
+                };
+                self.error(place, &why);
                 Ok(())
             }
         }
@@ -598,6 +630,71 @@ pipelines:
         assert_eq!(out, "{\"level\":\"error\",\"user\":\"***\"}\n");
         assert_eq!(told, ["the filter: dropped 2 of 3 events"]);
         assert!(done);
+    }
+
+    #[test]
+    fn a_reason_quotes_nothing_where_something_is_hidden() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let text = |redact: &str| {
+            format!(
+                "pipelines: {{ p: {{ source: {{ kinesis_stream: s }}, decode: change, destination: {{ group: g }}{redact} }} }}"
+            )
+        };
+        let arguments = format!("-c {}", file.path().display());
+        let input = b"{\"eventSource\":\"aws:dynamodb\",\"tableName\":\"t\",\"dynamodb\":\"4111 secret\"}";
+        for (redact, is_quoted) in [("", true), (", redact: [Keys.card]", false)] {
+            std::fs::write(file.path(), text(redact)).unwrap();
+            let (out, told, done) = decoded(&arguments, input);
+            assert_eq!((out.as_str(), done, told.len()), ("", false, 1), "{told:?}");
+            assert_eq!(told[0].contains("4111 secret"), is_quoted, "{told:?}");
+        }
+    }
+
+    #[test]
+    fn events_that_would_have_no_destination_are_told_once() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let arguments = format!("-c {}", file.path().display());
+        let envelope = |group: &str| {
+            format!(
+                "{{\"messageType\":\"DATA_MESSAGE\",\"owner\":\"1\",\"logGroup\":\"{group}\",\"logStream\":\"s\",\
+                 \"logEvents\":[{{\"id\":\"1\",\"timestamp\":5,\"message\":\"x\"}}]}}\n"
+            )
+        };
+        let input = ["/aws/rds/cluster/a/audit", "/other", "/aws/rds/cluster/b/audit"].map(envelope);
+        let none = "`weir run`: would make dead letters of records without a destination, 1 in all";
+        for (destination, expected) in [
+            ("{ group: g }", vec![]),
+            ("{ group: 'g-{stream}-{region}', stream: '{shard_id}' }", vec![]),
+            (
+                "{ group: '/db/{cluster}', allow_groups: ['/db/*'] }",
+                vec![
+                    "line 2: has no destination: the field `cluster` has no value",
+                    none,
+                ],
+            ),
+            (
+                "{ group: '/db/{cluster:-none}', allow_groups: [/db/a, /db/none] }",
+                vec![
+                    "line 3: has no destination: the group \"/db/b\" is none of those in `allow_groups`",
+                    none,
+                ],
+            ),
+            (
+                "{ group: '/{region}/{cluster:-none}', allow_groups: [/eu-west-1/*] }",
+                vec![],
+            ),
+        ] {
+            let text = format!(
+                "pipelines: {{ p: {{ source: {{ kinesis_stream: s }}, destination: {destination} }} }}"
+            );
+            std::fs::write(file.path(), text).unwrap();
+            let (out, told, done) = decoded(&arguments, input.concat().as_bytes());
+            assert_eq!((out.lines().count(), done), (3, true), "{told:?}");
+            assert_eq!(told.len(), expected.len(), "{told:?}");
+            for (told, begins) in told.iter().zip(expected) {
+                assert!(told.starts_with(begins), "{told}");
+            }
+        }
     }
 
     #[test]

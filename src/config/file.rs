@@ -50,6 +50,11 @@ fn parse(text: &str) -> Result<Value, ConfigError> {
                 "a value that begins with `*` is a reference to YAML: put it in quotes, as in \"*.card_number\""
                     .to_owned()
             }
+            // The type of an attribute in a filter, most likely.
+            serde_saphyr::Error::NullIntoString { .. } => {
+                "a key is null, as YAML reads NULL, ~ and nothing at all: write it in quotes, as in \"NULL\""
+                    .to_owned()
+            }
             other => {
                 let message = other.render_with_formatter(&serde_saphyr::UserMessageFormatter);
                 let place = format!(" at line {line}, column {column}");

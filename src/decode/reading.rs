@@ -74,11 +74,13 @@ pub fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> 
     let mut unparsed_lines = 0;
     let mut decoded = enveloped(data, settings, |event, envelope, events| {
         let mut add = |line: &str, id: &str| {
+            let own = id.is_empty().then(|| position.id(events.list.len()));
             let context = audit::Context {
                 log_group: told(&envelope.log_group),
                 log_stream: told(&envelope.log_stream),
                 owner: told(&envelope.owner),
-                id: told(id),
+                // Without one, two equal lines of one millisecond would pass for one.
+                id: Some(own.as_deref().unwrap_or(id)),
             };
             unparsed_lines +=
                 u64::from(!events.push_line(event.time, Some(event.envelope), line, &context)?);

@@ -408,11 +408,12 @@ fn an_event_of_several_audit_lines_becomes_one_event_a_line() {
             .collect();
         assert_eq!(read(&message, "31"), expected, "{name}");
     }
-    let without_id = read(&format!("{CONNECT}\n{QUERY}"), "");
-    assert!(
-        without_id.len() == 2 && without_id.iter().all(|(_, id)| id.is_empty()),
-        "{without_id:?}"
-    );
+    // An event without an id has its place in the stream.
+    for message in [CONNECT.to_owned(), format!("{CONNECT}\n{CONNECT}")] {
+        let ids: Vec<String> = read(&message, "").into_iter().map(|(_, id)| id).collect();
+        let places = (0..ids.len()).map(|at| format!("{ARN}:shardId-1:49:3:{at}"));
+        assert_eq!(ids, places.collect::<Vec<_>>());
+    }
 }
 
 #[test]
@@ -745,7 +746,8 @@ fn a_reason_without_content_quotes_nothing_of_the_record() {
         DecodeError::Json(format!("{SECRET} at line 1 column {SECRET}")),
         DecodeError::Envelope(secret.clone()),
         DecodeError::MessageType(secret.clone()),
-        DecodeError::Change(secret),
+        DecodeError::Change(secret.clone()),
+        DecodeError::NoFields(NoTree::NotJson(secret)),
     ] {
         let told = error.without_content();
         assert!(!told.contains(SECRET), "{told}");
@@ -753,6 +755,8 @@ fn a_reason_without_content_quotes_nothing_of_the_record() {
     }
     let told = DecodeError::Json("expected value at line 1 column 7".to_owned()).without_content();
     assert!(told.starts_with("not JSON at line 1 column 7 "), "{told}");
+    let told = DecodeError::NoFields(NoTree::TooMany { most: 5 }).without_content();
+    assert!(told.contains("more than 5"), "{told}");
     // What a decoder says of a record, in each of its readings.
     let mut refused = 0;
     for data in [

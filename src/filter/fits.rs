@@ -6,6 +6,8 @@
 use super::rule::{Rule, Scalar};
 use super::{Filter, FilterError, Pattern, Wanted};
 use crate::decode::{Decode, audit};
+use crate::json::Tree;
+use crate::json::number::Decimal;
 use crate::suggest;
 
 /// The fields of a change as Lambda tells it.
@@ -104,22 +106,12 @@ impl Place {
         for (name, wanted) in &pattern.fields {
             path.push(name);
             self.knows(name)?;
-            match (self.below(name), wanted) {
-                (Some(place), Wanted::Within(pattern)) => place.fits(pattern, path)?,
-                (Some(Self::Attribute), Wanted::OneOf(rules)) if !rules.contains(&Rule::Absent) => {
-                    return Err(
-                        "is an attribute, and its value is below its type, as in {\"S\": [\"open\"]} or {\"N\": [\"5\"]}"
-                            .to_owned(),
-                    );
-                }
-                (_, Wanted::OneOf(rules)) if self.spells_numbers(name) && rules.iter().all(needs_number) => {
-                    return Err(
-                        "holds a number as a text, which no number and no `numeric` matches: write it in quotes, as \
-                         in [\"5\"]"
-                            .to_owned(),
-                    );
-                }
-                _ => {}
+            match (self.holds(name), wanted) {
+                (Kind::Object(place), Wanted::Within(pattern)) => place.fits(pattern, path)?,
+                (Kind::Object(place), Wanted::OneOf(_)) => return Err(place.needs_a_name()),
+                (Kind::Any, _) => {}
+                (kind, Wanted::Within(_)) => return Err(kind.has_no_fields()),
+                (kind, Wanted::OneOf(rules)) => kind.fits(rules, self.may_be_null(name))?,
             }
             path.pop();
         }
@@ -160,32 +152,174 @@ impl Place {
         })
     }
 
-    /// What the field of this name holds, if it is an object of a known make.
-    fn below(self, name: &str) -> Option<Self> {
+    /// What the field of this name holds, which is known.
+    fn holds(self, name: &str) -> Kind {
         match (self, name) {
-            (Self::Change, "dynamodb") => Some(Self::StreamRecord),
-            (Self::Change, "userIdentity") => Some(Self::Identity),
+            (Self::Top(_), "data") => Kind::Any,
+            (Self::Top(_), "approximateArrivalTimestamp") => Kind::Number,
+            (Self::Top(_), "sequenceNumber") => Kind::Digits,
+            (Self::Top(_), "timestamp") => Kind::NumberOrText,
+            (Self::Top(_), "port" | "connectionid" | "queryid" | "retcode") => Kind::Number,
+            (Self::Change, "dynamodb") => Kind::Object(Self::StreamRecord),
+            (Self::Change, "userIdentity") => Kind::Object(Self::Identity),
+            (Self::Change, "eventName") => Kind::Word(&["INSERT", "MODIFY", "REMOVE"]),
             (Self::StreamRecord, "Keys" | "NewImage" | "OldImage") | (Self::Attribute, "M") => {
-                Some(Self::Attributes)
+                Kind::Object(Self::Attributes)
+            }
+            (Self::StreamRecord, "ApproximateCreationDateTime" | "SizeBytes") => Kind::Number,
+            (Self::StreamRecord, "SequenceNumber") | (Self::Attribute, "N" | "NS") => Kind::Digits,
+            (Self::StreamRecord, "StreamViewType") => {
+                Kind::Word(&["NEW_AND_OLD_IMAGES", "NEW_IMAGE", "OLD_IMAGE", "KEYS_ONLY"])
             }
             // An item of a list has a type too.
-            (Self::Attributes, _) | (Self::Attribute, "L") => Some(Self::Attribute),
-            _ => None,
+            (Self::Attributes, _) | (Self::Attribute, "L") => Kind::Object(Self::Attribute),
+            (Self::Attribute, "BOOL" | "NULL") => Kind::Bool,
+            _ => Kind::Text,
         }
     }
 
-    /// Whether the field holds numbers that are spelt as texts.
-    fn spells_numbers(self, name: &str) -> bool {
-        matches!(
-            (self, name),
-            (Self::Attribute, "N" | "NS") | (Self::StreamRecord, "SequenceNumber")
-        )
+    /// What an audit line doesn't tell, though its dialect does.
+    fn may_be_null(self, name: &str) -> bool {
+        matches!(self, Self::Top(_)) && matches!(name, "port" | "retcode" | "connection_type" | "tls_version")
+    }
+
+    /// Of an object no test is true, but that it isn't there, which is always true.
+    fn needs_a_name(self) -> String {
+        match self {
+            Self::Attribute => {
+                "is an attribute, and its value is below its type, as in {\"S\": [\"open\"]} or {\"N\": [\"5\"]}; \
+                 {\"S\": [{\"exists\": false}]} if it is absent, or of another type"
+                    .to_owned()
+            }
+            Self::Identity => format!("{IS_OBJECT} {{\"type\": [\"Service\"]}}"),
+            Self::Attributes => format!("{IS_OBJECT} {{\"id\": {{\"S\": [{{\"exists\": true}}]}}}}"),
+            Self::Change | Self::StreamRecord | Self::Top(_) => {
+                format!("{IS_OBJECT} {{\"Keys\": {{\"id\": {{\"S\": [{{\"exists\": true}}]}}}}}}")
+            }
+        }
     }
 }
 
-fn needs_number(rule: &Rule) -> bool {
-    matches!(rule, Rule::Numeric(..) | Rule::Is(Scalar::Number(_)))
+const IS_OBJECT: &str =
+    "is an object, of which no value and no `exists` tells anything: name something below it, as in";
+
+/// What a field holds.
+#[derive(Clone, Copy)]
+enum Kind {
+    Object(Place),
+    /// Someone else's JSON.
+    Any,
+    NumberOrText,
+    Number,
+    Text,
+    /// A text that spells a number.
+    Digits,
+    /// One of these texts.
+    Word(&'static [&'static str]),
+    Bool,
 }
+
+impl Kind {
+    /// Whether a value of this kind may match one of the rules.
+    fn fits(self, rules: &[Rule], may_be_null: bool) -> Result<(), String> {
+        if let Self::Word(words) = self {
+            let given = rules.iter().flat_map(|rule| match rule {
+                Rule::AnythingBut(rules) => rules.as_slice(),
+                rule => std::slice::from_ref(rule),
+            });
+            for rule in given {
+                if let Rule::Is(Scalar::Text(text)) = rule
+                    && !words.contains(&text.as_str())
+                {
+                    let way_out = suggest::one_of(text, words);
+                    return Err(format!("is never `{text}`: {way_out}"));
+                }
+            }
+        }
+        match rules.iter().any(|rule| self.may_match(rule, may_be_null)) {
+            true => Ok(()),
+            false => Err(self.way_out(rules)),
+        }
+    }
+
+    fn may_match(self, rule: &Rule, may_be_null: bool) -> bool {
+        let is_text = matches!(self, Self::NumberOrText | Self::Text | Self::Digits);
+        match rule {
+            Rule::Exists | Rule::Absent => true,
+            Rule::Is(Scalar::Null) => may_be_null,
+            Rule::Is(Scalar::Bool(_)) => matches!(self, Self::Bool),
+            Rule::Is(Scalar::Number(_)) | Rule::Numeric(..) => {
+                matches!(self, Self::Number | Self::NumberOrText)
+            }
+            Rule::Is(Scalar::Text(_)) | Rule::Text(_) | Rule::Cidr(_) => match self {
+                Self::Word(words) => words.iter().any(|word| rule.matches(&Tree::text(*word))),
+                _ => is_text,
+            },
+            // What can't be there need not be kept out: it was meant otherwise.
+            Rule::AnythingBut(rules) => rules.iter().any(|rule| self.may_match(rule, may_be_null)),
+        }
+    }
+
+    /// Why none of the rules matches, and what to write.
+    fn way_out(self, rules: &[Rule]) -> String {
+        let first = rules.iter().find_map(|rule| match rule {
+            Rule::Is(scalar) => Some(scalar),
+            Rule::AnythingBut(rules) => rules.iter().find_map(|rule| match rule {
+                Rule::Is(scalar) => Some(scalar),
+                _ => None,
+            }),
+            _ => None,
+        });
+        match (self, first) {
+            (Self::Digits, Some(Scalar::Number(number))) => {
+                format!("{IS_DIGITS}, which no number and no `numeric` matches: {}", quoted(number))
+            }
+            (Self::Digits, _) => format!(
+                "{IS_DIGITS}, which no number and no `numeric` matches: it can't be compared, only be equal or not, as \
+                 in [\"5\"] or [{{\"anything-but\": \"5\"}}]"
+            ),
+            (Self::Number, Some(Scalar::Text(text))) if Decimal::of_json(text).is_some() => {
+                format!("holds a number, which no text matches: write {text} without quotes, as in [{text}]")
+            }
+            (Self::Number, _) => {
+                "holds a number, which nothing else matches: write one, as in [0] or [{\"numeric\": [\">\", 0]}]"
+                    .to_owned()
+            }
+            (Self::Bool, _) => "holds true or false: write [true] or [false], without quotes".to_owned(),
+            (Self::Word(words), _) => format!("is never so: {}", suggest::one_of("", words)),
+            (_, Some(Scalar::Number(number))) => {
+                format!("holds a text, which no number matches: {}", quoted(number))
+            }
+            (_, Some(Scalar::Bool(is))) => {
+                format!("holds a text, which {is} is not: write {is} in quotes, as in [\"{is}\"]")
+            }
+            (_, Some(Scalar::Null)) => "is never null: write [{\"exists\": false}] if it is absent".to_owned(),
+            _ => "holds a text, which no `numeric` matches: write it in quotes, as in [\"5\"]".to_owned(),
+        }
+    }
+
+    fn has_no_fields(self) -> String {
+        let example = match self {
+            Self::Number => "[0]",
+            Self::Bool => "[true]",
+            Self::Digits => "[\"5\"]",
+            Self::Word([word, ..]) => return format!("{HAS_NO_FIELDS} [\"{word}\"]"),
+            _ => "[\"open\"]",
+        };
+        format!("{HAS_NO_FIELDS} {example}")
+    }
+}
+
+fn quoted(number: &Decimal) -> String {
+    match number.to_string() {
+        // Not as it was written.
+        text if text.contains('e') => "write it in quotes, as in [\"5\"]".to_owned(),
+        text => format!("write {text} in quotes, as in [\"{text}\"]"),
+    }
+}
+
+const IS_DIGITS: &str = "holds a number as a text (as DynamoDB and Kinesis write numbers)";
+const HAS_NO_FIELDS: &str = "is no object and has no fields: put its values in a list, as in";
 
 #[cfg(test)]
 mod tests {
@@ -249,12 +383,13 @@ mod tests {
             (
                 Decode::Lambda,
                 r#"{"dynamodb":{"NewImage":{"a":{"N":[{"numeric":[">",5]}]}}}}"#,
-                "`dynamodb.NewImage.a.N` holds a number as a text, which no number and no `numeric` matches",
+                "`dynamodb.NewImage.a.N` holds a number as a text (as DynamoDB and Kinesis write numbers), which no number \
+                 and no `numeric` matches: it can't be compared",
             ),
             (
                 Decode::Lambda,
                 r#"{"dynamodb":{"NewImage":{"a":{"N":[5, 6]}}}}"#,
-                "write it in quotes",
+                "write 5 in quotes, as in [\"5\"]",
             ),
             (
                 Decode::Lambda,
@@ -302,6 +437,138 @@ mod tests {
             let error = filter(&[pattern]).fits(decode).unwrap_err().to_string();
             assert!(error.contains(says), "{error}");
         }
+        for (pattern, says) in [
+            // Of another type.
+            (
+                r#"{"a":{"S":[12345]}}"#,
+                "a.S` holds a text, which no number matches: write 12345 in quotes, as in [\"12345\"]",
+            ),
+            (
+                r#"{"a":{"S":[{"numeric":[">",5]}]}}"#,
+                "holds a text, which no `numeric` matches",
+            ),
+            (r#"{"a":{"S":[true]}}"#, "write true in quotes, as in [\"true\"]"),
+            (r#"{"a":{"S":[null]}}"#, "is never null"),
+            (r#"{"a":{"S":[{"anything-but":[5]}]}}"#, "write 5 in quotes"),
+            (
+                r#"{"a":{"S":{"b":["x"]}}}"#,
+                "is no object and has no fields: put its values in a list, as in [\"open\"]",
+            ),
+            (r#"{"a":{"S":[1.5]}}"#, "write it in quotes, as in [\"5\"]"),
+            (r#"{"a":{"SS":[1]}}"#, "write 1 in quotes"),
+            (r#"{"a":{"NS":[1]}}"#, "write 1 in quotes"),
+            (r#"{"a":{"N":[{"anything-but":[5]}]}}"#, "write 5 in quotes"),
+            (
+                r#"{"a":{"BOOL":["true"]}}"#,
+                "holds true or false: write [true] or [false], without quotes",
+            ),
+            (r#"{"a":{"NULL":["x"]}}"#, "holds true or false"),
+            (r#"{"a":{"M":["x"]}}"#, "a.M` is an object"),
+            (r#"{"a":{"L":["x"]}}"#, "as in {\"S\": [\"open\"]}"),
+            // Of an object.
+            (
+                r#"{"a":[{"exists":false}]}"#,
+                "{\"S\": [{\"exists\": false}]} if it is absent",
+            ),
+            (r#"{"a":{"M":[{"exists":false}]}}"#, "name something below it"),
+        ] {
+            let pattern = format!(r#"{{"dynamodb":{{"NewImage":{pattern}}}}}"#);
+            let error = filter(&[&pattern]).fits(Decode::Lambda).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+        for (decode, pattern, says) in [
+            (
+                Decode::Lambda,
+                r#"{"eventName":[1]}"#,
+                "`eventName` is never so: use one of INSERT, MODIFY, REMOVE",
+            ),
+            (
+                Decode::Lambda,
+                r#"{"eventName":["insert"]}"#,
+                "`eventName` is never `insert`: did you mean `INSERT`?",
+            ),
+            (
+                Decode::Lambda,
+                r#"{"eventName":["INSERT","UPDATE"]}"#,
+                "is never `UPDATE`: use one of INSERT",
+            ),
+            (
+                Decode::Lambda,
+                r#"{"eventName":[{"anything-but":["DELETE"]}]}"#,
+                "is never `DELETE`",
+            ),
+            (
+                Decode::Lambda,
+                r#"{"eventName":[{"prefix":"UP"}]}"#,
+                "is never so",
+            ),
+            (
+                Decode::Lambda,
+                r#"{"dynamodb":{"StreamViewType":["NEW_IMAGES"]}}"#,
+                "did you mean `NEW_IMAGE`?",
+            ),
+            (
+                Decode::Lambda,
+                r#"{"dynamodb":{"SizeBytes":["59"]}}"#,
+                "write 59 without quotes, as in [59]",
+            ),
+            (
+                Decode::Lambda,
+                r#"{"dynamodb":{"OldImage":[{"exists":true}]}}"#,
+                "`dynamodb.OldImage` is an object",
+            ),
+            (
+                Decode::Lambda,
+                r#"{"dynamodb":{"NewImage":[{"exists":false}]}}"#,
+                "name something below it, as in {\"id\"",
+            ),
+            (
+                Decode::Lambda,
+                r#"{"dynamodb":[{"exists":true}]}"#,
+                "name something below it, as in {\"Keys\"",
+            ),
+            (
+                Decode::Lambda,
+                r#"{"userIdentity":[{"exists":true}]}"#,
+                "as in {\"type\": [\"Service\"]}",
+            ),
+            (
+                Decode::Json,
+                r#"{"partitionKey":[12345]}"#,
+                "write 12345 in quotes, as in [\"12345\"]",
+            ),
+            (Decode::Json, r#"{"sequenceNumber":[49]}"#, "write 49 in quotes"),
+            (
+                Decode::Json,
+                r#"{"approximateArrivalTimestamp":["2026"]}"#,
+                "write 2026 without quotes",
+            ),
+            (
+                Decode::Auto,
+                r#"{"owner":[111122223333]}"#,
+                "write 111122223333 in quotes",
+            ),
+            (
+                Decode::Audit,
+                r#"{"retcode":["0"]}"#,
+                "write 0 without quotes, as in [0]",
+            ),
+            (
+                Decode::Audit,
+                r#"{"connectionid":["17"]}"#,
+                "write 17 without quotes",
+            ),
+            (Decode::Audit, r#"{"connectionid":[null]}"#, "holds a number"),
+            (
+                Decode::Audit,
+                r#"{"port":[{"prefix":"33"}]}"#,
+                "holds a number, which nothing else matches",
+            ),
+            (Decode::Audit, r#"{"timestamp":{"x":[1]}}"#, "has no fields"),
+        ] {
+            let error = filter(&[pattern]).fits(decode).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
         let second = filter(&[r#"{"data":["x"]}"#, r#"{"dat":["x"]}"#]);
         assert!(
             second
@@ -321,7 +588,28 @@ mod tests {
             ),
             (
                 Decode::Lambda,
-                r#"{"dynamodb":{"NewImage":{"a":[{"exists":false}]}}}"#,
+                r#"{"dynamodb":{"NewImage":{"a":{"S":[{"exists":false}]}}}}"#,
+            ),
+            (
+                Decode::Lambda,
+                r#"{"eventName":[{"anything-but":["REMOVE"]}],"userIdentity":{"type":[{"exists":false}]}}"#,
+            ),
+            (
+                Decode::Lambda,
+                r#"{"eventName":[{"prefix":"IN"},{"equals-ignore-case":"remove"}],"dynamodb":{"StreamViewType":["KEYS_ONLY"]}}"#,
+            ),
+            (
+                Decode::Lambda,
+                r#"{"dynamodb":{"NewImage":{"a":{"SS":["x"],"NS":["1"],"NULL":[true],"B":["AA=="]}}}}"#,
+            ),
+            (
+                Decode::Audit,
+                r#"{"timestamp":[{"numeric":[">",0]},{"prefix":"2026"}],"port":[null],"tls_version":[null],"connectionid":[17]}"#,
+            ),
+            (Decode::Json, r#"{"data":[{"exists":false}]}"#),
+            (
+                Decode::Json,
+                r#"{"data":{"eventName":[1],"x":[{"exists":true}]}}"#,
             ),
             (
                 Decode::Lambda,

@@ -142,6 +142,11 @@ impl Spelling {
             ));
         }
         match value {
+            // As Lambda's API has it: {"Filters": [{"Pattern": "{...}"}]}.
+            Tree::Text(text) if name == "Pattern" => Wrong::here(format!(
+                "is how Lambda's API calls a pattern: remove `Pattern:` and write the text itself, as in '{}'",
+                cut(text)
+            )),
             Tree::Object(members) => self.pattern(members).map(Wanted::Within),
             Tree::List(items) if items.is_empty() => Wrong::here(
                 "is an empty list, which nothing matches: write what the field may be, as in [\"INSERT\"], or [null]",
@@ -367,11 +372,14 @@ fn kind(value: &Tree<'_>) -> &'static str {
 
 /// A value as JSON, cut where it is long.
 fn shown(value: &Tree<'_>) -> String {
+    cut(&value.to_string())
+}
+
+fn cut(text: &str) -> String {
     const LONGEST: usize = 60;
-    let text = value.to_string();
     match text.char_indices().nth(LONGEST) {
         Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
+        None => text.to_owned(),
     }
 }
 
@@ -573,6 +581,10 @@ mod tests {
             (
                 json!({"a": {"prefix": {"equals-ignore-case": "b"}}}),
                 r#"`a.prefix` is an operator and stands outside of a list: write the field above it as [{"prefix": {"equals-ignore-case":"b"}}]"#,
+            ),
+            (
+                json!({"Pattern": "{\"eventName\":[\"INSERT\"]}"}),
+                r#"`Pattern` is how Lambda's API calls a pattern: remove `Pattern:` and write the text itself, as in '{"eventName":["INSERT"]}'"#,
             ),
             (
                 json!({"$or": {"a": [1]}}),

@@ -373,7 +373,7 @@ fn a_filter_alone_leaves_the_bytes_of_what_it_keeps() {
         filter: Some(filter()),
         ..Shape::default()
     };
-    let deep = format!("{}{}", "[".repeat(500), "]".repeat(500));
+    let deep = format!("{}{}", "[".repeat(100), "]".repeat(100));
     for (data, how) in [
         (" {\"a\" : \"\\u0061\"}\n", Decode::Json),
         ("no JSON", Decode::Text),
@@ -528,14 +528,27 @@ fn what_would_take_too_much_memory_as_a_tree_is_refused() {
         ..Shape::default()
     };
     let list = |values: usize| format!("[{}1]", "1,".repeat(values));
-    let fits = record(list(10_000).as_bytes());
+    // A large message is no bomb, however little gzip may open to.
+    let fits = record(list(300_000).as_bytes());
     assert!(events(&fits, origin, &settings, &shape).is_ok());
     let bomb = record(list(500_000).as_bytes());
-    assert_eq!(
-        events(&bomb, origin, &settings, &shape),
-        Err(DecodeError::TooMuch { limit: 4 << 20 })
+    let most = (64 << 20) / NODE;
+    let error = events(&bomb, origin, &settings, &shape).unwrap_err();
+    assert_eq!(error, DecodeError::NoFields(NoTree::TooMany { most }));
+    assert!(
+        error
+            .to_string()
+            .contains(&format!("too many values to be taken apart: more than {most}"))
     );
     assert!(events(&bomb, origin, &settings, &Shape::default()).is_ok());
+    // Commas are no values, where they stand in a text.
+    for text in [format!("[\"{}\"]", ",".repeat(1_000_000)), ",".repeat(1_000_000)] {
+        let settings = DecodeSettings {
+            how: Decode::Text,
+            ..settings.clone()
+        };
+        assert!(events(&record(text.as_bytes()), origin, &settings, &shape).is_ok());
+    }
 }
 
 /// A value of an attribute, as DynamoDB types it.
@@ -812,5 +825,63 @@ fn a_path_is_found_in_a_change_by_its_looks_in_both_its_forms() {
     for path in ["NewImage.card", "dynamodb.NewImage.card.S"] {
         let messages = told_by(&format!("decode: auto, redact: [{path}]"), change);
         assert!(messages[0].contains(r#""card":{"S":"***"}"#), "{messages:?}");
+    }
+}
+
+#[test]
+fn json_that_can_not_be_held_is_never_dropped_for_a_text() {
+    let deep = format!("{{\"a\":1,\"deep\":{}{}}}", "[".repeat(100), "]".repeat(100));
+    for how in ["json", "text", "auto"] {
+        let error = by(&format!("decode: {how}, filter: {{ data: {{ a: [1] }} }}"), &deep).unwrap_err();
+        assert_eq!(error, DecodeError::NoFields(NoTree::TooDeep), "{how}");
+    }
+    // Half a character is no hindrance to a filter, and the message passes as it is.
+    let half = r#"{"a":1,"text":"cut \ud83d"}"#;
+    let keys = "decode: json, filter: { data: { a: [1], text: [{ prefix: cut }] } }";
+    assert_eq!(told_by(keys, half), [half]);
+    // What is written anew would not hold it.
+    let error = by("decode: json, redact: [a]", half).unwrap_err();
+    assert_eq!(error, DecodeError::NoFields(NoTree::HalfCharacter));
+    // What is no JSON is a text, also one that begins like JSON.
+    let text = "{\"a\":1, cut off";
+    let keys = "decode: text, filter: { data: [{ prefix: '{' }] }";
+    assert_eq!(told_by(keys, text), [text]);
+}
+
+#[test]
+fn what_looks_like_a_change_is_hidden_as_one_also_where_it_is_none_of_dynamodbs() {
+    let change = r#"{"eventName":"INSERT","tableName":"t","dynamodb":{"Keys":{"id":{"S":"a"}},"NewImage":{"card":{"S":"4711"}}},"eventSource":"aws:dynamodb"}"#;
+    for (name, from, to) in [
+        ("as Lambda has it", r#""tableName":"t","#, ""),
+        (
+            "a source twice",
+            r#"{"eventName""#,
+            r#"{"eventSource":"aws:dynamodb","eventName""#,
+        ),
+        ("no keys", r#"{"id":{"S":"a"}}"#, "null"),
+    ] {
+        let change = change.replace(from, to);
+        let decoded = by("decode: auto", &change).unwrap();
+        assert_eq!(decoded.events[0].content, Content::Other, "{name}");
+        for path in ["NewImage.card", "'*.card'", "dynamodb.NewImage.card.S"] {
+            let messages = told_by(&format!("decode: auto, redact: [{path}]"), &change);
+            assert!(
+                messages[0].contains(r#""card":{"S":"***"}"#),
+                "{name}: {messages:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn an_envelope_that_lacks_something_is_not_let_through_where_something_is_hidden() {
+    let whole = r#"{"messageType":"DATA_MESSAGE","logGroup":"g","logEvents":[{"id":"1","timestamp":5,"message":"{\"card\":\"4711\"}"}]}"#;
+    let keys = "decode: auto, redact: [card]";
+    assert_eq!(told_by(keys, whole), [r#"{"card":"***"}"#]);
+    for lacking in ["logGroup", "logEvents"] {
+        let damaged = whole.replace(lacking, "x");
+        let error = by(keys, &damaged).unwrap_err();
+        assert!(matches!(error, DecodeError::Unredactable(_)), "{error}");
+        assert_eq!(told_by("decode: auto", &damaged), [damaged]);
     }
 }

@@ -219,6 +219,16 @@ fn filters_that_are_wrong_or_keep_nothing_are_refused() {
         ),
         (
             SOURCE,
+            "filter: { dynamodb: { NewImage: { a: { NULL: [true] } } } }",
+            "a key is null, as YAML reads NULL, ~ and nothing at all: write it in quotes, as in \"NULL\"",
+        ),
+        (
+            SOURCE,
+            r#"filter: { Pattern: '{"eventName":["INSERT"]}' }"#,
+            r#"remove `Pattern:` and write the text itself, as in '{"eventName":["INSERT"]}'"#,
+        ),
+        (
+            SOURCE,
             "filter: []",
             "pipelines.p.filter: holds no pattern, and would keep nothing",
         ),
