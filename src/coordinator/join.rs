@@ -151,6 +151,7 @@ impl Life {
                 oversize: destination.oversize,
                 too_old: destination.too_old,
                 too_new: destination.too_new,
+                redacts: pipeline.config.shape.redact.is_some(),
             };
             let account = (&destination.aws.region, &destination.aws.assume_role_arn);
             let rate = rates

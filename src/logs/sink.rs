@@ -128,7 +128,7 @@ impl<'a> Parcel<'a> {
     ) {
         let body = Body::Record(record);
         let tag = Tag::new(self.lane.shared.clone(), index, place.clone(), 0);
-        let letter = letter(tag, meant_for, reason, detail, &body);
+        let letter = letter(tag, meant_for, reason, detail, &body, false);
         self.by_destination
             .entry(self.lane.shared.letters_to.clone())
             .or_default()
@@ -137,7 +137,14 @@ impl<'a> Parcel<'a> {
 }
 
 /// The dead letter of the record, the event or the part that `tag` is of.
-fn letter(tag: Tag, meant_for: &LogDestination, reason: Refusal, detail: &str, body: &Body) -> Vec<Item> {
+fn letter(
+    tag: Tag,
+    meant_for: &LogDestination,
+    reason: Refusal,
+    detail: &str,
+    body: &Body,
+    redacted: bool,
+) -> Vec<Item> {
     let origin = Origin {
         pipeline: tag.lane.pipeline.clone(),
         stream: tag.lane.stream.clone(),
@@ -146,7 +153,10 @@ fn letter(tag: Tag, meant_for: &LogDestination, reason: Refusal, detail: &str, b
     };
     // The writer stamps a letter when it puts it: a letter that waited out an outage must not be too old.
     let never = Timestamp::from_millis(0);
-    let events = dead_letter::events(&origin, reason, detail, meant_for, body, never);
+    let events = match redacted {
+        true => dead_letter::events_redacted(&origin, reason, detail, meant_for, body, never),
+        false => dead_letter::events(&origin, reason, detail, meant_for, body, never),
+    };
     let tags = tag.letters(events.len(), reason);
     let items = events.into_iter().zip(tags);
     items.map(|(event, tag)| Item { event, tag }).collect()
@@ -166,6 +176,8 @@ pub struct SinkSettings {
     /// Also of events that are older than the group's retention.
     pub too_old: Untimely,
     pub too_new: Untimely,
+    /// What the pipeline hides is hidden in its events: their dead letters tell so.
+    pub redacts: bool,
 }
 
 /// What a sink works with.

@@ -235,6 +235,7 @@ fn settings() -> SinkSettings {
         oversize: Oversize::Split,
         too_old: Untimely::DeadLetter,
         too_new: Untimely::DeadLetter,
+        redacts: false,
     }
 }
 

@@ -475,7 +475,14 @@ impl Writer {
             event,
         };
         let letters_to = tag.lane.letters_to.clone();
-        let parts = letter(tag, &self.to, refusal, detail, &body);
+        let parts = letter(
+            tag,
+            &self.to,
+            refusal,
+            detail,
+            &body,
+            self.context.settings.redacts,
+        );
         if let Some(letters) = self.context.letters.upgrade() {
             // Closed only while the worker is torn down.
             let _ = letters.send((letters_to, parts));

@@ -291,3 +291,20 @@ async fn a_record_is_dead_lettered_if_one_part_of_one_event_is() {
     assert_eq!((&part["part"], &part["parts"]), (&1.into(), &2.into()));
     assert_eq!(part["id"], "arn:aws:kinesis:eu-west-1:1:stream/s:shardId-1:0:0:0");
 }
+
+#[tokio::test(start_paused = true)]
+async fn the_letter_of_an_event_tells_whether_a_redaction_was_set() {
+    for redacts in [true, false] {
+        let works = Works::with(SinkSettings {
+            redacts,
+            ..settings()
+        });
+        let (lane, mut rx) = works.lane();
+        works.submit(&lane, &to("/g", "all"), 0, "poison");
+        let outcomes = outcomes(&mut rx, 1).await;
+        assert_eq!(outcomes[&0], Some(Refusal::Invalid));
+        let letters = works.messages(&to("/g", "dead-letter"));
+        let letter: serde_json::Value = serde_json::from_str(&letters[0]).unwrap();
+        assert_eq!(letter["redacted"] == true, redacts);
+    }
+}
