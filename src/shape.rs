@@ -164,6 +164,7 @@ fn told(
         (Some(tree), Format::Diff) if is_change => Some(diff::changed(tree)),
         _ => None,
     };
+    let mut has_hidden = false;
     if let Some(redact) = &shape.redact {
         if settings.how == Decode::Auto
             && event.envelope.is_none()
@@ -174,7 +175,7 @@ fn told(
                  messages in it can't be opened",
             ));
         }
-        hide(redact, tree.as_mut(), event.content, settings.how)?;
+        has_hidden = hide(redact, tree.as_mut(), event.content, settings.how)?;
     }
     let Some(tree) = tree else {
         return Ok(Told::Unchanged);
@@ -182,7 +183,7 @@ fn told(
     let message = match (shape.format, changed) {
         (Format::Plain, _) if is_change => change::plain(tree, settings.how),
         (_, Some(changed)) => change::diff(tree, settings.how, &changed),
-        _ if shape.redact.is_some() => tree,
+        _ if has_hidden => tree,
         _ => return Ok(Told::Unchanged),
     };
     let mut text = String::with_capacity(event.event.message.len());
@@ -191,14 +192,14 @@ fn told(
     Ok(Told::Anew(text))
 }
 
-/// Hides what is to be hidden in a message, or says why that can't be done: a message that goes on as it is,
-/// because a path is found nowhere in it, would show what was meant to be hidden.
+/// Hides what is to be hidden in a message, and tells whether anything was; or says why that can't be done: a message
+/// in which no path can be looked for would show what was meant to be hidden.
 fn hide(
     redact: &Redaction,
     tree: Option<&mut Tree<'_>>,
     content: Content,
     how: Decode,
-) -> Result<(), DecodeError> {
+) -> Result<bool, DecodeError> {
     const BOTH: &[redact::Content] = &[redact::Content::Change, redact::Content::Json];
     let kinds: &[redact::Content] = match content {
         // Of a stream that may hold anything a path is one of any JSON, also where that turns out to be a change;
@@ -212,10 +213,11 @@ fn hide(
     };
     match tree {
         Some(tree @ (Tree::Object(_) | Tree::List(_))) => {
+            let mut has_hidden = false;
             for kind in kinds {
-                redact.apply(tree, *kind);
+                has_hidden |= redact.apply(tree, *kind);
             }
-            Ok(())
+            Ok(has_hidden)
         }
         Some(_) => Err(DecodeError::Unredactable("it is JSON without fields")),
         None => Err(DecodeError::Unredactable("it is no JSON that can be read")),

@@ -885,3 +885,13 @@ fn an_envelope_that_lacks_something_is_not_let_through_where_something_is_hidden
         assert_eq!(told_by("decode: auto", &damaged), [damaged]);
     }
 }
+
+#[test]
+fn a_message_in_which_nothing_is_hidden_passes_byte_for_byte() {
+    let text = "{ \"a\" : \"\\u00e9\\/\" , \"n\": 1.0E+2 }";
+    assert_eq!(told_by("decode: json, redact: [nope]", text), [text]);
+    assert_eq!(
+        told_by("decode: json, redact: [n]", text),
+        [r#"{"a":"é/","n":"***"}"#]
+    );
+}
