@@ -1,4 +1,4 @@
-//! Weir's decoders alone, to be fuzzed: `src/decode` by links, and the few nouns it knows, as small as may be.
+//! Weir's decoders alone, to be fuzzed: `src/decode` and `src/json` by links, and the few nouns it knows, as small as may be.
 //!
 //! Weir as a whole would bring the AWS SDK, which takes many minutes to build with the fuzzer's marks in it.
 //! A noun that differs from Weir's own in what the decoders use of it does not compile.
@@ -8,6 +8,7 @@
 )]
 
 pub mod decode;
+pub mod json;
 
 use bytes::Bytes;
 use decode::{Decode, DecodeError, DecodeSettings, Decoded, Gzip, Origin, UnknownMessages};

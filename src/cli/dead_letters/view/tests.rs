@@ -175,7 +175,7 @@ fn a_place_that_does_not_exist_is_named_with_its_region() {
 }
 
 #[test]
-fn what_was_not_read_and_what_is_anothers_is_told() {
+fn what_was_not_read_and_what_is_of_another_is_told() {
     let listing = Listing {
         others: [(LetterId::new("a"), "q".to_owned())].into(),
         cut_at: Some(NOW),
