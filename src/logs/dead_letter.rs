@@ -65,7 +65,8 @@ impl RecordBody {
                 true => Data::withheld(&record.data),
                 false => Data::Bytes(record.data.clone()),
             },
-            partition_key: record.partition_key.clone(),
+            // It may be the very value that is hidden. The stream has it beside the bytes.
+            partition_key: record.partition_key.clone().filter(|_| !withheld),
             time: record.time,
         }
     }

@@ -60,47 +60,42 @@ impl LetterDesk {
             return Ok(letter);
         };
         let read = self.read_record(of, &letter, shelf).await;
-        let data = read.map_err(|why| {
+        let record = read.map_err(|why| {
             format!(
                 "its bytes are withheld from the dead letter, and must be read from the stream again: {why}"
             )
         })?;
-        if Data::withheld(&data) != body.data {
+        if Data::withheld(&record.data) != body.data {
             return Err(
                 "its bytes are withheld from the dead letter, and the stream now holds others at its position".to_owned(),
             );
         }
         let body = Body::Record(RecordBody {
-            data: Data::Bytes(data),
-            ..body.clone()
+            data: Data::Bytes(record.data),
+            partition_key: record.partition_key,
+            time: body.time,
         });
         Ok(Letter { body, ..letter })
     }
 
-    /// The bytes of the letter's record, as the stream has them.
-    async fn read_record(
-        &mut self,
-        of: usize,
-        letter: &Letter,
-        shelf: &mut Shelf,
-    ) -> Result<bytes::Bytes, String> {
+    /// The letter's record, as the stream has it.
+    async fn read_record(&mut self, of: usize, letter: &Letter, shelf: &mut Shelf) -> Result<Record, String> {
         const GONE: &str =
             "it is not in the stream any more: `weir dead-letters discard ID` takes the letter off the list";
         let source = self.mail[of].source.clone();
         let place = &letter.origin.place;
         let stream = StreamArn::new(letter.origin.stream.as_str());
         let shard = ShardId::new(letter.origin.shard.as_str());
-        let bytes_of = |record: &Record| {
+        let part_of = |record: &Record| {
             let mut parts = match source.has_aggregates() {
                 true => aggregate::user_records(record).0,
                 false => vec![record.clone()],
             };
             parts.retain(|part| part.sub_sequence_number == place.sub_sequence_number);
-            let part = parts.pop().ok_or("its aggregate has no such part")?;
-            Ok(part.data)
+            Ok(parts.pop().ok_or("its aggregate has no such part")?)
         };
         if let Some(record) = shelf.find(of, &stream, &shard, &place.sequence_number) {
-            return bytes_of(record);
+            return part_of(record);
         }
         let at = StartingPosition::At(place.sequence_number.clone());
         let told = |error: SourceError| match error {
@@ -127,7 +122,7 @@ impl LetterDesk {
                 };
                 // Of a position that is trimmed, Kinesis gives what comes after it.
                 return match shelf.find(of, &stream, &shard, &place.sequence_number) {
-                    Some(record) => bytes_of(record),
+                    Some(record) => part_of(record),
                     None => Err(GONE.to_owned()),
                 };
             }
