@@ -124,6 +124,13 @@ impl Budget {
     pub async fn reserve_events(&self, bytes: usize) -> Reservation {
         self.events.reserve(bytes, &self.gauge).await
     }
+
+    /// Waits until there is memory for events of `bytes`, or for as many as are this pipeline's own, and takes none.
+    /// Cancel-safe.
+    pub async fn wait_for_events(&self, bytes: usize) {
+        let own = self.events.own.all * UNIT;
+        drop(self.reserve_events(bytes.min(own)).await);
+    }
 }
 
 impl Part {
@@ -400,6 +407,7 @@ mod tests {
             let events = other.reserve_events(4 * MIB).await;
             assert_eq!((answer.bytes(), events.bytes()), (MIB, 4 * MIB));
         }
+        budgets[1].wait_for_events(usize::MAX).await;
         // One record of more than its own takes all of that rather than wait for the one that is stuck.
         assert_eq!(budgets[1].reserve_events(9 * MIB).await.bytes(), 4 * MIB);
         // What is common goes to whoever asks.

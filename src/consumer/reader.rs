@@ -193,8 +193,8 @@ impl Reader {
                 ..Portion::default()
             });
         }
-        // What could not be decoded is not worth reading: this waits until there is memory for events, and takes none.
-        drop(self.pipeline.budget.reserve_events(PORTION).await);
+        // What could not be decoded is not worth reading.
+        self.pipeline.budget.wait_for_events(PORTION).await;
         // At once, for all that is to come: one that held memory and waited for more could wait for ever.
         let for_look = look.as_ref().map_or(0, |_| lookup::MEMORY);
         let mut memory = self
