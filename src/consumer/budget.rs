@@ -125,11 +125,11 @@ impl Budget {
         self.events.reserve(bytes, &self.gauge).await
     }
 
-    /// Waits until there is memory for events of `bytes`, or for as many as are this pipeline's own, and takes none.
-    /// Cancel-safe.
+    /// Waits until there is memory for events of `bytes`, or, where that is less, for a quarter of what is this
+    /// pipeline's own, and takes none: more would let one read go on at a time. Cancel-safe.
     pub async fn wait_for_events(&self, bytes: usize) {
         let own = self.events.own.all * UNIT;
-        drop(self.reserve_events(bytes.min(own)).await);
+        drop(self.reserve_events(bytes.min(own / 4)).await);
     }
 }
 

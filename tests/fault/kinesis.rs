@@ -429,14 +429,16 @@ async fn mixed_records_go_through_splits_and_merges_in_order() {
     }
     let writer = {
         let kinesis = world.kinesis.clone();
-        tokio::spawn(async move { write(&kinesis, keys, records / keys, Duration::from_millis(3), 7).await })
+        tokio::spawn(
+            async move { write(&kinesis, keys, records / keys, Duration::from_millis(100), 7).await },
+        )
     };
     let mut done = 0;
     let began = Instant::now();
     while done < reshards && !writer.is_finished() {
         world.reshard(done % 2 == 0).await;
         done += 1;
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_secs(1)).await;
     }
     let (expected, unsure) = writer.await.unwrap();
     println!(
