@@ -13,7 +13,6 @@ mod tests;
 
 use std::borrow::Cow;
 
-use crate::decode::subscription::Looks;
 use crate::decode::{self, Content, Decode, DecodeError, DecodeSettings, Decoded, Event, Origin, Skip};
 use crate::filter::Filter;
 use crate::json::{NoTree, Reading, Tree};
@@ -168,7 +167,7 @@ fn told(
     if let Some(redact) = &shape.redact {
         if settings.how == Decode::Auto
             && event.envelope.is_none()
-            && Looks::of(message.as_bytes()).resembles_envelope()
+            && tree.as_ref().is_some_and(looks_like_an_envelope)
         {
             return Err(DecodeError::Unredactable(
                 "it looks like an envelope of a CloudWatch Logs subscription and lacks some of its fields, so that the \
@@ -216,6 +215,12 @@ fn hide(
             let mut has_hidden = false;
             for kind in kinds {
                 has_hidden |= redact.apply(tree, *kind);
+                // A producer may send several changes as a list.
+                if let (Tree::List(items), redact::Content::Change) = (&mut *tree, kind) {
+                    for item in items {
+                        has_hidden |= redact.apply(item, *kind);
+                    }
+                }
             }
             Ok(has_hidden)
         }
@@ -224,13 +229,32 @@ fn hide(
     }
 }
 
+/// Whether it has a field `dynamodb`, or, of a list, one of its items.
 fn looks_like_a_change(message: &Tree<'_>) -> bool {
-    let Tree::Object(members) = message else {
-        return false;
+    match message {
+        Tree::Object(_) => !matches!(message.get("dynamodb"), None | Some(Tree::Null)),
+        Tree::List(items) => items
+            .iter()
+            .any(|item| !matches!(item.get("dynamodb"), None | Some(Tree::Null))),
+        _ => false,
+    }
+}
+
+/// Whether it, or an item of the list that it is, is an envelope of a subscription that was not opened as one: it
+/// lacks something, or there are several.
+fn looks_like_an_envelope(message: &Tree<'_>) -> bool {
+    let is_one = |tree: &Tree<'_>| {
+        let says_so = tree
+            .get("messageType")
+            .and_then(Tree::as_text)
+            .is_some_and(|kind| matches!(kind, "DATA_MESSAGE" | "CONTROL_MESSAGE"));
+        let has = |name| tree.get(name).is_some();
+        says_so || (has("logEvents") && (has("messageType") || has("logGroup") || has("logStream")))
     };
-    let is_change =
-        |(name, value): &(Cow<'_, str>, Tree<'_>)| name == "dynamodb" && matches!(value, Tree::Object(_));
-    members.iter().any(is_change)
+    match message {
+        Tree::List(items) => items.iter().any(is_one),
+        one => is_one(one),
+    }
 }
 
 /// Leaves out the envelopes whose events were all dropped: nothing of them goes anywhere.

@@ -429,6 +429,7 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
             stream: named.as_ref().unwrap_or(stream),
             shard: &self.shard,
         };
+        let is_redacted = shape.redact.is_some();
         match shape::events(record, origin, settings, shape) {
             Ok(decoded) => {
                 self.events += decoded.events.len() as u64 + decoded.filtered;
@@ -447,6 +448,10 @@ impl<'o, W: Write, T: FnMut(&str)> Decoder<'o, W, T> {
                     self.unaddressed += 1;
                     // Of many the first is told, and at the end how many they were.
                     if self.unaddressed == 1 {
+                        let why = match is_redacted {
+                            true => why.without_content(),
+                            false => why.to_string(),
+                        };
                         self.note(place, &format!("has no destination: {why}"));
                     }
                 }

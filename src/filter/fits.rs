@@ -223,17 +223,19 @@ impl Kind {
     /// Whether a value of this kind may match one of the rules.
     fn fits(self, rules: &[Rule], may_be_null: bool) -> Result<(), String> {
         if let Self::Word(words) = self {
-            let given = rules.iter().flat_map(|rule| match rule {
-                Rule::AnythingBut(rules) => rules.as_slice(),
-                rule => std::slice::from_ref(rule),
+            let is_unknown = |rule: &Rule| match rule {
+                Rule::Is(Scalar::Text(text)) if !words.contains(&text.as_str()) => Some(text.clone()),
+                _ => None,
+            };
+            let unknown = rules.iter().find_map(|rule| match rule {
+                // To keep out one that never comes, beside one that does, is a harmless habit.
+                Rule::AnythingBut(others) if others.iter().any(|other| is_unknown(other).is_none()) => None,
+                Rule::AnythingBut(others) => others.iter().find_map(is_unknown),
+                rule => is_unknown(rule),
             });
-            for rule in given {
-                if let Rule::Is(Scalar::Text(text)) = rule
-                    && !words.contains(&text.as_str())
-                {
-                    let way_out = suggest::one_of(text, words);
-                    return Err(format!("is never `{text}`: {way_out}"));
-                }
+            if let Some(text) = unknown {
+                let way_out = suggest::one_of(&text, words);
+                return Err(format!("is never `{text}`: {way_out}"));
             }
         }
         match rules.iter().any(|rule| self.may_match(rule, may_be_null)) {
@@ -582,6 +584,10 @@ mod tests {
     #[test]
     fn a_pattern_that_may_match_is_not_refused() {
         for (decode, pattern) in [
+            (
+                Decode::Lambda,
+                r#"{"eventName":[{"anything-but":["DELETE","REMOVE"]}]}"#,
+            ),
             (
                 Decode::Lambda,
                 r#"{"eventName":["INSERT"],"dynamodb":{"NewImage":{"any name":{"S":["x"]}}}}"#,

@@ -452,18 +452,26 @@ fn find<'l>(listing: &'l Listing, id: &str) -> Result<&'l Found, Refusal> {
         .found
         .iter()
         .filter(|found| found.letter.id.as_str().starts_with(id));
-    if let Some(first) = some.next() {
-        let mut ids: Vec<LetterId> = some.map(|found| found.letter.id.clone()).collect();
-        if ids.is_empty() {
-            return Ok(first);
-        }
-        ids.insert(0, first.letter.id.clone());
+    let incomplete = || {
+        listing
+            .incomplete
+            .iter()
+            .filter(|i| i.id.as_str().starts_with(id))
+    };
+    let first = some.next();
+    // Those that are not whole count too: one of them may be meant, and is not to be sent or discarded by chance.
+    let whole = first.into_iter().chain(some).map(|found| &found.letter.id);
+    let ids: BTreeSet<LetterId> = whole.chain(incomplete().map(|i| &i.id)).cloned().collect();
+    if ids.len() > 1 {
         return Err(Refusal::Ambiguous {
             id: id.to_owned(),
-            some: ids,
+            some: ids.into_iter().collect(),
         });
     }
-    if let Some(incomplete) = listing.incomplete.iter().find(|i| i.id.as_str().starts_with(id)) {
+    if let Some(first) = first {
+        return Ok(first);
+    }
+    if let Some(incomplete) = incomplete().next() {
         return Err(Refusal::Incomplete {
             id: incomplete.id.clone(),
             have: incomplete.have,

@@ -56,7 +56,7 @@ pub fn events(
                 true => meant(letter, application, pipeline, &stream),
                 false => address::destination(application, pipeline, &stream, shard.as_str(), None),
             };
-            vec![(to.map_err(|e| e.to_string())?, *index, event.clone())]
+            vec![(to.map_err(|e| unaddressed(&e, pipeline))?, *index, event.clone())]
         }
         Body::Record(body) => {
             let record = record(letter, body)?;
@@ -73,7 +73,7 @@ pub fn events(
             for (index, event) in decoded.events.into_iter().enumerate() {
                 let envelope = event.envelope.and_then(|at| decoded.envelopes.get(at));
                 let to = address::destination(application, pipeline, &stream, shard.as_str(), envelope);
-                addressed.push((to.map_err(|e| e.to_string())?, index, event.event));
+                addressed.push((to.map_err(|e| unaddressed(&e, pipeline))?, index, event.event));
             }
             addressed
         }
@@ -130,6 +130,14 @@ fn meant(
     match to == address::letters(application, pipeline, stream) {
         true => Err(RenderError::DeadLetters(to.stream)),
         false => Ok(to),
+    }
+}
+
+/// Why there is no destination; without the name, where it may be what is hidden.
+fn unaddressed(error: &RenderError, pipeline: &PipelineConfig) -> String {
+    match pipeline.withholds() {
+        true => error.without_content(),
+        false => error.to_string(),
     }
 }
 

@@ -122,11 +122,12 @@ impl Segment {
         }
     }
 
-    /// Whether it is looked for in the elements of a list: a number only in objects, as it counts those of lists.
-    pub(super) fn goes_through_lists(&self, element_is_object: bool) -> bool {
+    /// Whether it is looked for in the elements of a list: a number only in those that may have such a member, as it
+    /// counts those of lists.
+    pub(super) fn goes_through_lists(&self, may_have_members: bool) -> bool {
         match self {
             Self::Any => false,
-            Self::Name(_) => element_is_object || !self.is_place(),
+            Self::Name(_) => may_have_members || !self.is_place(),
         }
     }
 }

@@ -217,10 +217,11 @@ fn an_attribute_is_hidden_whatever_its_type_and_the_image_stays_one() {
             r#"{"b":{"S":"[]"}}"#,
         ),
         (
+            // The second may be JSON with a member `0`.
             "NewImage.a.0.b",
             With::Remove,
-            r#"{"a":{"L":[{"S":"{}"},{"S":"{}"}]}}"#,
-            r#"{"a":{"L":[{"NULL":true},{"S":"{}"}]}}"#,
+            r#"{"a":{"L":[{"S":"{}"},{"S":"{}"},{"S":"x"}]}}"#,
+            r#"{"a":{"L":[{"NULL":true},{"NULL":true},{"S":"x"}]}}"#,
         ),
         (
             "NewImage.a.b",

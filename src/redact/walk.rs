@@ -50,6 +50,14 @@ pub fn json(document: &mut Tree<'_>, path: &[Segment], with: &With) -> usize {
     if !path.is_empty() && walk.value(document, path) == Place::Gone {
         *document = Tree::Null;
     }
+    // A producer may send a batch of documents as a list: `*` is a member of each, too, not its elements alone.
+    if let (Tree::List(documents), [Segment::Any, _, ..]) = (&mut *document, path) {
+        for one in documents.iter_mut().filter(|one| matches!(one, Tree::Object(_))) {
+            if walk.value(one, path) == Place::Gone {
+                *one = Tree::Null;
+            }
+        }
+    }
     walk.hidden
 }
 
@@ -102,7 +110,8 @@ impl Walk<'_> {
             Some(("L", Tree::List(items))) => {
                 for (i, item) in items.iter_mut().enumerate() {
                     let named = first.is_index(i) && self.attribute(item, rest) == Place::Gone;
-                    let below = !named && first.goes_through_lists(hash::type_of(item) == Some("M"));
+                    let may_hold = matches!(typed_mut(item), Some(("M", _))) || holds_json_text(item);
+                    let below = !named && first.goes_through_lists(may_hold);
                     if named || (below && self.attribute(item, path) == Place::Gone) {
                         *item = null_attribute();
                     }
@@ -137,7 +146,8 @@ impl Walk<'_> {
             Tree::List(items) => {
                 for (i, item) in items.iter_mut().enumerate() {
                     let named = first.is_index(i) && self.value(item, rest) == Place::Gone;
-                    let below = !named && first.goes_through_lists(matches!(item, Tree::Object(_)));
+                    let may_hold = matches!(item, Tree::Object(_)) || may_be_json(item);
+                    let below = !named && first.goes_through_lists(may_hold);
                     if named || (below && self.value(item, path) == Place::Gone) {
                         *item = Tree::Null;
                     }
@@ -185,6 +195,11 @@ fn may_be_json(value: &Tree<'_>) -> bool {
     value
         .as_text()
         .is_some_and(|text| text.trim_start_matches(around).starts_with(['{', '[']))
+}
+
+/// The same of an attribute.
+fn holds_json_text(attribute: &mut Tree<'_>) -> bool {
+    matches!(typed_mut(attribute), Some(("S", text)) if may_be_json(text))
 }
 
 fn typed_mut<'t, 'a>(value: &'t mut Tree<'a>) -> Option<(&'t str, &'t mut Tree<'a>)> {

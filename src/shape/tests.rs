@@ -895,3 +895,41 @@ fn a_message_in_which_nothing_is_hidden_passes_byte_for_byte() {
         [r#"{"a":"é/","n":"***"}"#]
     );
 }
+
+#[test]
+fn changes_and_envelopes_in_a_list_are_not_shown_for_want_of_a_place() {
+    let change = r#"{"eventName":"INSERT","dynamodb":{"NewImage":{"card":{"S":"4111"}}}}"#;
+    for data in [
+        format!("[{change},{change}]"),
+        r#"{"dynamodb":[{"NewImage":{"card":{"S":"4111"}}}]}"#.to_owned(),
+        r#"{"dynamodb":"{\"NewImage\":{\"card\":{\"S\":\"4111\"}}}"}"#.to_owned(),
+    ] {
+        let told = told_by("decode: auto, redact: [NewImage.card]", &data);
+        assert!(!told[0].contains("4111"), "{told:?}");
+    }
+    let envelope = r#"{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"x","logStream":"s","logEvents":[{"id":"1","timestamp":1,"message":"{\"card\":4111}"}]}"#;
+    let untyped = envelope.replace(r#""messageType":"DATA_MESSAGE","#, "");
+    for data in [format!("[{envelope}]"), untyped] {
+        let refused = by("decode: auto, redact: [card]", &data).unwrap_err();
+        assert!(matches!(refused, DecodeError::Unredactable(_)), "{refused}");
+    }
+    // An application may have a name or two of them in JSON of its own.
+    let own = r#"{"messageType":"order","logGroup":"g","card":"4111"}"#;
+    assert_eq!(
+        told_by("decode: auto, redact: [card]", own),
+        [r#"{"messageType":"order","logGroup":"g","card":"***"}"#]
+    );
+}
+
+#[test]
+fn paths_with_numbers_and_stars_see_through_lists_and_texts() {
+    for (path, data) in [
+        ("items.2024.total", r#"{"items":["{\"2024\":{\"total\":4111}}"]}"#),
+        ("items.2024.total", r#"{"items":[{"2024":{"total":4111}}]}"#),
+        ("'*.card'", r#"[{"x":{"card":4111}}]"#),
+        ("'*.card'", r#"{"x":{"card":4111}}"#),
+    ] {
+        let told = told_by(&format!("decode: json, redact: [{path}]"), data);
+        assert!(!told[0].contains("4111"), "{path}: {told:?}");
+    }
+}

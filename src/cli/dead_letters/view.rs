@@ -411,7 +411,11 @@ impl ContentView {
                 time,
             }) => Self {
                 record_time: time.map(|time| time.to_string()),
-                partition_key: partition_key.as_deref().map(str::to_owned),
+                // It may be the very value that is hidden.
+                partition_key: partition_key
+                    .as_deref()
+                    .filter(|_| !config.withholds())
+                    .map(str::to_owned),
                 sha256: match data {
                     Data::Withheld { sha256, .. } => Some(sha256.clone()),
                     Data::Bytes(_) => None,

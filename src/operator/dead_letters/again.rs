@@ -317,7 +317,8 @@ impl LetterDesk {
         let marks = accepted.map(|(number, job)| {
             let mark = Redriven {
                 letter: job.found.letter.id.clone(),
-                at,
+                // A mark holds for letters that were put at or before it, and this clock may be behind a worker's.
+                at: at.max(job.found.letter.written),
                 events: job.events as u64,
                 discarded: false,
             };

@@ -324,7 +324,7 @@ impl Scan<'_> {
             return self.rest(start);
         }
         // No name: what a person wrote there is an amount.
-        if word.len() > 1 && word.starts_with('$') && word[1..].bytes().all(|b| b.is_ascii_digit()) {
+        if word.len() > 1 && word.starts_with('$') && word.as_bytes()[1].is_ascii_digit() {
             return self.number(start);
         }
         let introduces = matches!(word, "n" | "N" | "x" | "X" | "b" | "B");
