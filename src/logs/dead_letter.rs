@@ -157,31 +157,9 @@ enum Payload {
 /// The log events that hold a dead letter, in order, each below the limit of an event, stamped `now`.
 ///
 /// `part` and `parts` (from 1) let a reader put a large one together: the `data` of base64 parts decode
-/// one by one, the `message` of the others are joined as text.
+/// one by one, the `message` of the others are joined as text. `redacted`: of a pipeline with a redaction, so that
+/// what it hides is hidden in the event already.
 pub fn events(
-    origin: &Origin,
-    refusal: Refusal,
-    detail: &str,
-    meant_for: &LogDestination,
-    body: &Body,
-    now: Timestamp,
-) -> Vec<LogEvent> {
-    written(origin, refusal, detail, meant_for, body, now, false)
-}
-
-/// As [`events`], of a pipeline with a redaction: what it hides is hidden in the event already.
-pub fn events_redacted(
-    origin: &Origin,
-    refusal: Refusal,
-    detail: &str,
-    meant_for: &LogDestination,
-    body: &Body,
-    now: Timestamp,
-) -> Vec<LogEvent> {
-    written(origin, refusal, detail, meant_for, body, now, true)
-}
-
-fn written(
     origin: &Origin,
     refusal: Refusal,
     detail: &str,

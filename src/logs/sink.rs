@@ -153,10 +153,7 @@ fn letter(
     };
     // The writer stamps a letter when it puts it: a letter that waited out an outage must not be too old.
     let never = Timestamp::from_millis(0);
-    let events = match redacted {
-        true => dead_letter::events_redacted(&origin, reason, detail, meant_for, body, never),
-        false => dead_letter::events(&origin, reason, detail, meant_for, body, never),
-    };
+    let events = dead_letter::events(&origin, reason, detail, meant_for, body, never, redacted);
     let tags = tag.letters(events.len(), reason);
     let items = events.into_iter().zip(tags);
     items.map(|(event, tag)| Item { event, tag }).collect()

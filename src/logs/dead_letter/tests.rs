@@ -52,7 +52,7 @@ fn event(index: usize, message: impl Into<String>) -> Body {
 }
 
 fn put(body: &Body, now: i64) -> Vec<LogEvent> {
-    let events = events(&origin(), Refusal::Oversize, "why", &to(), body, at(now));
+    let events = events(&origin(), Refusal::Oversize, "why", &to(), body, at(now), false);
     let fits = |e: &LogEvent| e.message.len() <= MAX_MESSAGE_BYTES && e.timestamp == at(now);
     assert!(events.iter().all(fits));
     events
@@ -122,7 +122,7 @@ fn the_longest_names_leave_room_for_the_payload() {
             time: Some(at(i64::MIN)),
         }),
     ] {
-        let letter = events(&origin, Refusal::NoDestination, &detail, &to, &body, at(0));
+        let letter = events(&origin, Refusal::NoDestination, &detail, &to, &body, at(0), false);
         assert_eq!(letter.len(), 1);
         assert!(letter[0].message.len() <= MAX_MESSAGE_BYTES);
     }
@@ -182,7 +182,7 @@ fn a_records_letter_holds_its_bytes_unless_they_are_withheld() {
 #[test]
 fn a_letter_has_one_id_whoever_writes_it_and_no_other_has_it() {
     let id = |origin: &Origin, body: &Body, refusal| {
-        let events = events(origin, refusal, "any", &to(), body, at(1));
+        let events = events(origin, refusal, "any", &to(), body, at(1), false);
         assemble(parts(&events)).letters[0].id.clone()
     };
     let of = |body: &Body| id(&origin(), body, Refusal::TooOld);
@@ -213,7 +213,15 @@ fn whole_letters_win_and_the_others_are_reported() {
         shard: "shardId-2".into(),
         ..origin()
     };
-    let half = events(&crashed, Refusal::Undecodable, "why", &to(), &long(2), at(6));
+    let half = events(
+        &crashed,
+        Refusal::Undecodable,
+        "why",
+        &to(),
+        &long(2),
+        at(6),
+        false,
+    );
     // Its first part from one attempt, its second from another; a third letter has one part only.
     let found = assemble(parts([&again[1], &half[1], &first[0]]));
     assert_eq!(found.letters.len(), 1);
@@ -300,7 +308,7 @@ fn a_mark_comes_back() {
 #[test]
 fn a_letter_keeps_whether_its_event_was_redacted_and_an_older_one_was_not() {
     let redacted = |body: &Body| {
-        let all = events_redacted(&origin(), Refusal::TooOld, "why", &to(), body, at(5));
+        let all = events(&origin(), Refusal::TooOld, "why", &to(), body, at(5), true);
         assemble(parts(&all)).letters[0].redacted
     };
     assert!(redacted(&event(0, "*")) && redacted(&event(0, "*".repeat(2 * PART_BYTES))));
@@ -309,7 +317,15 @@ fn a_letter_keeps_whether_its_event_was_redacted_and_an_older_one_was_not() {
     assert!(!plain[0].message.contains("redacted"));
     assert!(!assemble(parts(&plain)).letters[0].redacted);
     // Nothing else of the letter differs.
-    let both = events_redacted(&origin(), Refusal::TooOld, "why", &to(), &event(0, "4711"), at(9));
+    let both = events(
+        &origin(),
+        Refusal::TooOld,
+        "why",
+        &to(),
+        &event(0, "4711"),
+        at(9),
+        true,
+    );
     assert_eq!(assemble(parts(plain.iter().chain(&both))).letters.len(), 1);
 }
 
@@ -358,7 +374,7 @@ proptest! {
         for (at_number, body) in (1u64..).zip(&bodies) {
             let mut origin = origin();
             origin.place.sub_sequence_number = at_number;
-            log.extend(events(&origin, Refusal::Undecodable, "why", &to(), body, at(5)));
+            log.extend(events(&origin, Refusal::Undecodable, "why", &to(), body, at(5), false));
         }
         let mut rng = fastrand::Rng::with_seed(order);
         let repeats: Vec<_> = log.iter().filter(|_| rng.bool()).cloned().collect();

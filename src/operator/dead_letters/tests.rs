@@ -300,6 +300,7 @@ fn log(bodies: &[Body]) -> Arc<Log> {
             &meant_for,
             body,
             now,
+            false,
         )
     });
     let to = LogDestination {
@@ -546,7 +547,7 @@ fn one_by_one(count: u64) -> Arc<Log> {
         let at = now.minus(Duration::from_secs(count - number + 1));
         let why = batch::Refusal::Undecodable;
         let body = bytes(&format!("letter {number}"));
-        dead_letter::events(&origin(number), why, "why", &letters_stream(), &body, at)
+        dead_letter::events(&origin(number), why, "why", &letters_stream(), &body, at, false)
     });
     log.streams
         .lock()
@@ -620,7 +621,15 @@ async fn a_letter_is_sent_once_more_on_demand_or_when_it_was_written_again() {
     // A worker read the record once more, and still can't decode it.
     let later = SystemClock.wall().plus(Duration::from_secs(60));
     let why = batch::Refusal::Undecodable;
-    let written = dead_letter::events(&origin(1), why, "why", &letters_stream(), &bytes("one"), later);
+    let written = dead_letter::events(
+        &origin(1),
+        why,
+        "why",
+        &letters_stream(),
+        &bytes("one"),
+        later,
+        false,
+    );
     log.letters(|letters| letters.extend(written));
     for look in [Look::Open, Look::All] {
         let listing = desk.read(EVERYTHING, &look).await.unwrap();
@@ -653,6 +662,7 @@ async fn a_group_that_takes_nothing_holds_back_its_own_letters_alone() {
             &letters_stream(),
             &bytes("q"),
             now,
+            false,
         ));
     }
     // Before the others, by their time.
