@@ -5,10 +5,14 @@
 //! its own source (`loops`), whose keys the tables have (`tables`).
 
 mod by_hand;
+mod check;
 mod loops;
+mod replay;
 mod signals;
 mod sources;
 mod tables;
+mod tail;
+mod verify;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -17,10 +21,15 @@ use std::time::Duration;
 use tracing::{error, info, warn};
 
 pub use by_hand::{dead_letters, operate};
+pub use check::check;
+pub use replay::replay;
 use signals::Signals;
 use tables::Asking;
+pub use tail::tail;
+pub use verify::verify;
 
 use crate::aws::AwsClients;
+use crate::cli::Until;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, PipelineConfig, Start};
@@ -35,6 +44,7 @@ use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::readiness::Readiness;
 use crate::shutdown;
+use crate::status::reports::Reports;
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
@@ -83,9 +93,9 @@ impl Failure {
     }
 }
 
-/// Works until a signal and a complete drain.
-pub async fn run(config: Config) -> ExitCode {
-    match work(config).await {
+/// Works until a signal and a complete drain; or until everything that the streams hold is delivered.
+pub async fn run(config: Config, until: Until) -> ExitCode {
+    match work(config, until).await {
         Ok(()) => {
             info!("ended");
             Exit::Done.into()
@@ -97,11 +107,12 @@ pub async fn run(config: Config) -> ExitCode {
     }
 }
 
-async fn work(config: Config) -> Result<(), Failure> {
+async fn work(config: Config, _until: Until) -> Result<(), Failure> {
     let signals = Signals::listen().map_err(Failure::Signals)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Metrics::new();
     let readiness = Readiness::new();
+    let reports = Reports::default();
     let mut rng = fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?);
 
     for pipeline in &config.pipelines {
@@ -122,6 +133,7 @@ async fn work(config: Config) -> Result<(), Failure> {
         clock: clock.clone(),
         readiness: readiness.clone(),
         metrics: metrics.clone(),
+        reports: reports.clone(),
         pipelines: config.pipelines.iter().map(|p| p.name.clone()).collect(),
     };
     let (http_stopper, http_stop) = shutdown::channel();
@@ -192,6 +204,7 @@ async fn work(config: Config) -> Result<(), Failure> {
             settings,
             metrics: metrics.clone(),
             readiness: readiness.clone(),
+            reports,
         };
         Ok::<(), Failure>(Box::pin(coordinator::run(worker, stop)).await?)
     };

@@ -3,16 +3,26 @@
 //! Owns the arguments, their environment variables and the exit codes. One file a subcommand. The only
 //! module that reads the environment or writes to stderr. Called by `main`.
 
+pub mod check;
+mod chosen;
+pub mod completions;
 mod dead_letters;
 pub mod decode;
 pub mod exit;
 mod flags;
+pub mod health;
+pub mod iam_policy;
 mod leases;
 pub mod logging;
 mod output;
 mod pipelines;
+pub mod replay;
 mod run;
+pub mod schema;
+mod since;
 mod table;
+pub mod tail;
+pub mod verify;
 mod view;
 
 use std::process::ExitCode;
@@ -26,6 +36,7 @@ pub use dead_letters::Order as LettersOrder;
 use exit::Exit;
 pub use flags::WrongUse;
 pub use output::{failed, tell};
+pub use run::Until;
 
 /// Leases the shards of DynamoDB Streams and Kinesis, and writes every record to CloudWatch Logs.
 #[derive(Debug, Parser)]
@@ -38,19 +49,35 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(Box<run::RunArgs>),
+    Check(check::CheckArgs),
     Decode(decode::DecodeArgs),
+    Tail(tail::TailArgs),
+    Verify(verify::VerifyArgs),
+    Replay(replay::ReplayArgs),
     Leases(leases::LeasesArgs),
     Pipelines(pipelines::PipelinesArgs),
     DeadLetters(dead_letters::DeadLettersArgs),
+    IamPolicy(iam_policy::IamPolicyArgs),
+    Health(health::HealthArgs),
+    Schema(schema::SchemaArgs),
+    Completions(completions::CompletionsArgs),
 }
 
 /// What to do, settings checked.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Job {
-    Run(Box<Config>),
+    Run(Box<Config>, run::Until),
     Operate(Box<Config>, Order),
     DeadLetters(Box<Config>, dead_letters::Order),
     Decode(decode::Order),
+    Check(Box<Config>, check::Order),
+    Tail(Box<Config>, tail::Order),
+    Verify(Box<Config>, verify::Order),
+    Replay(Box<Config>, replay::Order),
+    IamPolicy(Box<Config>, iam_policy::Order),
+    Health(health::Order),
+    Schema,
+    Completions(completions::Order),
 }
 
 /// One of the operator's commands.
@@ -72,7 +99,27 @@ enum What {
 /// have to say and exit, with 0 and 2.
 pub fn parse() -> Result<Job, WrongUse> {
     match Cli::parse().command {
-        Command::Run(args) => run::config(&args, &variable).map(|config| Job::Run(Box::new(config))),
+        Command::Run(args) => {
+            run::read(&args, &variable).map(|(config, until)| Job::Run(Box::new(config), until))
+        }
+        Command::Check(args) => {
+            check::read(&args, &variable).map(|(config, order)| Job::Check(Box::new(config), order))
+        }
+        Command::Tail(args) => {
+            tail::read(&args, &variable).map(|(config, order)| Job::Tail(Box::new(config), order))
+        }
+        Command::Verify(args) => {
+            verify::read(&args, &variable).map(|(config, order)| Job::Verify(Box::new(config), order))
+        }
+        Command::Replay(args) => {
+            replay::read(&args, &variable).map(|(config, order)| Job::Replay(Box::new(config), order))
+        }
+        Command::IamPolicy(args) => {
+            iam_policy::read(&args, &variable).map(|(config, order)| Job::IamPolicy(Box::new(config), order))
+        }
+        Command::Health(args) => health::read(&args, &variable).map(Job::Health),
+        Command::Schema(_) => Ok(Job::Schema),
+        Command::Completions(args) => Ok(Job::Completions(completions::read(&args))),
         Command::Decode(args) => decode::read(&args, &variable).map(Job::Decode),
         Command::Leases(args) => leases::read(&args, &variable)
             .map(|(config, order, json)| operate(config, What::Leases(order), json)),

@@ -41,6 +41,7 @@ use crate::logs::sink::{Delivered, Lane, Parcel, Sink};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::shutdown::Stop;
+use crate::status::reports::Reports;
 use crate::stream::{
     Next, Place, Poll, SequenceNumber, ShardIterator, StartingPosition, StreamArn, StreamSource,
 };
@@ -104,6 +105,7 @@ pub struct Pipeline {
     pub clock: Arc<dyn Clock>,
     pub metrics: Metrics,
     pub readiness: Readiness,
+    pub reports: Reports,
     pub checkpoint_interval: Duration,
     pub drain_timeout: Duration,
     pub request_timeout: Duration,

@@ -47,6 +47,7 @@ use crate::logs::{LogSink, Subscriptions};
 use crate::metrics::Metrics;
 use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
+use crate::status::reports::Reports;
 use crate::stream::StreamSource;
 
 /// A certificate is written after up to this much jitter (protocol rule 4).
@@ -108,6 +109,7 @@ pub struct Worker {
     pub settings: Settings,
     pub metrics: Metrics,
     pub readiness: Readiness,
+    pub reports: Reports,
 }
 
 /// One pipeline with its adapters.

@@ -21,6 +21,7 @@ use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::readiness::{Readiness, Report};
 use crate::shutdown::Stop;
+use crate::status::reports::Reports;
 
 /// `/livez` fails when the coordinator has not come round for this long: only a restart cures that. It
 /// comes round each second; a request to the tables ends after one, a scan after ten.
@@ -32,6 +33,7 @@ pub struct Server {
     pub clock: Arc<dyn Clock>,
     pub readiness: Readiness,
     pub metrics: Metrics,
+    pub reports: Reports,
     /// The names of the pipelines.
     pub pipelines: Arc<[String]>,
 }

@@ -61,5 +61,6 @@ pub mod readiness;
 pub mod redact;
 pub mod shape;
 pub mod shutdown;
+pub mod status;
 pub mod stream;
 mod suggest;

@@ -10,8 +10,8 @@ fn main() -> ExitCode {
         Err(wrong) => return cli::refuse(&wrong),
     };
     let logs = match &job {
-        Job::Run(config) => cli::logging::start(config.log_format),
-        Job::Operate(..) | Job::DeadLetters(..) | Job::Decode(_) => cli::logging::start_beside_an_answer(),
+        Job::Run(config, _) => cli::logging::start(config.log_format),
+        _ => cli::logging::start_beside_an_answer(),
     };
     if let Err(wrong) = logs {
         return cli::refuse(&wrong);
@@ -24,10 +24,18 @@ fn main() -> ExitCode {
         }
     };
     let code = match job {
-        Job::Run(config) => runtime.block_on(weir::app::run(*config)),
+        Job::Run(config, until) => runtime.block_on(weir::app::run(*config, until)),
         Job::Operate(config, order) => runtime.block_on(weir::app::operate(*config, order)),
         Job::DeadLetters(config, order) => runtime.block_on(weir::app::dead_letters(*config, order)),
+        Job::Check(config, order) => runtime.block_on(weir::app::check(*config, order)),
+        Job::Tail(config, order) => runtime.block_on(weir::app::tail(*config, order)),
+        Job::Verify(config, order) => runtime.block_on(weir::app::verify(*config, order)),
+        Job::Replay(config, order) => runtime.block_on(weir::app::replay(*config, order)),
         Job::Decode(order) => cli::decode::carry_out(&order),
+        Job::IamPolicy(config, order) => cli::iam_policy::carry_out(&config, &order),
+        Job::Health(order) => cli::health::carry_out(&order),
+        Job::Schema => cli::schema::carry_out(),
+        Job::Completions(order) => cli::completions::carry_out(&order),
     };
     // The work is joined by now. What may still run, a look-up of a name say, must not hold the exit.
     runtime.shutdown_background();

@@ -6,10 +6,15 @@
 
 pub mod account;
 
-use prometheus::{Encoder, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+mod family;
+
+use prometheus::{Encoder, GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, Registry, TextEncoder};
+
+pub use family::Described;
+use family::{BYTES, EVENTS, Family, SECONDS};
 
 macro_rules! metrics {
-    ($(#[doc = $help:literal] $field:ident: $kind:ident = $name:literal [$($label:literal),*];)*) => {
+    ($(#[doc = $help:literal] $field:ident: $kind:ident = $name:literal [$($label:literal),*] $(in $buckets:ident)?;)*) => {
         /// All metrics. Cheap to clone; the clones share their values.
         #[derive(Clone, Debug)]
         pub struct Metrics {
@@ -18,10 +23,22 @@ macro_rules! metrics {
         }
 
         impl Metrics {
+            /// Every metric of Weir's own, in the order of this file.
+            pub const ALL: &[Described] = &[
+                $(Described {
+                    name: $name,
+                    kind: <$kind as Family>::KIND,
+                    labels: &[$($label),*],
+                    help: $help.trim_ascii(),
+                },)*
+            ];
+
             fn build() -> prometheus::Result<Self> {
                 let registry = Registry::new();
                 $(
-                    let $field = $kind::new(Opts::new($name, $help.trim()), &[$($label),*])?;
+                    let buckets: &[f64] = &[];
+                    $(let buckets = { let _ = buckets; $buckets };)?
+                    let $field = <$kind as Family>::make($name, $help.trim(), &[$($label),*], buckets)?;
                     registry.register(Box::new($field.clone()))?;
                 )*
                 Ok(Self { registry, $($field,)* })
@@ -51,6 +68,14 @@ metrics! {
     records_in_flight: IntGaugeVec = "weir_records_in_flight" ["pipeline"];
     /// Bytes of records read from the stream.
     bytes_received: IntCounterVec = "weir_received_bytes_total" ["pipeline"];
+    /// Bytes of records whose every log event CloudWatch Logs accepted, as the stream had them.
+    bytes_delivered: IntCounterVec = "weir_delivered_bytes_total" ["pipeline"];
+    /// Bytes of records that have no log events, by why: see weir_records_filtered_total.
+    bytes_filtered: IntCounterVec = "weir_filtered_bytes_total" ["pipeline", "reason"];
+    /// Bytes of records written to the dead-letter stream, by reason: see weir_records_dead_lettered_total.
+    bytes_dead_lettered: IntCounterVec = "weir_dead_lettered_bytes_total" ["pipeline", "reason"];
+    /// Records received that are nothing of what weir_records_received_total lists. Other than 0 for minutes: a fault of Weir's; report it.
+    records_unaccounted: IntGaugeVec = "weir_records_unaccounted" ["pipeline"];
     /// Aggregates of the Kinesis Producer Library that are damaged. Each is delivered as the plain record that it then is.
     aggregates_damaged: IntCounterVec = "weir_aggregates_damaged_total" ["pipeline"];
     /// Lines that were to be audit lines and could not be parsed. Each is delivered, with the reason, under `message` and `error`.
@@ -75,6 +100,14 @@ metrics! {
     destinations_held: IntGaugeVec = "weir_destinations_held" ["pipeline"];
     /// PutLogEvents requests that were accepted.
     puts: IntCounterVec = "weir_puts_total" ["pipeline"];
+    /// PutLogEvents requests that were put again after they failed. High beside weir_puts_total: see the classes of weir_put_errors_total.
+    put_retries: IntCounterVec = "weir_put_retries_total" ["pipeline"];
+    /// How long PutLogEvents took, in seconds, answered or not.
+    put_seconds: HistogramVec = "weir_put_seconds" ["pipeline"] in SECONDS;
+    /// Log events of each accepted PutLogEvents. Ones and twos under load cost requests: shards whose streams are many get few events each.
+    put_events: HistogramVec = "weir_put_events" ["pipeline"] in EVENTS;
+    /// Bytes of each accepted PutLogEvents, as CloudWatch Logs counts (and bills) them.
+    put_bytes: HistogramVec = "weir_put_bytes" ["pipeline"] in BYTES;
     /// PutLogEvents and Create requests that failed, by class. They are repeated. `denied` needs you, and so does `missing` that goes on; one `missing` comes with each stream that is created.
     put_errors: IntCounterVec = "weir_put_errors_total" ["pipeline", "class"];
     /// Log events put again after a put whose answer was lost: they may stand twice in the log. What a crash repeats is not counted here.
@@ -83,6 +116,10 @@ metrics! {
     look_ups: IntCounterVec = "weir_look_ups_total" ["pipeline", "outcome"];
     /// Shards this worker reads now.
     leases_held: IntGaugeVec = "weir_leases_held" ["pipeline"];
+    /// Shards this worker should read: its share of those that can be read. Above weir_leases_held for minutes: leases can't be taken; see the log.
+    leases_wanted: IntGaugeVec = "weir_leases_wanted" ["pipeline"];
+    /// Shards that nobody reads although they have records to come, as the pipeline's caretaker sees them, by why: `parent` isn't read to its end yet, `unowned` waits for a worker, `paused` by a person. `unowned` above 0 for minutes: a shard is stuck.
+    shards_unread: IntGaugeVec = "weir_shards_unread" ["pipeline", "why"];
     /// Leases taken, by why: `free` had no owner, `dead` belonged to a worker found dead, `own` to a task of this worker that was ended.
     leases_taken: IntCounterVec = "weir_leases_taken_total" ["pipeline", "from"];
     /// Leases handed over to another worker: for the balance of the fleet, or because this one is leaving.
@@ -93,10 +130,22 @@ metrics! {
     shards_ended: IntCounterVec = "weir_shards_ended_total" ["pipeline"];
     /// Checkpoints written.
     checkpoints: IntCounterVec = "weir_checkpoints_total" ["pipeline"];
-    /// How far the log is behind the stream, in milliseconds: the age of the shard's oldest record that was read and is not delivered; with none, that of the newest record at the last read, and 0 if that gave none.
-    shard_lag: IntGaugeVec = "weir_shard_lag_milliseconds" ["pipeline", "shard_id"];
+    /// How far the log is behind the stream, in seconds: the age of the shard's oldest record that is not delivered; with none, how far the last read was behind the newest record, and the time since that read once it is late. 0 when all is delivered. Of a shard that could not be read yet, the time since this worker has it.
+    shard_lag: GaugeVec = "weir_shard_lag_seconds" ["pipeline", "shard_id"];
+    /// The largest lag of the pipeline that this worker knows of: of the shards it reads, and, if it is the pipeline's caretaker, of those that nobody reads. Take the maximum over the workers.
+    pipeline_lag: GaugeVec = "weir_pipeline_lag_seconds" ["pipeline"];
+    /// Seconds until the stream trims a record of this shard that is not delivered. All that is left when nothing waits is the stream's retention. Below an hour: act now; at 0 data is lost.
+    shard_until_trim: GaugeVec = "weir_shard_until_trim_seconds" ["pipeline", "shard_id"];
+    /// The least time until the stream trims a record that is not delivered, of the shards this worker reads. Take the minimum over the workers.
+    pipeline_until_trim: GaugeVec = "weir_pipeline_until_trim_seconds" ["pipeline"];
+    /// For how many seconds there has been something delivered or read that the shard's checkpoint doesn't cover. 0 when it covers all. Above a minute: the destination doesn't accept, or the lease table can't be written.
+    shard_checkpoint_age: GaugeVec = "weir_shard_checkpoint_age_seconds" ["pipeline", "shard_id"];
     /// Requests to the state tables that failed, by class. They are repeated.
     table_errors: IntCounterVec = "weir_table_errors_total" ["class"];
+    /// Requests to AWS that were answered or given up, by service, operation and class: `ok`, or why not. Each attempt counts, so what isn't `ok` has been or will be repeated.
+    aws_requests: IntCounterVec = "weir_aws_requests_total" ["service", "operation", "class"];
+    /// How long requests to AWS took, in seconds, by service and operation.
+    aws_request_seconds: HistogramVec = "weir_aws_request_seconds" ["service", "operation"] in SECONDS;
     /// Heartbeats written.
     heartbeats: IntCounterVec = "weir_heartbeats_total" [];
     /// Times this worker fenced itself: it could not write its heartbeat in time, stopped everything and joined anew.
@@ -142,6 +191,7 @@ impl Metrics {
             &self.records_already_delivered,
             &self.records_given_back,
             &self.bytes_received,
+            &self.bytes_delivered,
             &self.aggregates_damaged,
             &self.audit_lines_unparsed,
             &self.gaps,
@@ -150,6 +200,7 @@ impl Metrics {
             &self.events_oversize,
             &self.events_restamped,
             &self.puts,
+            &self.put_retries,
             &self.events_possibly_repeated,
             &self.leases_lost,
             &self.shards_ended,
@@ -162,6 +213,8 @@ impl Metrics {
             &self.records_in_flight,
             &self.buffer_bytes,
             &self.leases_held,
+            &self.leases_wanted,
+            &self.records_unaccounted,
             &self.destinations_held,
         ] {
             gauge.with_label_values(p);
@@ -169,9 +222,13 @@ impl Metrics {
         for reason in crate::logs::batch::Refusal::ALL {
             self.records_dead_lettered
                 .with_label_values(&[pipeline, reason.as_str()]);
+            self.bytes_dead_lettered
+                .with_label_values(&[pipeline, reason.as_str()]);
         }
         for reason in crate::decode::Skip::ALL {
             self.records_filtered
+                .with_label_values(&[pipeline, reason.as_str()]);
+            self.bytes_filtered
                 .with_label_values(&[pipeline, reason.as_str()]);
         }
         for outcome in ["complete", "partial", "failed"] {

@@ -5,17 +5,16 @@
 mod view;
 
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::{ArgGroup, Subcommand};
 
+use super::chosen::ChosenArgs;
 use super::exit::Exit;
 use super::flags::{Flags, WrongUse};
 use super::output;
-use super::run::{self, RunArgs};
+use super::since::{self, Since};
 use crate::clock::Timestamp;
-use crate::config::check::{self, Checked};
-use crate::config::problem::Problem;
+use crate::config::check::Checked;
 use crate::config::{Config, Vars};
 use crate::logs::batch;
 use crate::operator::dead_letters::{How, LetterDesk, Look, Outcome, Period, Refusal, Which};
@@ -148,9 +147,6 @@ enum Command {
 
 #[derive(Debug, clap::Args)]
 struct LookArgs {
-    /// Only those of this pipeline
-    #[arg(long, value_name = "NAME")]
-    pipeline: Option<String>,
     /// Only those that were put since: a time like 2024-11-09T08:12:19Z, or so long ago, like 24h. Default: all
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
@@ -160,24 +156,8 @@ struct LookArgs {
     /// Answer in JSON
     #[arg(long)]
     json: bool,
-    #[command(flatten, next_help_heading = "As for `weir run`")]
-    settings: Box<RunArgs>,
-}
-
-/// A time, as it is given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Since {
-    Ago(Duration),
-    At(Timestamp),
-}
-
-impl Since {
-    fn time(self, now: Timestamp) -> Timestamp {
-        match self {
-            Self::Ago(ago) => now.minus(ago),
-            Self::At(time) => time,
-        }
-    }
+    #[command(flatten)]
+    chosen: ChosenArgs,
 }
 
 /// What was asked for, checked.
@@ -212,14 +192,14 @@ pub(super) fn read(args: &DeadLettersArgs, vars: Vars<'_>) -> Result<(Config, Or
     | Command::Show { look, .. }
     | Command::Redrive { look, .. }
     | Command::Discard { look, .. }) = &args.command;
-    let mut config = run::config(&look.settings, vars)?;
     let mut flags = Flags::new(vars);
+    let config = look.chosen.some(&mut flags)?;
     let since = match &look.since {
-        Some(text) => flags.argument("--since", text, since),
+        Some(text) => flags.argument("--since", text, since::since),
         None => Some(Since::At(Timestamp::from_millis(0))),
     };
     let until = match &look.until {
-        Some(text) => flags.argument("--until", text, self::since).map(Some),
+        Some(text) => flags.argument("--until", text, since::since).map(Some),
         None => Some(None),
     };
     let ids_of = |flags: &mut Flags<'_>, ids: &[String]| {
@@ -264,18 +244,6 @@ pub(super) fn read(args: &DeadLettersArgs, vars: Vars<'_>) -> Result<(Config, Or
         }
         Command::Discard { ids, .. } => ids_of(&mut flags, ids).map(What::Discard),
     };
-    if let Some(name) = &look.pipeline {
-        let names: Vec<String> = config.pipelines.iter().map(|p| p.name.clone()).collect();
-        config.pipelines.retain(|p| p.name == *name);
-        if config.pipelines.is_empty() {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let what = format!(
-                "is no pipeline of these settings: {}",
-                suggest::one_of(name, &names)
-            );
-            flags.problems.push(Problem::with("--pipeline", name, what));
-        }
-    }
     let region = ["AWS_REGION", "AWS_DEFAULT_REGION"];
     let region = region
         .iter()
@@ -289,19 +257,6 @@ pub(super) fn read(args: &DeadLettersArgs, vars: Vars<'_>) -> Result<(Config, Or
     });
     let order = flags.finish(order, None)?;
     Ok((config, order))
-}
-
-/// `24h`, or a time.
-fn since(text: &str) -> Checked<Since> {
-    if let Ok(time) = text.parse::<jiff::Timestamp>() {
-        return Ok(Since::At(Timestamp::from_millis(time.as_millisecond())));
-    }
-    let ten_years = Duration::from_secs(10 * 366 * 24 * 3600);
-    check::duration(Duration::ZERO..=ten_years)(text)
-        .map(Since::Ago)
-        .map_err(|_| {
-            "is no time: use one like `2024-11-09T08:12:19Z`, or how long ago, like `24h`".to_owned()
-        })
 }
 
 /// The beginning of an id. None at all would begin them all.
@@ -377,6 +332,8 @@ pub(super) async fn carry_out(order: Order, desk: &mut LetterDesk) -> Result<Exi
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[derive(clap::Parser)]
@@ -461,11 +418,11 @@ mod tests {
     fn since_is_a_time_or_how_long_ago() {
         let now = Timestamp::from_millis(1_800_000_000_000);
         let day = Duration::from_secs(24 * 3600);
-        assert_eq!(since("24h").unwrap().time(now), now.minus(day));
-        let time = since("2024-11-09T08:12:19.138Z").unwrap().time(now);
+        assert_eq!(since::since("24h").unwrap().time(now), now.minus(day));
+        let time = since::since("2024-11-09T08:12:19.138Z").unwrap().time(now);
         assert_eq!(time.millis(), 1_731_139_939_138);
         for wrong in ["", "24", "yesterday", "1d", "2024-11-09"] {
-            assert!(since(wrong).unwrap_err().contains("like `24h`"), "{wrong}");
+            assert!(since::since(wrong).unwrap_err().contains("like `24h`"), "{wrong}");
         }
     }
 

@@ -53,6 +53,10 @@ impl<'v> Flags<'v> {
         }
     }
 
+    pub fn vars(&self) -> Vars<'v> {
+        self.vars
+    }
+
     /// What was read, if nothing was wrong with it.
     pub fn finish<T>(self, read: Option<T>, file: Option<(String, ConfigError)>) -> Result<T, WrongUse> {
         match read {

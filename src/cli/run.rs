@@ -37,6 +37,23 @@ use crate::shape::Shape;
 /// after a second signal.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct RunArgs {
+    #[command(flatten)]
+    settings: PipelineArgs,
+    /// End, with exit code 0, once everything that the streams hold is delivered: for a job instead of a daemon
+    /// [env: WEIR_UNTIL_CAUGHT_UP] [default: false]
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    until_caught_up: Option<String>,
+    /// Where health and metrics are served [env: WEIR_HTTP_ADDRESS] [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "IP:PORT")]
+    http_address: Option<String>,
+    /// auto (text on a terminal, JSON elsewhere), text or json [env: WEIR_LOG_FORMAT] [default: auto]
+    #[arg(long, value_name = "FORMAT")]
+    log_format: Option<String>,
+}
+
+/// What to read and where to write: in a file, or as one pipeline by flags.
+#[derive(Debug, Default, clap::Args)]
+pub(super) struct PipelineArgs {
     /// The settings, in YAML [env: WEIR_CONFIG]
     #[arg(short, long, value_name = "FILE")]
     config: Option<String>,
@@ -94,22 +111,49 @@ pub(super) struct RunArgs {
     /// [env: WEIR_START] [default: trim_horizon]
     #[arg(long, value_name = "POSITION")]
     start: Option<String>,
-    /// Where health and metrics are served [env: WEIR_HTTP_ADDRESS] [default: 0.0.0.0:8080]
-    #[arg(long, value_name = "IP:PORT")]
-    http_address: Option<String>,
-    /// auto (text on a terminal, JSON elsewhere), text or json [env: WEIR_LOG_FORMAT] [default: auto]
-    #[arg(long, value_name = "FORMAT")]
-    log_format: Option<String>,
 }
 
-/// The settings, or every problem with them at once.
-pub(super) fn config(args: &RunArgs, vars: Vars<'_>) -> Result<Config, WrongUse> {
+/// When a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    /// It is told to.
+    Stopped,
+    /// Everything that the streams hold is delivered, or it is told to.
+    CaughtUp,
+}
+
+/// The settings and when to end, or every problem with them at once.
+pub(super) fn read(args: &RunArgs, vars: Vars<'_>) -> Result<(Config, Until), WrongUse> {
     let mut flags = Flags::new(vars);
     let overrides = Overrides {
-        application: flags.read("--application", args.application.as_ref(), check::application),
+        application: application(&mut flags, &args.settings),
         http_address: flags.read("--http-address", args.http_address.as_ref(), check::address),
         log_format: flags.read("--log-format", args.log_format.as_ref(), check::log_format),
     };
+    let given = args.until_caught_up.as_ref();
+    let until = match flags.read("--until-caught-up", given, check::boolean) {
+        Some(true) => Until::CaughtUp,
+        Some(false) | None => Until::Stopped,
+    };
+    finish(flags, &args.settings, overrides).map(|config| (config, until))
+}
+
+/// The settings of a command that is no daemon, or every problem with them at once.
+pub(super) fn settings(args: &PipelineArgs, vars: Vars<'_>) -> Result<Config, WrongUse> {
+    let mut flags = Flags::new(vars);
+    let overrides = Overrides {
+        application: application(&mut flags, args),
+        ..Overrides::default()
+    };
+    finish(flags, args, overrides)
+}
+
+fn application(flags: &mut Flags<'_>, args: &PipelineArgs) -> Option<String> {
+    flags.read("--application", args.application.as_ref(), check::application)
+}
+
+fn finish(mut flags: Flags<'_>, args: &PipelineArgs, overrides: Overrides) -> Result<Config, WrongUse> {
+    let vars = flags.vars();
     let (config, file) = match flags.find("--config", args.config.as_ref()) {
         Some(path) => {
             nothing_else_beside_a_file(&mut flags, args);
@@ -123,7 +167,7 @@ pub(super) fn config(args: &RunArgs, vars: Vars<'_>) -> Result<Config, WrongUse>
     flags.finish(config, file)
 }
 
-fn nothing_else_beside_a_file(flags: &mut Flags<'_>, args: &RunArgs) {
+fn nothing_else_beside_a_file(flags: &mut Flags<'_>, args: &PipelineArgs) {
     for (flag, value, key) in [
         ("--table", &args.table, "source.dynamodb_table"),
         ("--kinesis-stream", &args.kinesis_stream, "source.kinesis_stream"),
@@ -149,7 +193,7 @@ fn nothing_else_beside_a_file(flags: &mut Flags<'_>, args: &RunArgs) {
 }
 
 /// One pipeline from flags alone. `None` only after a problem was reported.
-fn without_file(flags: &mut Flags<'_>, args: &RunArgs, overrides: Overrides) -> Option<Config> {
+fn without_file(flags: &mut Flags<'_>, args: &PipelineArgs, overrides: Overrides) -> Option<Config> {
     let defaults = Config::of(Vec::new());
     let application = overrides.application.unwrap_or(defaults.application);
 
@@ -341,7 +385,7 @@ mod tests {
                 .filter_map(|pair| pair.split_once('='));
             pairs.find(|(n, _)| *n == name).map(|(_, value)| value.to_owned())
         };
-        config(&args, &vars)
+        read(&args, &vars).map(|(config, _)| config)
     }
 
     fn refusal(arguments: &str, variables: &str) -> String {

@@ -120,7 +120,7 @@ impl Accounts {
             .metrics
             .shard_lag
             .with_label_values(&[&self.pipeline, &self.shard]);
-        gauge.set(i64::try_from(lag.as_millis()).unwrap_or(i64::MAX));
+        gauge.set(lag.as_secs_f64());
     }
 
     pub(super) fn checkpointed(&self) {

@@ -187,6 +187,7 @@ impl Life {
                 clock: clock.clone(),
                 metrics: worker.metrics.clone(),
                 readiness: worker.readiness.clone(),
+                reports: worker.reports.clone(),
                 checkpoint_interval: settings.checkpoint_interval,
                 drain_timeout: settings.drain_timeout,
                 request_timeout: times.request,

@@ -15,6 +15,7 @@ use weir::metrics::Metrics;
 use weir::metrics::account::Account;
 use weir::readiness::Readiness;
 use weir::shutdown;
+use weir::status::reports::Reports;
 
 use crate::clock::SimClock;
 use crate::logs::SimLogs;
@@ -203,6 +204,7 @@ fn worker(seat: &Seat) -> Worker {
         },
         metrics,
         readiness: Readiness::new(),
+        reports: Reports::default(),
     }
 }
 

@@ -1,0 +1,29 @@
+//! `weir tail`.
+
+use super::chosen::ChosenArgs;
+use super::flags::{Flags, WrongUse};
+use crate::config::{Config, Vars};
+
+/// Print the decoded records of a source as they come, without leases and without state
+#[derive(Debug, clap::Args)]
+pub(super) struct TailArgs {
+    /// Answer in JSON
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    chosen: ChosenArgs,
+}
+
+/// What was asked for, checked.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Order {
+    pub json: bool,
+}
+
+/// The settings and the order, or every problem with them at once.
+pub(super) fn read(args: &TailArgs, vars: Vars<'_>) -> Result<(Config, Order), WrongUse> {
+    let mut flags = Flags::new(vars);
+    let chosen = args.chosen.one(&mut flags)?;
+    let order = chosen.map(|(config, _)| (config, Order { json: args.json }));
+    flags.finish(order, None)
+}

@@ -1,0 +1,152 @@
+//! What the parts of the process say of themselves, kept for who looks.
+//!
+//! Owns the shared state between those who work (consumers, writers, the coordinator) and those who tell (`http`, the
+//! metrics). Writing is cheap and never waits for a reader.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Monotonic, Timestamp};
+use crate::lease::LeaseKey;
+use crate::stream::{ShardId, StreamArn};
+
+/// What a shard's task is doing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// Not read yet.
+    Starting,
+    /// Being read; there was more at the last read.
+    Reading,
+    /// The last read gave nothing more, and everything is delivered.
+    CaughtUp,
+    /// Reading failed with `error`, and is tried again at `until`.
+    BackingOff { until: Monotonic, error: String },
+    /// As much as may be is read and not delivered: `destination` doesn't accept.
+    HeldByDestination { destination: String },
+    /// It waits for memory.
+    WaitingForMemory,
+    /// An event of this group, which the pipeline writes to, came back.
+    Suspected { group: String },
+    /// Asked to stop.
+    Draining,
+}
+
+/// What a shard's task says of itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ShardReport {
+    pub pipeline: String,
+    pub stream: StreamArn,
+    pub shard: ShardId,
+    pub activity: Activity,
+    /// The checkpoint in the table, as `weir leases list` shows it.
+    pub checkpoint: String,
+    /// The last record that was read.
+    pub position: Option<String>,
+    /// Records read and not delivered.
+    pub in_flight: u64,
+    pub lag: Option<Duration>,
+    pub until_trim: Option<Duration>,
+    /// The shard was read to its tip at least once since this task began.
+    pub reached_tip: bool,
+}
+
+/// The last thing that went wrong with a pipeline.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub at: Timestamp,
+    pub part: String,
+    pub what: String,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    shards: BTreeMap<LeaseKey, ShardReport>,
+    troubles: BTreeMap<String, Trouble>,
+}
+
+/// The shared state. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Reports {
+    state: Arc<Mutex<State>>,
+}
+
+impl Reports {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Each change is one step, so a poisoned state is still a whole one.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A shard's task begins; its report goes when the reporter is dropped.
+    pub fn shard(&self, key: &LeaseKey, first: ShardReport) -> Reporter {
+        self.state().shards.insert(key.clone(), first);
+        Reporter {
+            reports: self.clone(),
+            key: key.clone(),
+        }
+    }
+
+    /// Of every shard that this worker has a task for.
+    pub fn shards(&self) -> BTreeMap<LeaseKey, ShardReport> {
+        self.state().shards.clone()
+    }
+
+    /// Something of the pipeline went wrong; it replaces what went wrong before.
+    pub fn trouble(&self, pipeline: &str, trouble: Trouble) {
+        self.state().troubles.insert(pipeline.to_owned(), trouble);
+    }
+
+    /// The last thing that went wrong, by pipeline.
+    pub fn troubles(&self) -> BTreeMap<String, Trouble> {
+        self.state().troubles.clone()
+    }
+}
+
+/// One shard's place among the reports.
+#[derive(Debug)]
+pub struct Reporter {
+    reports: Reports,
+    key: LeaseKey,
+}
+
+impl Reporter {
+    pub fn tell(&self, change: impl FnOnce(&mut ShardReport)) {
+        if let Some(report) = self.reports.state().shards.get_mut(&self.key) {
+            change(report);
+        }
+    }
+}
+
+impl Drop for Reporter {
+    fn drop(&mut self) {
+        self.reports.state().shards.remove(&self.key);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_goes_with_its_reporter() {
+        let reports = Reports::default();
+        let key = LeaseKey::new("orders/s-1");
+        let first = ShardReport {
+            pipeline: "orders".to_owned(),
+            stream: StreamArn::new("arn"),
+            shard: ShardId::new("s-1"),
+            activity: Activity::Starting,
+            checkpoint: "TRIM_HORIZON".to_owned(),
+            position: None,
+            in_flight: 0,
+            lag: None,
+            until_trim: None,
+            reached_tip: false,
+        };
+        let reporter = reports.shard(&key, first);
+        reporter.tell(|report| report.in_flight = 3);
+        assert_eq!(reports.shards()[&key].in_flight, 3);
+        drop(reporter);
+        assert!(reports.shards().is_empty());
+    }
+}
