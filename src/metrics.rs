@@ -209,6 +209,9 @@ impl Metrics {
         ] {
             counter.with_label_values(p);
         }
+        for histogram in [&self.put_seconds, &self.put_events, &self.put_bytes] {
+            histogram.with_label_values(p);
+        }
         for gauge in [
             &self.records_in_flight,
             &self.buffer_bytes,
@@ -236,6 +239,18 @@ impl Metrics {
         }
         for counter in [&self.heartbeats, &self.fences, &self.evictions] {
             counter.with_label_values::<&str>(&[]);
+        }
+    }
+
+    /// Removes every series of a shard: its task has ended.
+    pub fn forget_shard(&self, pipeline: &str, shard: &str) {
+        for gauge in [
+            &self.shard_lag,
+            &self.shard_until_trim,
+            &self.shard_checkpoint_age,
+        ] {
+            // An error says that nobody set it.
+            let _ = gauge.remove_label_values(&[pipeline, shard]);
         }
     }
 

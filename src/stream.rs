@@ -375,6 +375,11 @@ pub trait StreamSource: Send + Sync + 'static {
         if records > 0 { poll.busy } else { poll.idle }
     }
 
+    /// How long the service keeps records. `None`: not known (yet). Asks nobody.
+    fn retention(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether [`StartingPosition::AtTimestamp`] may be asked for. DynamoDB Streams has no such iterator.
     fn has_timestamps(&self) -> bool;
 
