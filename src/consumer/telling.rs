@@ -91,10 +91,12 @@ impl Consumer {
             is_caught_up: reads.is_caught_up(now),
             is_read: reads.is_read(),
         });
-        let position = self.last.as_ref().map(|last| last.sequence_number.to_string());
+        let position = self.last.as_ref().map(|last| last.sequence_number.as_str());
         self.telling.reporter.tell(|report| {
             report.activity = activity;
-            report.position = position;
+            if report.position.as_deref() != position {
+                report.position = position.map(str::to_owned);
+            }
             report.in_flight = in_flight;
             report.lag = Some(lag);
             report.until_trim = until_trim;
