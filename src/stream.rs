@@ -314,6 +314,17 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Every class.
+    pub const CLASSES: [&str; 7] = [
+        "iterator_expired",
+        "data_trimmed",
+        "not_found",
+        "no_stream",
+        "throttled",
+        "access_denied",
+        "unavailable",
+    ];
+
     /// The class, for a metric's label.
     pub fn class(&self) -> &'static str {
         match self {
@@ -395,6 +406,21 @@ pub trait StreamSource: Send + Sync + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_error_has_a_class_of_its_own() {
+        let text = String::new;
+        let errors = [
+            SourceError::IteratorExpired,
+            SourceError::DataTrimmed,
+            SourceError::NotFound(text()),
+            SourceError::NoStream(text()),
+            SourceError::Throttled(text()),
+            SourceError::AccessDenied(text()),
+            SourceError::Unavailable(text()),
+        ];
+        assert_eq!(errors.map(|error| error.class()), SourceError::CLASSES);
+    }
 
     #[test]
     fn sequence_numbers_order_as_numbers() {

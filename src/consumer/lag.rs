@@ -166,6 +166,16 @@ mod tests {
         Failed,
     }
 
+    /// What happened, the time, the age of the oldest record in flight; then the lag, the time until it is trimmed, and
+    /// whether the tip is, and was, reached.
+    type Case = (
+        &'static str,
+        Vec<(u64, Then)>,
+        u64,
+        Option<u64>,
+        (u64, Option<u64>, bool, bool),
+    );
+
     fn answer(records: usize) -> Answer {
         Answer {
             records,
@@ -210,14 +220,7 @@ mod tests {
     fn lag_and_time_to_trim_are_honest_whatever_the_shard_does() {
         use Then::{Behind, Failed, Records};
         let empty = |from: u64| (from..from + 5).map(|when| (when, Records(0, 0)));
-        // What happened, the time, the age of the oldest record in flight: lag, time to trim, caught up, tip reached.
-        let cases: Vec<(
-            &str,
-            Vec<(u64, Then)>,
-            u64,
-            Option<u64>,
-            (u64, Option<u64>, bool, bool),
-        )> = vec![
+        let cases: Vec<Case> = vec![
             (
                 "never read: as long as this worker has it",
                 vec![],

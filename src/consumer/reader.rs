@@ -406,3 +406,21 @@ impl Outcome {
 fn slow(limit: Duration) -> SourceError {
     SourceError::Unavailable(format!("no answer within {limit:?}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn that_memory_is_waited_for_is_shown_as_long_as_somebody_waits() {
+        let memory = Memory::default();
+        assert!(memory.wait(async { memory.is_waited_for() }).await);
+        assert!(!memory.is_waited_for(), "it is there");
+        let seen = memory.clone();
+        let mut never = Box::pin(memory.wait(std::future::pending::<()>()));
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(never.as_mut().poll(cx)));
+        assert!(polled.await.is_pending() && seen.is_waited_for());
+        drop(never);
+        assert!(!seen.is_waited_for(), "nobody waits any more");
+    }
+}
