@@ -28,7 +28,7 @@ use tables::Asking;
 pub use tail::tail;
 pub use verify::verify;
 
-use crate::aws::AwsClients;
+use crate::aws::{AwsClients, Requests};
 use crate::cli::Until;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
@@ -143,7 +143,8 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
     let signals = tokio::spawn(signals.handle(stopper));
 
     let worker = async {
-        let clients = AwsClients::from_env()?;
+        let counted = Requests::counted_in(metrics.clone(), clock.clone());
+        let clients = AwsClients::from_env()?.counted(counted);
         let state = clients.clients(&config.state.aws).await?;
         let table: SharedTable = Arc::new(tables::state_table(&state, &config, &clock));
         let mut pipelines = Vec::new();
