@@ -7,6 +7,7 @@
 pub mod account;
 
 mod family;
+pub mod process;
 
 use prometheus::{Encoder, GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, Registry, TextEncoder};
 
@@ -35,6 +36,7 @@ macro_rules! metrics {
 
             fn build() -> prometheus::Result<Self> {
                 let registry = Registry::new();
+                registry.register(Box::new(process::Process::new()?))?;
                 $(
                     let buckets: &[f64] = &[];
                     $(let buckets = { let _ = buckets; $buckets };)?
@@ -142,7 +144,7 @@ metrics! {
     shard_checkpoint_age: GaugeVec = "weir_shard_checkpoint_age_seconds" ["pipeline", "shard_id"];
     /// Requests to the state tables that failed, by class. They are repeated.
     table_errors: IntCounterVec = "weir_table_errors_total" ["class"];
-    /// Requests to AWS that were answered or given up, by service, operation and class: `ok`, or why not. Each attempt counts, so what isn't `ok` has been or will be repeated.
+    /// Requests to AWS that were answered or given up, by service, operation and class: `ok`, or why not. Each attempt counts. `conflict` and `expired_iterator` are everyday business; `denied` and `not_found` that go on need you, the others AWS or the network.
     aws_requests: IntCounterVec = "weir_aws_requests_total" ["service", "operation", "class"];
     /// How long requests to AWS took, in seconds, by service and operation.
     aws_request_seconds: HistogramVec = "weir_aws_request_seconds" ["service", "operation"] in SECONDS;
