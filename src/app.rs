@@ -38,6 +38,7 @@ use crate::decode::Decode;
 use crate::http::{self, Server};
 use crate::lease::SharedTable;
 use crate::lease::keys::KeysError;
+use crate::log_level::LogLevel;
 use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::logs::guard::{Guard, Loop};
 use crate::metrics::Metrics;
@@ -80,6 +81,8 @@ enum Failure {
     Keys(#[from] KeysError),
     #[error(transparent)]
     Worker(#[from] coordinator::Died),
+    #[error("the thread of the HTTP server can't be started: {0}")]
+    HttpThread(std::io::Error),
     #[error("the HTTP server ended: {0}")]
     Http(String),
 }
@@ -94,8 +97,8 @@ impl Failure {
 }
 
 /// Works until a signal and a complete drain; or until everything that the streams hold is delivered.
-pub async fn run(config: Config, until: Until) -> ExitCode {
-    match work(config, until).await {
+pub async fn run(config: Config, until: Until, log_level: LogLevel) -> ExitCode {
+    match work(config, until, log_level).await {
         Ok(()) => {
             info!("ended");
             Exit::Done.into()
@@ -107,8 +110,8 @@ pub async fn run(config: Config, until: Until) -> ExitCode {
     }
 }
 
-async fn work(config: Config, _until: Until) -> Result<(), Failure> {
-    let signals = Signals::listen().map_err(Failure::Signals)?;
+async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), Failure> {
+    let signals = Signals::listen(log_level.clone()).map_err(Failure::Signals)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Metrics::new();
     let readiness = Readiness::new();
@@ -126,18 +129,19 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
         }
     }
     warn_of_redactions(&config);
-    let listener = http::bind(config.http_address).await?;
+    let listener = http::bind(config.http_address)?;
     let address = listener.local_addr().unwrap_or(config.http_address);
-    info!(%address, "health at /livez and /readyz, metrics at /metrics, the accounts at /status");
+    info!(%address, "health at /livez, /readyz and /startupz, metrics at /metrics, the accounts at /status");
     let server = Server {
         clock: clock.clone(),
         readiness: readiness.clone(),
         metrics: metrics.clone(),
         reports: reports.clone(),
+        log_level,
         pipelines: config.pipelines.iter().map(|p| p.name.clone()).collect(),
     };
     let (http_stopper, http_stop) = shutdown::channel();
-    let mut http = tokio::spawn(http::serve(listener, server, http_stop));
+    let mut http = http::start(listener, server, http_stop).map_err(Failure::HttpThread)?;
 
     let (stopper, stop) = shutdown::channel();
     let signals = tokio::spawn(signals.handle(stopper));
@@ -212,18 +216,13 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
     // Neither is cancelled while it matters: whichever ends first ends the process.
     let ended = tokio::select! {
         ended = worker => ended,
-        ended = &mut http => return Err(Failure::Http(format!("{ended:?}"))),
+        ended = http.ended() => return Err(Failure::Http(format!("{ended:?}"))),
     };
     tell_accounts(&config, &metrics);
     signals.abort();
     http_stopper.stop();
-    // A scraper that holds its connection open must not hold the process.
-    if tokio::time::timeout(Duration::from_secs(1), &mut http)
-        .await
-        .is_err()
-    {
-        http.abort();
-    }
+    // A scraper that holds its connection open must not hold the process, with which the thread ends.
+    let _ = tokio::time::timeout(Duration::from_secs(1), http.ended()).await;
     ended
 }
 

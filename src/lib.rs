@@ -54,6 +54,7 @@ pub mod http;
 pub mod json;
 pub mod lease;
 pub mod ledger;
+pub mod log_level;
 pub mod logs;
 pub mod metrics;
 pub mod operator;

@@ -12,11 +12,12 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
 use super::check::StateNames;
-use super::problem::Problems;
+use super::problem::{Problem, Problems};
 use super::reader::Section;
 use super::{AwsSettings, Config, ConfigError, LeaseKeys, Overrides, PipelineConfig, Vars, check};
 use pipeline::pipeline;
@@ -28,6 +29,19 @@ pub fn read(text: &str, vars: Vars<'_>, overrides: Overrides) -> Result<Config, 
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(ConfigError::Invalid(Problems(problems))),
+    }
+}
+
+/// `http.address` alone, whatever else is wrong with the file; `None`: it has none.
+pub fn http_address(text: &str, vars: Vars<'_>) -> Result<Option<SocketAddr>, ConfigError> {
+    let (address, problems) = Section::read(parse(text)?, vars, |top| {
+        top.section("http", |http| http.text("address", check::address))
+    });
+    let about_it = |problem: &Problem| ["the file", "http", "http.address"].contains(&problem.key.as_str());
+    let problems: Vec<Problem> = problems.into_iter().filter(about_it).collect();
+    match problems.is_empty() {
+        true => Ok(address),
+        false => Err(ConfigError::Invalid(Problems(problems))),
     }
 }
 

@@ -29,6 +29,7 @@ mod crash;
 mod emulator;
 mod fleet;
 mod fleet_log;
+mod health;
 mod http;
 mod kcl;
 mod kinesis;
