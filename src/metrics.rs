@@ -7,6 +7,8 @@
 pub mod account;
 
 mod family;
+#[cfg(test)]
+mod page;
 pub mod process;
 
 use prometheus::{Encoder, GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, Registry, TextEncoder};
