@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 pub use by_hand::{dead_letters, operate};
@@ -44,11 +45,16 @@ use crate::logs::guard::{Guard, Loop};
 use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::readiness::Readiness;
-use crate::shutdown;
+use crate::shutdown::{self, Stopper};
 use crate::status::reports::Reports;
+use crate::trace::Tracer;
+use crate::trace::export::Exporter;
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+
+/// The last spans may take so long on their way.
+const LAST_TRACES: Duration = Duration::from_secs(1);
 
 /// Why the process ends with a failure. Each is its last word.
 #[derive(Debug, thiserror::Error)]
@@ -117,6 +123,7 @@ async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), 
     let readiness = Readiness::new();
     let reports = Reports::default();
     let mut rng = fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?);
+    let (tracer, traces) = traces(&config, &clock, rng.fork(), &metrics)?;
 
     for pipeline in &config.pipelines {
         if let Start::At(start) = pipeline.source.start
@@ -210,6 +217,7 @@ async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), 
             metrics: metrics.clone(),
             readiness: readiness.clone(),
             reports,
+            tracer,
         };
         Ok::<(), Failure>(Box::pin(coordinator::run(worker, stop)).await?)
     };
@@ -219,11 +227,37 @@ async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), 
         ended = http.ended() => return Err(Failure::Http(format!("{ended:?}"))),
     };
     tell_accounts(&config, &metrics);
+    if let Some((stopper, mut exporter)) = traces {
+        stopper.stop();
+        // What a collector doesn't take by then is lost.
+        if tokio::time::timeout(LAST_TRACES, &mut exporter).await.is_err() {
+            exporter.abort();
+        }
+    }
     signals.abort();
     http_stopper.stop();
     // A scraper that holds its connection open must not hold the process, with which the thread ends.
     let _ = tokio::time::timeout(Duration::from_secs(1), http.ended()).await;
     ended
+}
+
+/// The tracer, and the task that sends what it traces, with the way to stop it; none while no traces are wished.
+fn traces(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    rng: fastrand::Rng,
+    metrics: &Metrics,
+) -> Result<(Tracer, Option<(Stopper, JoinHandle<()>)>), Failure> {
+    let settings = &config.tracing;
+    let Some(endpoint) = &settings.otlp_endpoint else {
+        return Ok((Tracer::off(), None));
+    };
+    let connector = crate::aws::connector_from_env()?;
+    let exporter = Exporter::to(endpoint, settings, connector, clock.clone(), metrics.clone());
+    let (tracer, queue) = Tracer::on(settings.sample, clock.clone(), rng, metrics.clone());
+    let (stopper, stop) = shutdown::channel();
+    let task = tokio::spawn(exporter.run(queue, stop));
+    Ok((tracer, Some((stopper, task))))
 }
 
 /// Says which values may be told although they are hidden elsewhere: as a change's old ones and not as its new ones,

@@ -25,12 +25,13 @@ use std::time::Duration;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::SharedAsyncSleep;
 use aws_sdk_dynamodb::config::{SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
 use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 use aws_smithy_types::retry::RetryConfig;
 use rustls::RootCertStore;
@@ -204,24 +205,45 @@ impl AwsClients {
     }
 }
 
-/// An HTTP client: the SDK keeps a pool of connections in it for each set of time-outs.
-fn http_client(proxy: ProxyConfig, bundle: Option<CaBundle>) -> SharedHttpClient {
-    let trust = match bundle {
+/// For what is no request to AWS: goes by the same proxy, and trusts the same roots.
+pub fn connector_from_env() -> Result<SharedHttpConnector, AwsError> {
+    let bundle = CaBundle::find(|name| std::env::var_os(name))?;
+    let connector = connector(&ProxyConfig::from_env(), &trust(bundle), None, None);
+    Ok(SharedHttpConnector::new(connector))
+}
+
+fn trust(bundle: Option<CaBundle>) -> TrustStore {
+    match bundle {
         // A bundle named for AWS is all that is trusted, as in the AWS CLI.
         Some(bundle) => TrustStore::empty().with_pem_certificate(bundle.pem),
         // The platform's roots, which are SSL_CERT_FILE's where it is set.
         None => TrustStore::default(),
-    };
+    }
+}
+
+fn connector(
+    proxy: &ProxyConfig,
+    trust: &TrustStore,
+    settings: Option<HttpConnectorSettings>,
+    sleep: Option<SharedAsyncSleep>,
+) -> Connector {
+    let mut connector = Connector::builder()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .proxy_config(proxy.clone());
+    if let Ok(context) = TlsContext::builder().with_trust_store(trust.clone()).build() {
+        connector = connector.tls_context(context);
+    }
+    connector.set_connector_settings(settings);
+    connector.set_sleep_impl(sleep);
+    connector.build()
+}
+
+/// An HTTP client: the SDK keeps a pool of connections in it for each set of time-outs.
+fn http_client(proxy: ProxyConfig, bundle: Option<CaBundle>) -> SharedHttpClient {
+    let trust = trust(bundle);
     Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut connector = Connector::builder()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .proxy_config(proxy.clone());
-        if let Ok(context) = TlsContext::builder().with_trust_store(trust.clone()).build() {
-            connector = connector.tls_context(context);
-        }
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|c| c.sleep_impl()));
-        connector.build()
+        let sleep = components.and_then(|c| c.sleep_impl());
+        connector(&proxy, &trust, settings.cloned(), sleep)
     })
 }
 

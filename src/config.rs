@@ -61,6 +61,8 @@ pub struct Config {
     pub memory: usize,
     /// The most PutLogEvents a second, over all workers, for each account and region that is written to.
     pub put_rate: u32,
+    /// Traces of what becomes of the records.
+    pub tracing: TracingConfig,
     /// The state tables.
     pub state: StateConfig,
     /// At least one; names are unique.
@@ -87,6 +89,7 @@ impl Config {
             memory: 256 << 20,
             // CloudWatch Logs' quota is 5,000 a second for an account and region; others write there too.
             put_rate: 4_000,
+            tracing: TracingConfig::default(),
             state: StateConfig::default(),
             pipelines,
         }
@@ -151,6 +154,40 @@ pub enum ConfigError {
     /// YAML, but wrong settings.
     #[error(transparent)]
     Invalid(Problems),
+}
+
+/// What is traced, and where traces go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TracingConfig {
+    /// Where a collector takes OTLP over HTTP; `/v1/traces` is added. `None`: nothing is traced.
+    pub otlp_endpoint: Option<String>,
+    /// The part of all batches that is traced, from 0 to 1.
+    pub sample: f64,
+    /// Sent with each request; from the environment alone.
+    pub headers: Headers,
+    /// What the traces say of this process: `service.name` and others.
+    pub resource: BTreeMap<String, String>,
+}
+
+impl Default for TracingConfig {
+    fn default() -> Self {
+        Self {
+            otlp_endpoint: None,
+            sample: 0.01,
+            headers: Headers::default(),
+            resource: BTreeMap::from([("service.name".to_owned(), "weir".to_owned())]),
+        }
+    }
+}
+
+/// Headers, which may hold a key: `Debug` shows none.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(pub BTreeMap<String, String>);
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} headers", self.0.len())
+    }
 }
 
 /// Whose make of lease keys.

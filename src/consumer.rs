@@ -45,6 +45,7 @@ use crate::status::reports::Reports;
 use crate::stream::{
     Next, Place, Poll, SequenceNumber, ShardIterator, StartingPosition, StreamArn, StreamSource,
 };
+use crate::trace::{Batches, Tracer};
 
 /// The part of a drain's time that the coordinator may wait for a successor before it asks a consumer to stop.
 pub const SUCCESSOR_SHARE: f64 = 0.25;
@@ -106,6 +107,7 @@ pub struct Pipeline {
     pub metrics: Metrics,
     pub readiness: Readiness,
     pub reports: Reports,
+    pub tracer: Tracer,
     pub checkpoint_interval: Duration,
     pub drain_timeout: Duration,
     pub request_timeout: Duration,
@@ -181,8 +183,13 @@ pub async fn run(
     };
     info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, "reading the shard");
     let interval = FIRST_CHECKPOINT.min(pipeline.checkpoint_interval);
+    let batches = pipeline.tracer.batches();
+    if let Some(batches) = &batches {
+        lane.traced_by(batches.clone());
+    }
     let consumer = Consumer {
         key: lease.key.clone(),
+        batches: batches.clone(),
         stream,
         reader,
         lane,
@@ -210,7 +217,11 @@ pub async fn run(
         pipeline,
     };
     let (readiness, part) = (consumer.pipeline.readiness.clone(), consumer.part());
+    let name = consumer.pipeline.config.name.clone();
     let end = consumer.run(held, deliveries, stop).await;
+    if let Some(batches) = batches {
+        batches.left(&name, &shard);
+    }
     // Whoever reads the shard next tells what is wrong then.
     readiness.solved(&part);
     end
@@ -224,6 +235,8 @@ struct Consumer {
     reader: Reader,
     lane: Lane,
     accounts: Accounts,
+    /// Those that are traced; `None`: none ever is.
+    batches: Option<Batches>,
     destinations: Destinations,
     position: StartingPosition,
     /// The record of the checkpoint, which the first read must give once more: if it doesn't, the stream has
@@ -445,7 +458,9 @@ impl Consumer {
             damaged_aggregates,
             begins,
             then,
+            trace,
         } = portion;
+        let (entered_from, mut entered_bytes) = (self.ledger.next(), 0);
         let now = self.pipeline.clock.now();
         if begins.is_some() {
             self.accounts.read();
@@ -468,6 +483,7 @@ impl Consumer {
                 break;
             }
             self.accounts.received(record.data.len());
+            entered_bytes += record.data.len();
             self.last = Some(record.place());
             self.is_whole = false;
             let outgoing = match outcome {
@@ -518,7 +534,12 @@ impl Consumer {
                 .receive(record.place(), outgoing.pieces(), held, size, record.time);
             outgoing.pack(&mut parcel, index, &record);
         }
+        if let (Some(batches), Some(batch)) = (&self.batches, trace) {
+            let is_whole = came_back.is_some() || !matches!(then, Then::Rest(_));
+            batches.entered(batch, entered_from, self.ledger.next(), entered_bytes, is_whole);
+        }
         self.pipeline.sink.submit(parcel);
+        self.tell_delivered();
         if some {
             self.look_up.after_read(already_delivered, earliest);
         }
@@ -627,6 +648,15 @@ impl Consumer {
             }
         }
         self.fit_reservations();
+        self.tell_delivered();
+    }
+
+    /// Ends the traces of the batches whose every record is finished.
+    fn tell_delivered(&self) {
+        if let Some(batches) = &self.batches {
+            let shard = self.reader.shard.to_string();
+            batches.settled(self.ledger.base(), &self.pipeline.config.name, &shard);
+        }
     }
 
     /// Gives memory back as the records that hold it are finished.
@@ -643,7 +673,11 @@ impl Consumer {
         else {
             return Ok(());
         };
+        let began = self.batches.as_ref().and_then(Batches::checkpoint_begins);
         self.leases.checkpoint(held, &to).await?;
+        if let (Some(batches), Some(began)) = (&self.batches, began) {
+            batches.checkpointed(began);
+        }
         self.accounts.checkpointed();
         debug!(lease = %self.key, shard_id = %self.reader.shard, position = %to.checkpoint(), "checkpoint");
         self.written = Some(to);

@@ -69,7 +69,7 @@ impl Ledger {
         size: usize,
         time: Option<Timestamp>,
     ) -> u64 {
-        let index = self.base + self.entries.len() as u64;
+        let index = self.next();
         let bytes = if events == 0 { 0 } else { bytes };
         self.bytes += bytes;
         self.span += size;
@@ -120,6 +120,16 @@ impl Ledger {
                 self.acknowledged = Some(Acknowledged(Checkpoint::At(sequence_number, sub_sequence_number)));
             }
         }
+    }
+
+    /// The index of the oldest record that is not finished, or of the next one to come.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The index that the next record will have.
+    pub fn next(&self) -> u64 {
+        self.base + self.entries.len() as u64
     }
 
     /// The newest position all of whose predecessors are finished; `None` before the first.

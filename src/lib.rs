@@ -65,3 +65,4 @@ pub mod shutdown;
 pub mod status;
 pub mod stream;
 mod suggest;
+pub mod trace;

@@ -118,7 +118,6 @@ mod tests {
             "WARN",
             "off",
             "info,weir=debug",
-            "info, aws_config=error",
             "[shard{shard=s-1}]=debug",
         ] {
             assert!(parse(good).is_ok(), "{good}");

@@ -19,7 +19,9 @@ use serde_json::Value;
 use super::check::StateNames;
 use super::problem::{Problem, Problems};
 use super::reader::Section;
-use super::{AwsSettings, Config, ConfigError, LeaseKeys, Overrides, PipelineConfig, Vars, check};
+use super::{
+    AwsSettings, Config, ConfigError, LeaseKeys, Overrides, PipelineConfig, TracingConfig, Vars, check,
+};
 use pipeline::pipeline;
 use state::state;
 
@@ -94,6 +96,13 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         .or(top.text("application", check::application));
     let http_address = top.section("http", |http| http.text("address", check::address));
     let log_format = top.section("log", |log| log.text("format", check::log_format));
+    let tracing = top.section("tracing", |tracing| TracingConfig {
+        otlp_endpoint: tracing.text("otlp_endpoint", check::otlp_endpoint),
+        sample: tracing
+            .scalar("sample", check::sample)
+            .unwrap_or(TracingConfig::default().sample),
+        ..TracingConfig::default()
+    });
     let memory = top.scalar("memory", check::size(bounds::MEMORY));
     let put_rate = top.scalar("put_rate", check::put_rate);
     let (lease_keys, lease_duration, foreign_watch, keep_removed) = top.section("leases", |leases| {
@@ -148,6 +157,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         keep_removed: keep_removed.unwrap_or(with_defaults.keep_removed),
         memory: memory.unwrap_or(with_defaults.memory),
         put_rate: put_rate.unwrap_or(with_defaults.put_rate),
+        tracing,
         state,
         pipelines: pipelines?,
     })

@@ -12,8 +12,8 @@ mod tag;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -31,6 +31,7 @@ use crate::lease::fence::Fence;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::stream::Place;
+use crate::trace::Batches;
 
 pub use rate::{LiveWorkers, PutRate};
 
@@ -67,9 +68,17 @@ struct Shared {
     shard: String,
     /// Where its dead letters go.
     letters_to: LogDestination,
+    /// The batches that are traced, if any ever is.
+    batches: OnceLock<Batches>,
 }
 
 impl Lane {
+    /// Its puts are told as parts of these batches.
+    pub fn traced_by(&self, batches: Batches) {
+        // Asked once in the life of a lane.
+        let _ = self.shared.batches.set(batches);
+    }
+
     /// Puts nothing more of what was submitted. A put on its way may still arrive.
     pub fn withdraw(&self) {
         self.shared.alive.store(false, Ordering::Release);
@@ -288,6 +297,7 @@ impl Sink {
             stream: stream.to_owned(),
             shard: shard.to_owned(),
             letters_to,
+            batches: OnceLock::new(),
         });
         (Lane { shared }, rx)
     }

@@ -38,6 +38,7 @@ mod outage;
 mod shutdown;
 mod start;
 mod tally;
+mod traces;
 mod weir;
 mod wire;
 mod world;

@@ -205,6 +205,7 @@ fn worker(seat: &Seat) -> Worker {
         metrics,
         readiness: Readiness::new(),
         reports: Reports::default(),
+        tracer: weir::trace::Tracer::off(),
     }
 }
 

@@ -34,6 +34,7 @@ pub(super) fn lane() -> (Lane, mpsc::UnboundedReceiver<Delivered>) {
         stream: STREAM.to_owned(),
         shard: "shardId-1".to_owned(),
         letters_to: to("/g", "dead-letter"),
+        batches: OnceLock::new(),
     });
     (Lane { shared }, rx)
 }

@@ -21,6 +21,7 @@ use crate::lease::fence::Fenced;
 use crate::logs::batch::{self, MAX_MESSAGE_BYTES, Refusal};
 use crate::logs::dead_letter::Body;
 use crate::logs::{Accepted, LogDestination, SinkError, oversize, untimely};
+use crate::trace::{self, Batch, Value};
 
 /// What stands in the dead letter of an event that the service took out of a put.
 const REJECTED: &str = "rejected by CloudWatch Logs (rejectedLogEventsInfo)";
@@ -193,7 +194,13 @@ impl Writer {
             booked = None;
             // No put may reach past the fence (rule 2): the next owner could already be writing.
             let within = PUT_TIMEOUT.min(self.context.fence.remaining()?);
-            let mut error = match self.context.raw.put(&self.to, flight.events(), within).await {
+            let batches = flight.batches();
+            let began = batches.first().map(Batch::now);
+            let put = self.context.raw.put(&self.to, flight.events(), within).await;
+            if let Some(began) = began {
+                self.trace(&batches, began, flight.events().len(), put.as_ref().err());
+            }
+            let mut error = match put {
                 Ok(accepted) => {
                     visit.worked();
                     if told.is_some() {
@@ -497,6 +504,20 @@ impl Writer {
     fn count_error(&self, error: &SinkError) {
         let labels = [self.context.settings.pipeline.as_str(), error.class()];
         self.context.metrics.put_errors.with_label_values(&labels).inc();
+    }
+
+    /// Tells a put as a part of the batches that its events are of.
+    fn trace(&self, batches: &[Batch], began: u64, events: usize, error: Option<&SinkError>) {
+        if let Some((first, links)) = trace::first_and_links(batches) {
+            let attributes = vec![
+                ("weir.log_group", Value::Text(self.to.group.clone())),
+                ("weir.log_stream", Value::Text(self.to.stream.clone())),
+                ("weir.events", Value::Count(events as u64)),
+            ];
+            // Its class alone: the words may quote an event.
+            let error = error.map(|error| error.class().to_owned());
+            first.part_of_many("put", began, attributes, links, error);
+        }
     }
 
     fn part(&self) -> String {
