@@ -19,6 +19,7 @@ mod scans;
 mod strangers;
 mod sync;
 mod takes;
+mod view;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -47,6 +48,7 @@ use crate::logs::{LogSink, Subscriptions};
 use crate::metrics::Metrics;
 use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
+use crate::status::fleet::{ScanView, Unread};
 use crate::status::reports::Reports;
 use crate::stream::StreamSource;
 
@@ -172,6 +174,7 @@ pub async fn run(mut worker: Worker, stop: Stop) -> Result<(), Died> {
                 worker.readiness.close(Latch::Heartbeat);
                 worker.readiness.close(Latch::Plan);
                 worker.readiness.forget_problems();
+                worker.reports.tell_fleet(None);
                 error!(worker = %id, "fenced: the heartbeat was not written in time; joining anew");
                 bury(&worker, &id).await;
                 before = Some(id);
@@ -224,6 +227,10 @@ struct Life {
     removable: BTreeMap<WorkerId, Monotonic>,
     /// The leases of the last scan, for the shard syncs.
     scanned: Option<Arc<Scan>>,
+    /// The same, for those who look.
+    scan_view: Option<Arc<ScanView>>,
+    unread: Unread,
+    reports: Reports,
     /// It was said that other workers hold what there is to read.
     standing_by: bool,
     /// Opens the shard syncs, once no owner of a lease may be a KCL worker that is alive.
@@ -235,7 +242,7 @@ struct Life {
 /// What one look at the lease table and the stream rows showed.
 #[derive(Debug, Default)]
 struct Scan {
-    leases: Vec<Lease>,
+    leases: Arc<Vec<Lease>>,
     streams: Vec<StreamRow>,
 }
 
@@ -255,6 +262,8 @@ struct PipelineLife {
     tells_until: Monotonic,
     /// Leases that nobody holds: since when, and after how many looks in vain.
     unheld: Option<Unheld>,
+    /// How many leases this worker should hold, as far as it is known.
+    wanted: Option<u64>,
 }
 
 /// Leases seem to be free that this worker should have.
@@ -367,11 +376,13 @@ impl Life {
                 };
                 if read {
                     self.heed_workers();
+                    self.tell_fleet();
                 }
             }
             if clock.now() >= self.schedule.pipelines {
                 attend(&*clock, &marks, &mut stop, self.look_at_pipelines()).await;
             }
+            self.heed_who_looks();
             if self.schedule.scan_due().is_some_and(|due| clock.now() >= due) {
                 let Some(scan) = attend(&*clock, &marks, &mut stop, self.scan()).await else {
                     continue;
@@ -379,6 +390,7 @@ impl Life {
                 if let Some(scan) = scan {
                     self.look_for_strangers().await?;
                     self.heed_leases(scan);
+                    self.tell_fleet();
                     attend(&*clock, &marks, &mut stop, self.tidy()).await;
                 }
             }

@@ -3,6 +3,7 @@
 //! Owns the shapes: what they are made from are the shards' own [`reports`], the metrics' accounts, and what the
 //! coordinator knows of the fleet. Whatever is not known is absent (`null`), never zero.
 
+pub mod fleet;
 pub mod reports;
 
 use std::collections::BTreeMap;

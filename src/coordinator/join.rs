@@ -26,6 +26,7 @@ use crate::logs::group::GroupSettings;
 use crate::logs::sink::{LiveWorkers, PutRate, Sink, SinkSettings, Surroundings};
 use crate::readiness::Latch;
 use crate::shutdown::Stop;
+use crate::status::fleet::Unread;
 
 impl Life {
     /// Writes the worker's row and starts the services. `before`: the id that was fenced, whose leases are
@@ -125,6 +126,7 @@ impl Life {
             times,
             vitals: vitals.clone(),
             metrics: worker.metrics.clone(),
+            reports: worker.reports.clone(),
             row,
         };
         let task = services.spawn(async move {
@@ -218,6 +220,7 @@ impl Life {
                     paused: false,
                     tells_until: clock.now(),
                     unheld: None,
+                    wanted: None,
                 },
             );
         }
@@ -255,6 +258,9 @@ impl Life {
             clock,
             removable: BTreeMap::new(),
             scanned: None,
+            scan_view: None,
+            unread: Unread::default(),
+            reports: worker.reports.clone(),
             standing_by: false,
             cleared,
             watch_told: false,

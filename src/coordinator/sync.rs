@@ -22,7 +22,7 @@ use crate::consumer::Pipeline;
 use crate::lease::fence::Fenced;
 use crate::lease::held::Leases;
 use crate::lease::keys::Keys;
-use crate::lease::{Expected, Lease, LeaseKey, ResolvedStart, StreamRow, TableError, Written};
+use crate::lease::{Checkpoint, Expected, Lease, LeaseKey, ResolvedStart, StreamRow, TableError, Written};
 use crate::readiness::Readiness;
 use crate::stream::homes::Homes;
 use crate::stream::lineage::{self, FirstPosition, Waiting};
@@ -109,7 +109,7 @@ impl Synced {
         }
     }
 
-    /// The leases among `leases`, all of this pipeline, that may be read now. `seen` are the keys of the
+    /// Which of `leases`, all of this pipeline, may be read now, and why the others may not. `seen` are the keys of the
     /// scan before, `begun` tells which were read before: see [`lineage::startable`].
     pub(super) fn startable<'a>(
         &self,
@@ -117,7 +117,7 @@ impl Synced {
         leases: &[&'a Lease],
         seen: &BTreeSet<LeaseKey>,
         begun: impl Fn(&Lease) -> bool,
-    ) -> Vec<&'a Lease> {
+    ) -> Vec<(&'a Lease, Result<(), Waiting>)> {
         let family = lineage::Family::of(leases.iter().copied());
         let listed: Vec<_> = self
             .streams
@@ -137,7 +137,16 @@ impl Synced {
         leases
             .iter()
             .copied()
-            .filter(|lease| self.lets_start(lease, seen.contains(&lease.key), begun(lease), &family, &listed))
+            .map(|lease| {
+                let is_seen = seen.contains(&lease.key);
+                let judged = self.lets_start(lease, is_seen, begun(lease), &family, &listed);
+                if let Err(why) = &judged
+                    && *why != Waiting::Ended
+                {
+                    debug!(lease = %lease.key, ?why, "not read yet");
+                }
+                (lease, judged)
+            })
             .collect()
     }
 
@@ -148,24 +157,20 @@ impl Synced {
         begun: bool,
         family: &lineage::Family<'_>,
         listed: &[Option<BTreeSet<&ShardId>>],
-    ) -> bool {
+    ) -> Result<(), Waiting> {
+        if lease.checkpoint == Checkpoint::ShardEnd {
+            return Err(Waiting::Ended);
+        }
         // Otherwise a stream that this pipeline does not read (any more), or does not know yet.
         let Some(at) = self
             .streams
             .iter()
             .position(|(arn, _)| lease.stream.as_ref() == Some(arn))
         else {
-            return false;
+            return Err(Waiting::Stream);
         };
         let earlier = self.streams[..at].iter().map(|(arn, _)| arn);
-        match lineage::startable(lease, seen, begun, family, listed[at].as_ref(), earlier) {
-            Ok(()) => true,
-            Err(Waiting::Ended) => false,
-            Err(why) => {
-                debug!(lease = %lease.key, ?why, "not read yet");
-                false
-            }
-        }
+        lineage::startable(lease, seen, begun, family, listed[at].as_ref(), earlier)
     }
 }
 

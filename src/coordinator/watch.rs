@@ -283,9 +283,17 @@ impl Life {
                 .count();
             let known = others + mine.get(name).copied().unwrap_or(0) + coming as u64;
             let free = total.unwrap_or(0).saturating_sub(known).min(1_000);
-            let wanted =
-                !pipeline.paused && (0..free).any(|_| shares.give(name).as_ref() == Some(&self.fleet.me));
-            if !wanted {
+            let given = |_: &u64| shares.give(name).as_ref() == Some(&self.fleet.me);
+            let given = match pipeline.paused {
+                true => 0,
+                false => (0..free).filter(given).count() as u64,
+            };
+            pipeline.wanted = match (pipeline.paused, total) {
+                (true, _) => Some(0),
+                (false, Some(_)) => Some(mine.get(name).copied().unwrap_or(0) + given),
+                (false, None) => None,
+            };
+            if given == 0 {
                 pipeline.unheld = None;
                 continue;
             }
