@@ -44,6 +44,8 @@ use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::readiness::Readiness;
 use crate::shutdown;
+use crate::status::About;
+use crate::status::rates::{self, Samples};
 use crate::status::reports::Reports;
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
@@ -113,6 +115,7 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
     let metrics = Metrics::new();
     let readiness = Readiness::new();
     let reports = Reports::default();
+    let samples = Samples::default();
     let mut rng = fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?);
 
     for pipeline in &config.pipelines {
@@ -134,8 +137,11 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
         readiness: readiness.clone(),
         metrics: metrics.clone(),
         reports: reports.clone(),
-        pipelines: config.pipelines.iter().map(|p| p.name.clone()).collect(),
+        samples: samples.clone(),
+        about: Arc::new(About::of(&config, clock.wall())),
     };
+    let names = config.pipelines.iter().map(|p| p.name.clone()).collect();
+    let sampling = rates::sample(samples, metrics.clone(), names, clock.clone());
     let (http_stopper, http_stop) = shutdown::channel();
     let mut http = tokio::spawn(http::serve(listener, server, http_stop));
 
@@ -212,6 +218,7 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
     let ended = tokio::select! {
         ended = worker => ended,
         ended = &mut http => return Err(Failure::Http(format!("{ended:?}"))),
+        never = sampling => match never {},
     };
     tell_accounts(&config, &metrics);
     signals.abort();

@@ -3,7 +3,8 @@
 //! Owns the answers; asks nobody anything: it reads the shared readiness, the metrics, and the time the
 //! coordinator last came round. Must never check a dependency in `/livez`.
 
-use std::collections::BTreeMap;
+mod status;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,15 +14,15 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Serialize;
 use tokio::net::TcpListener;
 
 use crate::clock::Clock;
 use crate::metrics::Metrics;
-use crate::metrics::account::Account;
-use crate::readiness::{Readiness, Report};
+use crate::readiness::Readiness;
 use crate::shutdown::Stop;
+use crate::status::rates::Samples;
 use crate::status::reports::Reports;
+use crate::status::{About, gauges};
 
 /// `/livez` fails when the coordinator has not come round for this long: only a restart cures that. It
 /// comes round each second; a request to the tables ends after one, a scan after ten.
@@ -34,22 +35,8 @@ pub struct Server {
     pub readiness: Readiness,
     pub metrics: Metrics,
     pub reports: Reports,
-    /// The names of the pipelines.
-    pub pipelines: Arc<[String]>,
-}
-
-/// The answer of `/status`.
-#[derive(Serialize)]
-struct Status<'s> {
-    version: &'static str,
-    #[serde(flatten)]
-    readiness: Report,
-    pipelines: BTreeMap<&'s str, PipelineStatus>,
-}
-
-#[derive(Serialize)]
-struct PipelineStatus {
-    records: Account,
+    pub samples: Samples,
+    pub about: Arc<About>,
 }
 
 /// The address can't be listened on.
@@ -74,7 +61,7 @@ pub async fn serve(listener: TcpListener, server: Server, mut stop: Stop) -> std
         .route("/livez", get(livez))
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
-        .route("/status", get(status))
+        .route("/status", get(status::status))
         .with_state(server);
     axum::serve(listener, routes)
         .with_graceful_shutdown(async move { stop.wished().await })
@@ -103,19 +90,6 @@ async fn readyz(State(server): State<Server>) -> Response {
     (status, Json(report)).into_response()
 }
 
-async fn status(State(server): State<Server>) -> Response {
-    let account = |name| PipelineStatus {
-        records: Account::of_running(&server.metrics, name),
-    };
-    let pipelines = server.pipelines.iter().map(|name| (name.as_str(), account(name)));
-    let status = Status {
-        version: env!("CARGO_PKG_VERSION"),
-        readiness: server.readiness.report(),
-        pipelines: pipelines.collect(),
-    };
-    Json(status).into_response()
-}
-
 async fn metrics(State(server): State<Server>) -> Response {
     let problems = server.readiness.report().problems.len();
     server
@@ -123,6 +97,8 @@ async fn metrics(State(server): State<Server>) -> Response {
         .problems
         .with_label_values::<&str>(&[])
         .set(problems as i64);
+    let pipelines = server.about.pipelines.iter().map(|about| about.name.as_str());
+    gauges::set(&server.metrics, &server.reports, pipelines);
     match server.metrics.render() {
         // The text format's version, as Prometheus asks for it (exposition formats, "Basic info").
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),

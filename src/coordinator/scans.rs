@@ -34,14 +34,10 @@ impl Life {
     pub(super) async fn scan(&mut self) -> Option<Scan> {
         self.schedule.scan = None;
         let scan = match self.fleet.scan_streams().await {
-            Ok(streams) => self
-                .fleet
-                .scan_leases()
-                .await
-                .map(|leases| Scan {
-                    leases: Arc::new(leases),
-                    streams,
-                }),
+            Ok(streams) => self.fleet.scan_leases().await.map(|leases| Scan {
+                leases: Arc::new(leases),
+                streams,
+            }),
             Err(()) => Err(()),
         };
         let now = self.clock.now();
@@ -227,7 +223,9 @@ impl Life {
             .collect();
         let unread = plan::takeable(readable, &self.fleet.observer).into_iter();
         let unread = unread.filter(|(_, lease, _)| !busy(lease));
-        view.unread = self.unread.watch(unread.map(|(_, lease, _)| lease.key.clone()), now);
+        view.unread = self
+            .unread
+            .watch(unread.map(|(_, lease, _)| lease.key.clone()), now);
         // Workers that start together see each other's shares grow, each at another time, and may allot a
         // lease in a ring.
         let leftovers = !takeable.is_empty() && now < self.schedule.joined + JOIN_ALERT;

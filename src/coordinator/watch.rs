@@ -309,6 +309,20 @@ impl Life {
                     .scan_by(now + patience.mul_f64(0.2 * self.rng.f64()));
             }
         }
+        // What is to move counts for who it is to go to.
+        for one in shares.moves() {
+            if let Some(wanted) = self
+                .pipelines
+                .get_mut(&one.pipeline)
+                .and_then(|p| p.wanted.as_mut())
+            {
+                match self.fleet.me {
+                    ref me if one.to == *me => *wanted += 1,
+                    ref me if one.from == *me => *wanted = wanted.saturating_sub(1),
+                    _ => {}
+                }
+            }
+        }
         below
     }
 }

@@ -79,7 +79,11 @@ pub struct Unread {
 
 impl Unread {
     /// Takes in which these were at a scan. What is not among them is forgotten.
-    pub fn watch(&mut self, keys: impl IntoIterator<Item = LeaseKey>, at: Monotonic) -> BTreeMap<LeaseKey, Monotonic> {
+    pub fn watch(
+        &mut self,
+        keys: impl IntoIterator<Item = LeaseKey>,
+        at: Monotonic,
+    ) -> BTreeMap<LeaseKey, Monotonic> {
         self.since = keys
             .into_iter()
             .map(|key| {

@@ -108,10 +108,11 @@ impl Reports {
         let mut extremes = Extremes::default();
         // 584 million years fit.
         let millis = |time: Duration| time.as_millis() as u64;
-        let mut keep = |map: fn(&mut Extremes) -> &mut BTreeMap<String, u64>, pipeline: &String, time, more| {
-            let kept = map(&mut extremes).entry(pipeline.clone()).or_insert(time);
-            *kept = if more { time.max(*kept) } else { time.min(*kept) };
-        };
+        let mut keep =
+            |map: fn(&mut Extremes) -> &mut BTreeMap<String, u64>, pipeline: &String, time, more| {
+                let kept = map(&mut extremes).entry(pipeline.clone()).or_insert(time);
+                *kept = if more { time.max(*kept) } else { time.min(*kept) };
+            };
         for report in self.state().shards.values() {
             if let Some(lag) = report.lag {
                 keep(|e| &mut e.lag, &report.pipeline, millis(lag), true);
