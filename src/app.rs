@@ -33,7 +33,7 @@ use crate::cli::Until;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, PipelineConfig, Start};
-use crate::coordinator::{self, Pipeline, Settings, Worker};
+use crate::coordinator::{self, Pipeline, Settings, Why, Worker};
 use crate::decode::Decode;
 use crate::http::{self, Server};
 use crate::lease::SharedTable;
@@ -82,6 +82,8 @@ enum Failure {
     Keys(#[from] KeysError),
     #[error(transparent)]
     Worker(#[from] coordinator::Died),
+    #[error("told to stop before everything was read: the next run goes on from the checkpoints")]
+    NotCaughtUp,
     #[error("the HTTP server ended: {0}")]
     Http(String),
 }
@@ -109,7 +111,7 @@ pub async fn run(config: Config, until: Until) -> ExitCode {
     }
 }
 
-async fn work(config: Config, _until: Until) -> Result<(), Failure> {
+async fn work(config: Config, until: Until) -> Result<(), Failure> {
     let signals = Signals::listen().map_err(Failure::Signals)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Metrics::new();
@@ -171,7 +173,7 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
         }
         let looks = loops::refuse(&mut pipelines, &config, &*clock, &mut rng, stop.clone());
         if looks.await?.is_none() {
-            return Ok(());
+            return Ok(Why::Told);
         }
         let mut asking = Asking {
             table: &*table,
@@ -182,11 +184,11 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
             stop: stop.clone(),
         };
         if asking.prepare().await?.is_none() {
-            return Ok(());
+            return Ok(Why::Told);
         }
         let readers = tables::readers(&config, &clients).await;
         let Some(keys) = asking.keys(readers).await? else {
-            return Ok(());
+            return Ok(Why::Told);
         };
         let settings = Settings {
             application: config.application.clone(),
@@ -199,6 +201,7 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
             keep_removed: config.keep_removed,
             memory: config.memory,
             put_rate: config.put_rate,
+            until_caught_up: until == Until::CaughtUp,
         };
         let host = host();
         let worker = Worker {
@@ -212,7 +215,7 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
             readiness: readiness.clone(),
             reports,
         };
-        Ok::<(), Failure>(Box::pin(coordinator::run(worker, stop)).await?)
+        Ok::<Why, Failure>(Box::pin(coordinator::run(worker, stop)).await?)
     };
     // Neither is cancelled while it matters: whichever ends first ends the process.
     let ended = tokio::select! {
@@ -230,7 +233,10 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
     {
         http.abort();
     }
-    ended
+    match (until, ended?) {
+        (Until::CaughtUp, Why::Told) => Err(Failure::NotCaughtUp),
+        (Until::CaughtUp, Why::CaughtUp) | (Until::Stopped, _) => Ok(()),
+    }
 }
 
 /// Says which values may be told although they are hidden elsewhere: as a change's old ones and not as its new ones,
@@ -264,9 +270,13 @@ fn warn_of_redactions(config: &Config) {
     }
 }
 
-/// Says at the end what became of the records. Nothing is in flight any more.
+/// Says at the end what became of the records, and of those that were trimmed. Nothing is in flight any more.
 fn tell_accounts(config: &Config, metrics: &Metrics) {
     for PipelineConfig { name, .. } in &config.pipelines {
+        let gaps = metrics.gaps.with_label_values(&[name]).get();
+        if gaps > 0 {
+            warn!(pipeline = %name, gaps, "the stream trimmed records before they were read; each gap has a row in the fleet table");
+        }
         let account = Account::of_running(metrics, name);
         match account.adds_up() {
             true => info!(pipeline = %name, "records: {account}"),

@@ -41,7 +41,7 @@ use crate::logs::sink::{Delivered, Lane, Parcel, Sink};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::shutdown::Stop;
-use crate::status::reports::Reports;
+use crate::status::reports::{Activity, Reporter, Reports, ShardReport};
 use crate::stream::{
     Next, Place, Poll, SequenceNumber, ShardIterator, StartingPosition, StreamArn, StreamSource,
 };
@@ -66,6 +66,9 @@ const DOUBT_WAIT: Duration = Duration::from_millis(500);
 /// A stream that had nothing more to give then has lost nothing since: Kinesis keeps records for a day at least
 /// (developer guide, "Changing the data retention period").
 const TIP_TRUSTED: Duration = Duration::from_secs(12 * 3600);
+/// A stream of DynamoDB doesn't say how far it was read, and may answer without a record before its tip (API reference,
+/// GetRecords): so many such answers in a row are taken for it.
+const EMPTY_AT_TIP: u32 = 5;
 /// The rest of an answer waits so long for its shard's cap; then it is read again when there is room.
 const STALL: Duration = Duration::from_secs(5);
 /// Why a gap is written down where a record is missing that Kinesis says nothing of.
@@ -179,6 +182,21 @@ pub async fn run(
         StartingPosition::At(sequence_number) => Some(sequence_number.clone()),
         _ => None,
     };
+    let reporter = pipeline.reports.shard(
+        &lease.key,
+        ShardReport {
+            pipeline: pipeline.config.name.clone(),
+            stream: stream.clone(),
+            shard: lease.shard.clone(),
+            activity: Activity::Starting,
+            checkpoint: lease.checkpoint.to_string(),
+            position: None,
+            in_flight: 0,
+            lag: None,
+            until_trim: None,
+            reached_tip: false,
+        },
+    );
     info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, "reading the shard");
     let interval = FIRST_CHECKPOINT.min(pipeline.checkpoint_interval);
     let consumer = Consumer {
@@ -193,6 +211,8 @@ pub async fn run(
         last: None,
         is_whole: true,
         tip_at: None,
+        empty_answers: 0,
+        reporter,
         troubled: false,
         letters: 0,
         stalled: None,
@@ -235,6 +255,9 @@ struct Consumer {
     is_whole: bool,
     /// When the stream last said that there was nothing more.
     tip_at: Option<Monotonic>,
+    /// Answers in a row without a record, of a stream that doesn't say how far it was read.
+    empty_answers: u32,
+    reporter: Reporter,
     /// A problem with reading was told.
     troubled: bool,
     /// Records that went to the dead letters.
@@ -433,6 +456,7 @@ impl Consumer {
             .or(self.behind)
         {
             self.accounts.lag(lag);
+            self.reporter.tell(|report| report.lag = Some(lag));
         }
     }
 
@@ -557,6 +581,19 @@ impl Consumer {
         if after.behind == Some(Duration::ZERO) {
             self.tip_at = Some(self.pipeline.clock.now());
         }
+        let is_empty = after.records == 0 && after.behind.is_none();
+        self.empty_answers = if is_empty { self.empty_answers + 1 } else { 0 };
+        let at_tip = after.behind == Some(Duration::ZERO) || self.empty_answers >= EMPTY_AT_TIP;
+        let in_flight = self.ledger.open_records() as u64;
+        self.reporter.tell(|report| {
+            report.in_flight = in_flight;
+            report.reached_tip |= at_tip;
+            report.activity = if at_tip && in_flight == 0 {
+                Activity::CaughtUp
+            } else {
+                Activity::Reading
+            };
+        });
         let last = after.last.map(|(sequence_number, _)| sequence_number);
         if let Some(last) = &last {
             // Whole, also where it is an aggregate whose last parts were done.
@@ -627,6 +664,8 @@ impl Consumer {
             }
         }
         self.fit_reservations();
+        let in_flight = self.ledger.open_records() as u64;
+        self.reporter.tell(|report| report.in_flight = in_flight);
     }
 
     /// Gives memory back as the records that hold it are finished.

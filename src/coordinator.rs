@@ -10,6 +10,7 @@
 //! (protocol rule 10).
 
 mod adopt;
+mod caught_up;
 mod drain;
 mod ending;
 mod fleet;
@@ -19,6 +20,7 @@ mod scans;
 mod strangers;
 mod sync;
 mod takes;
+mod until;
 mod view;
 mod watch;
 
@@ -33,6 +35,7 @@ use tracing::{error, warn};
 use self::fleet::Fleet;
 use self::sync::Synced;
 use self::takes::Takes;
+use self::until::{Done, Until};
 use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::config::PipelineConfig;
 use crate::consumer::{self, End};
@@ -80,6 +83,8 @@ pub struct Settings {
     pub memory: usize,
     /// The most PutLogEvents a second, over all workers, for each account and region.
     pub put_rate: u32,
+    /// End by a drain when everything that the streams hold is delivered.
+    pub until_caught_up: bool,
 }
 
 impl Default for Settings {
@@ -95,6 +100,7 @@ impl Default for Settings {
             keep_removed: Duration::from_secs(7 * 24 * 3600),
             memory: 256 * 1024 * 1024,
             put_rate: 4_000,
+            until_caught_up: false,
         }
     }
 }
@@ -143,16 +149,25 @@ pub enum Died {
          which goes on from its checkpoints"
     )]
     ForeignOwner { owner: WorkerId, table: String },
+    #[error("not caught up: {0}")]
+    NotCaughtUp(String),
+}
+
+/// Why a worker ended by a complete drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    Told,
+    CaughtUp,
 }
 
 /// How one worker id ended.
 enum Ended {
-    Drained,
+    Drained(Why),
     Fenced,
 }
 
-/// Works until `stop` is wished and the drain is complete. After a fence it goes on under a new id.
-pub async fn run(mut worker: Worker, stop: Stop) -> Result<(), Died> {
+/// Works until `stop` is wished, or all is read that such a worker is to read, and the drain is complete. After a fence it goes on under a new id.
+pub async fn run(mut worker: Worker, stop: Stop) -> Result<Why, Died> {
     for pipeline in &worker.pipelines {
         worker.metrics.declare_pipeline(&pipeline.name);
     }
@@ -160,7 +175,7 @@ pub async fn run(mut worker: Worker, stop: Stop) -> Result<(), Died> {
     loop {
         let mut life = match Life::join(&mut worker, before.take(), stop.clone()).await {
             Some(life) => life,
-            None => return Ok(()),
+            None => return Ok(Why::Told),
         };
         let ended = life.live(stop.clone()).await;
         let id = life.fleet.me.clone();
@@ -168,7 +183,7 @@ pub async fn run(mut worker: Worker, stop: Stop) -> Result<(), Died> {
         // that was bounded by the fence.
         drop(life);
         match ended? {
-            Ended::Drained => return Ok(()),
+            Ended::Drained(why) => return Ok(why),
             Ended::Fenced => {
                 worker.metrics.fences.with_label_values::<&str>(&[]).inc();
                 worker.readiness.close(Latch::Heartbeat);
@@ -231,6 +246,8 @@ struct Life {
     scan_view: Option<Arc<ScanView>>,
     unread: Unread,
     reports: Reports,
+    /// Of a worker that ends by itself.
+    until: Option<Until>,
     /// It was said that other workers hold what there is to read.
     standing_by: bool,
     /// Opens the shard syncs, once no owner of a lease may be a KCL worker that is alive.
@@ -367,7 +384,19 @@ impl Life {
                 return Ok(Ended::Fenced);
             }
             if stop.is_wished() {
-                return self.drain().await;
+                self.drain().await?;
+                return Ok(Ended::Drained(Why::Told));
+            }
+            match self.look_whether_done() {
+                None => {}
+                Some(Done::CaughtUp) => {
+                    self.drain().await?;
+                    return Ok(Ended::Drained(Why::CaughtUp));
+                }
+                Some(Done::Never(why)) => {
+                    self.drain().await?;
+                    return Err(Died::NotCaughtUp(why));
+                }
             }
             self.end_the_hung();
             if clock.now() >= self.schedule.rows {

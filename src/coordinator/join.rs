@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::fleet::Fleet;
 use super::sync::Syncer;
 use super::takes::Takes;
+use super::until::Until;
 use super::{Life, PipelineLife, Schedule, Service, Worker};
 use crate::backoff::Backoff;
 use crate::clock::{Monotonic, Progress, timeout};
@@ -224,6 +225,7 @@ impl Life {
                 },
             );
         }
+        let until = settings.until_caught_up.then(Until::default);
         let observer = Observer::new(me.clone(), times.takeover, settings.foreign_watch);
         Life {
             fleet: Fleet::new(
@@ -257,6 +259,7 @@ impl Life {
             settings,
             clock,
             removable: BTreeMap::new(),
+            until,
             scanned: None,
             scan_view: None,
             unread: Unread::default(),

@@ -317,6 +317,11 @@ impl Life {
     pub(super) fn heed_sync(&mut self, synced: Synced) {
         let now = self.clock.now();
         let caretaker = self.is_caretaker(&synced.pipeline);
+        if let Some(until) = &mut self.until {
+            // Whatever it found: a look at the leases after it tells whether something is left.
+            until.heed_sync(&synced, now);
+            self.schedule.scan_by(now);
+        }
         let Some(pipeline) = self.pipelines.get_mut(&synced.pipeline) else {
             return;
         };

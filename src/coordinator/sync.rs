@@ -16,7 +16,7 @@ use tracing::{debug, info, warn};
 use super::fleet::SCAN_FACTOR;
 use super::{Scan, adopt};
 use crate::backoff::Backoff;
-use crate::clock::{Progress, Timestamp, timeout};
+use crate::clock::{Monotonic, Progress, Timestamp, timeout};
 use crate::config::{Start, StreamChoice};
 use crate::consumer::Pipeline;
 use crate::lease::fence::Fenced;
@@ -51,6 +51,8 @@ pub(super) struct Synced {
     pub(super) finished: bool,
     /// It comes from this worker's own sync, not from what another has written down.
     own: bool,
+    /// When that sync began.
+    pub(super) began: Option<Monotonic>,
 }
 
 impl Synced {
@@ -93,6 +95,7 @@ impl Synced {
             changed: false,
             finished: true,
             own: false,
+            began: None,
         })
     }
 
@@ -256,6 +259,7 @@ impl Syncer {
             return;
         }
         while self.leases.fence().check().is_ok() {
+            self.last.began = Some(clock.now());
             let again = match timeout(&*clock, SYNC_TIMEOUT, self.sync(&order))
                 .await
                 .unwrap_or(Err(SyncError::Slow("a sync")))
@@ -408,6 +412,7 @@ impl Syncer {
             changed,
             finished: true,
             own: true,
+            began: self.last.began,
         };
         match none {
             Some(error) => Err(error.into()),

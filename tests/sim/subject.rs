@@ -159,7 +159,7 @@ async fn weir(seat: Seat, mut told: watch::Receiver<bool>) -> Result<(), String>
             work.await
         }
     };
-    end.map_err(|died| died.to_string())
+    end.map(drop).map_err(|died| died.to_string())
 }
 
 async fn wished(told: &mut watch::Receiver<bool>) {
