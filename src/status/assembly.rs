@@ -205,7 +205,27 @@ fn shards(known: &Known<'_>, pipeline: &str, paused: bool) -> Vec<Entry> {
         let facts = facts(known, &lease, Owner::Me, Some(report), paused);
         entries.push(told(known, &lease, &facts));
     }
+    name_children(&mut entries);
     entries
+}
+
+/// A lease names its children once it has ended; theirs name it from their beginning.
+fn name_children(entries: &mut [Entry]) {
+    let mut children: BTreeMap<(Option<StreamArn>, ShardId), BTreeSet<String>> = BTreeMap::new();
+    for entry in &*entries {
+        for parent in &entry.parents {
+            let of = children
+                .entry((entry.stream.clone(), parent.clone()))
+                .or_default();
+            of.insert(entry.shard.to_string());
+        }
+    }
+    for entry in entries {
+        if let Some(mut all) = children.remove(&(entry.stream.clone(), entry.shard.clone())) {
+            all.extend(std::mem::take(&mut entry.status.children));
+            entry.status.children = all.into_iter().collect();
+        }
+    }
 }
 
 fn entry(

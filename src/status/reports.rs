@@ -196,6 +196,25 @@ mod tests {
             until_trim: None,
             reached_tip: false,
         };
+        let other = ShardReport {
+            lag: Some(Duration::from_secs(9)),
+            until_trim: Some(Duration::from_secs(50)),
+            ..first.clone()
+        };
+        let behind = ShardReport {
+            lag: Some(Duration::from_millis(9_001)),
+            until_trim: Some(Duration::from_millis(49_999)),
+            ..first.clone()
+        };
+        let _others =
+            [("s-2", other), ("s-3", behind)].map(|(key, report)| reports.shard(&LeaseKey::new(key), report));
+        let extremes = Extremes {
+            lag: [("orders".to_owned(), 9_001)].into(),
+            until_trim: [("orders".to_owned(), 49_999)].into(),
+        };
+        assert_eq!(reports.extremes(), extremes);
+        drop(_others);
+        assert_eq!(reports.extremes(), Extremes::default());
         let reporter = reports.shard(&key, first);
         reporter.tell(|report| report.in_flight = 3);
         assert_eq!(reports.shards()[&key].in_flight, 3);

@@ -12,8 +12,10 @@ use fastrand::Rng;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 use weir::clock::Timestamp;
+use weir::coordinator::Why;
 use weir::lease::keys::Keys;
 use weir::metrics::Metrics;
+use weir::status::reports::Reports;
 
 use crate::cost::Cost;
 use crate::faults::{Fate, Faults, Service};
@@ -75,6 +77,10 @@ pub struct State {
     pub tracing: bool,
     /// What each process counts.
     pub metrics: BTreeMap<Pid, Metrics>,
+    /// What each process tells of itself.
+    pub reports: BTreeMap<Pid, Reports>,
+    /// How the jobs among them ended.
+    pub ends: BTreeMap<Pid, Result<Why, String>>,
 }
 
 pub struct Proc {
@@ -275,6 +281,8 @@ impl World {
                 skew: Duration::from_secs(300),
                 tracing: true,
                 metrics: BTreeMap::new(),
+                reports: BTreeMap::new(),
+                ends: BTreeMap::new(),
             }),
         })
     }
