@@ -30,6 +30,7 @@ mod emulator;
 mod fleet;
 mod fleet_log;
 mod http;
+mod job;
 mod kcl;
 mod kinesis;
 mod letters;
@@ -37,6 +38,7 @@ mod outage;
 mod shutdown;
 mod start;
 mod tally;
+
 mod weir;
 mod wire;
 mod world;
