@@ -17,7 +17,7 @@ mod trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use tracing::{debug, info, warn};
 
 use self::accounts::Accounts;
@@ -69,6 +69,8 @@ const TIP_TRUSTED: Duration = Duration::from_secs(12 * 3600);
 /// A stream of DynamoDB doesn't say how far it was read, and may answer without a record before its tip (API reference,
 /// GetRecords): so many such answers in a row are taken for it.
 const EMPTY_AT_TIP: u32 = 5;
+/// The service's time is waited for so long.
+const BEGAN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The rest of an answer waits so long for its shard's cap; then it is read again when there is room.
 const STALL: Duration = Duration::from_secs(5);
 /// Why a gap is written down where a record is missing that Kinesis says nothing of.
@@ -112,6 +114,8 @@ pub struct Pipeline {
     pub checkpoint_interval: Duration,
     pub drain_timeout: Duration,
     pub request_timeout: Duration,
+    /// Of a worker that ends when it has caught up: the service's time when it began to read, once it is known.
+    pub began: Option<OnceCell<Timestamp>>,
 }
 
 /// Reads one shard until it ends, the lease is lost or a stop is wished. Records before `stream_start`
@@ -305,6 +309,7 @@ impl Consumer {
         mut stop: Stop,
     ) -> End {
         let clock = self.pipeline.clock.clone();
+        self.ask_when_it_began().await;
         let mut read = self.read(None, Duration::ZERO);
         let mut is_rest = false;
         let mut reading = true;
@@ -386,6 +391,17 @@ impl Consumer {
             }
             if ended && self.ledger.drained().is_some() {
                 return self.finish(held, stop).await;
+            }
+        }
+    }
+
+    /// Asks for the service's time, once for all shards: the machine's may be off by minutes. Without an answer only a
+    /// read that gives nothing more shows that this worker has caught up.
+    async fn ask_when_it_began(&self) {
+        if let Some(began) = &self.pipeline.began {
+            let asked = began.get_or_try_init(|| self.pipeline.source.service_time(&self.stream));
+            if let Some(Err(error)) = self.attend(BEGAN_TIMEOUT, asked).await {
+                debug!(lease = %self.key, %error, "the service did not tell its time");
             }
         }
     }
@@ -581,19 +597,7 @@ impl Consumer {
         if after.behind == Some(Duration::ZERO) {
             self.tip_at = Some(self.pipeline.clock.now());
         }
-        let is_empty = after.records == 0 && after.behind.is_none();
-        self.empty_answers = if is_empty { self.empty_answers + 1 } else { 0 };
-        let at_tip = after.behind == Some(Duration::ZERO) || self.empty_answers >= EMPTY_AT_TIP;
-        let in_flight = self.ledger.open_records() as u64;
-        self.reporter.tell(|report| {
-            report.in_flight = in_flight;
-            report.reached_tip |= at_tip;
-            report.activity = if at_tip && in_flight == 0 {
-                Activity::CaughtUp
-            } else {
-                Activity::Reading
-            };
-        });
+        let newest = after.last.as_ref().and_then(|(_, time)| *time);
         let last = after.last.map(|(sequence_number, _)| sequence_number);
         if let Some(last) = &last {
             // Whole, also where it is an aggregate whose last parts were done.
@@ -603,6 +607,25 @@ impl Consumer {
             });
         }
         self.is_whole = true;
+        let is_empty = after.records == 0 && after.behind.is_none();
+        self.empty_answers = if is_empty { self.empty_answers + 1 } else { 0 };
+        let at_tip = after.behind == Some(Duration::ZERO) || self.empty_answers >= EMPTY_AT_TIP;
+        // One that is written to all the time gives no empty answer: what was there before is read when something
+        // newer comes.
+        let began = self.pipeline.began.as_ref().and_then(|began| began.get());
+        let passed = newest.is_some_and(|time| began.is_some_and(|began| time > *began));
+        let in_flight = self.ledger.open_records() as u64;
+        let position = self.last.as_ref().map(|last| last.sequence_number.to_string());
+        self.reporter.tell(|report| {
+            report.in_flight = in_flight;
+            report.position = position;
+            report.reached_tip |= at_tip || passed;
+            report.activity = if at_tip && in_flight == 0 {
+                Activity::CaughtUp
+            } else {
+                Activity::Reading
+            };
+        });
         if let Some(position) = after.continuation.or(last) {
             self.position = StartingPosition::After(position);
         }
@@ -684,6 +707,8 @@ impl Consumer {
         };
         self.leases.checkpoint(held, &to).await?;
         self.accounts.checkpointed();
+        let checkpoint = to.checkpoint().to_string();
+        self.reporter.tell(|report| report.checkpoint = checkpoint);
         debug!(lease = %self.key, shard_id = %self.reader.shard, position = %to.checkpoint(), "checkpoint");
         self.written = Some(to);
         Ok(())

@@ -48,7 +48,8 @@ pub struct ShardReport {
     pub in_flight: u64,
     pub lag: Option<Duration>,
     pub until_trim: Option<Duration>,
-    /// The shard was read to its tip at least once since this task began.
+    /// The shard was read to its tip at least once since this task began, or, for a worker that is to end then, to a record
+    /// that is newer than its beginning.
     pub reached_tip: bool,
 }
 
