@@ -21,7 +21,7 @@ mod trouble;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use tracing::{debug, info, warn};
 
 use self::accounts::Accounts;
@@ -69,6 +69,8 @@ const DOUBT_WAIT: Duration = Duration::from_millis(500);
 /// A stream that had nothing more to give then has lost nothing since: Kinesis keeps records for a day at least
 /// (developer guide, "Changing the data retention period").
 const TIP_TRUSTED: Duration = Duration::from_secs(12 * 3600);
+/// The service's time is waited for so long.
+const BEGAN_TIMEOUT: Duration = Duration::from_secs(5);
 /// The rest of an answer waits so long for its shard's cap; then it is read again when there is room.
 const STALL: Duration = Duration::from_secs(5);
 /// Why a gap is written down where a record is missing that Kinesis says nothing of.
@@ -113,6 +115,8 @@ pub struct Pipeline {
     pub checkpoint_interval: Duration,
     pub drain_timeout: Duration,
     pub request_timeout: Duration,
+    /// Of a worker that ends when it has caught up: the service's time when it began to read, once it is known.
+    pub began: Option<OnceCell<Timestamp>>,
 }
 
 /// Reads one shard until it ends, the lease is lost or a stop is wished. Records before `stream_start`
@@ -298,6 +302,7 @@ impl Consumer {
         mut stop: Stop,
     ) -> End {
         let clock = self.pipeline.clock.clone();
+        self.ask_when_it_began().await;
         let mut read = self.read(None, Duration::ZERO);
         let mut is_rest = false;
         let mut reading = true;
@@ -378,6 +383,17 @@ impl Consumer {
             }
             if ended && self.ledger.drained().is_some() {
                 return self.finish(held, stop).await;
+            }
+        }
+    }
+
+    /// Asks for the service's time, once for all shards: the machine's may be off by minutes. Without an answer only a
+    /// read that gives nothing more shows that this worker has caught up.
+    async fn ask_when_it_began(&self) {
+        if let Some(began) = &self.pipeline.began {
+            let asked = began.get_or_try_init(|| self.pipeline.source.service_time(&self.stream));
+            if let Some(Err(error)) = self.attend(BEGAN_TIMEOUT, asked).await {
+                debug!(lease = %self.key, %error, "the service did not tell its time");
             }
         }
     }

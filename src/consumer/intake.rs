@@ -173,9 +173,15 @@ impl Consumer {
         let records = after.records.max(usize::from(has_more));
         let wait = self.pipeline.source.wait_after(poll, records, after.bytes);
         let wall = self.pipeline.clock.wall();
+        let newest = time.flatten();
+        // One that is written to all the time may never give an empty answer: what was there before is read when
+        // something newer comes.
+        let began = self.pipeline.began.as_ref().and_then(|began| began.get());
+        self.telling.is_past_the_beginning |=
+            newest.is_some_and(|time| began.is_some_and(|began| time > *began));
         let answer = Answer {
             records: after.records,
-            age: time.flatten().map(|time| wall.since(time)),
+            age: newest.map(|time| wall.since(time)),
             behind: after.behind,
             wanted: self.reader.not_before.map(|start| wall.since(start)),
             wait,

@@ -24,6 +24,8 @@ pub(super) struct Telling {
     uncovered: Option<Monotonic>,
     /// It was asked to stop.
     pub(super) is_leaving: bool,
+    /// Of a worker that ends when it has caught up: a record that is newer than its beginning was read.
+    pub(super) is_past_the_beginning: bool,
 }
 
 impl Telling {
@@ -46,6 +48,7 @@ impl Telling {
             hindrance: None,
             uncovered: None,
             is_leaving: false,
+            is_past_the_beginning: false,
         }
     }
 
@@ -100,7 +103,7 @@ impl Consumer {
             report.in_flight = in_flight;
             report.lag = Some(lag);
             report.until_trim = until_trim;
-            report.reached_tip = reads.reached_tip();
+            report.reached_tip = reads.reached_tip() || self.telling.is_past_the_beginning;
         });
     }
 

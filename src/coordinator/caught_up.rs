@@ -13,7 +13,7 @@ use crate::clock::Monotonic;
 use crate::lease::{Checkpoint, Lease, LeaseKey};
 use crate::status::reports::ShardReport;
 use crate::stream::lineage::Waiting;
-use crate::stream::{ShardId, StreamArn};
+use crate::stream::{SequenceNumber, ShardId, StreamArn};
 
 /// A shard that ended without a child is taken to have none after so long: a listing may lack the newest shards.
 const CHILD_PATIENCE: Duration = Duration::from_secs(60);
@@ -24,30 +24,40 @@ pub struct Tips {
     seen: BTreeMap<LeaseKey, Tip>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Tip {
-    since: Monotonic,
+    /// The last record that was read by then.
+    position: Option<String>,
     delivered: bool,
 }
 
 impl Tips {
     /// Takes in the reports of all the shards that this worker has tasks for. Who has no task any more is forgotten.
-    pub fn watch(&mut self, reports: &BTreeMap<LeaseKey, ShardReport>, now: Monotonic) {
+    pub fn watch(&mut self, reports: &BTreeMap<LeaseKey, ShardReport>) {
         self.seen.retain(|key, _| reports.contains_key(key));
         for (key, report) in reports.iter().filter(|(_, report)| report.reached_tip) {
             let tip = self.seen.entry(key.clone()).or_insert(Tip {
-                since: now,
+                position: report.position.clone(),
                 delivered: false,
             });
-            // A shard that is written to all the time has something in flight at each look: what was read by then is
-            // delivered once its oldest undelivered record is younger.
-            let since = now.since(tip.since);
-            tip.delivered |= report.in_flight == 0 || report.lag.is_some_and(|lag| lag < since);
+            // A shard that is written to all the time has something in flight at each look: then it counts that the
+            // checkpoint has passed what was read.
+            let passed = || is_behind(tip.position.as_deref(), &report.checkpoint);
+            tip.delivered = tip.delivered || report.in_flight == 0 || passed();
         }
     }
 
     pub fn is_delivered(&self, key: &LeaseKey) -> bool {
         self.seen.get(key).is_some_and(|tip| tip.delivered)
+    }
+}
+
+/// Whether the checkpoint lies behind the position. Of an aggregate that both are in that is not known.
+fn is_behind(position: Option<&str>, checkpoint: &str) -> bool {
+    let sequence = |text: &str| SequenceNumber::parse(text.split(':').next().unwrap_or_default());
+    match (position.and_then(sequence), sequence(checkpoint)) {
+        (Some(position), Some(checkpoint)) => checkpoint > position,
+        _ => false,
     }
 }
 
@@ -164,7 +174,6 @@ mod tests {
     use super::*;
     use crate::lease::LeaseKey;
     use crate::status::reports::Activity;
-    use crate::stream::SequenceNumber;
 
     fn at(seconds: u64) -> Monotonic {
         Monotonic::from_origin(Duration::from_secs(seconds))
@@ -203,50 +212,55 @@ mod tests {
         }
     }
 
-    fn report(reached_tip: bool, in_flight: u64, lag: Option<u64>) -> ShardReport {
+    fn report(reached_tip: bool, in_flight: u64, position: Option<&str>, checkpoint: &str) -> ShardReport {
         ShardReport {
             pipeline: "orders".to_owned(),
             stream: arn(),
             shard: ShardId::new("a"),
             activity: Activity::Reading,
-            checkpoint: "TRIM_HORIZON".to_owned(),
-            position: None,
+            checkpoint: checkpoint.to_owned(),
+            position: position.map(str::to_owned),
             in_flight,
-            lag: lag.map(Duration::from_secs),
+            lag: None,
             until_trim: None,
             reached_tip,
         }
     }
 
     #[test]
-    fn a_tip_is_delivered_when_nothing_is_in_flight_or_all_of_it_came_later() {
+    fn a_tip_is_delivered_when_nothing_is_in_flight_or_the_checkpoint_has_passed_it() {
         for (looks, expected) in [
-            // (second, reached its tip, in flight, lag)
-            (vec![(0, false, 0, None)], false),
-            (vec![(0, true, 0, None)], true),
-            (vec![(0, true, 5, Some(3))], false),
-            (vec![(0, true, 5, Some(3)), (2, true, 5, Some(3))], false),
-            // Written to all the time, and always three seconds behind.
-            (vec![(0, true, 5, Some(3)), (4, true, 5, Some(3))], true),
-            // The destination doesn't accept: the lag grows with the time.
+            // (reached its tip, in flight, position, checkpoint)
+            (vec![(false, 0, None, "TRIM_HORIZON")], false),
+            (vec![(true, 0, None, "TRIM_HORIZON")], true),
+            (vec![(true, 5, Some("99"), "TRIM_HORIZON")], false),
             (
-                vec![
-                    (0, true, 5, Some(3)),
-                    (4, true, 5, Some(7)),
-                    (90, true, 5, Some(93)),
-                ],
+                vec![(true, 5, Some("99"), "90"), (true, 5, Some("110"), "99")],
+                false,
+            ),
+            // Written to all the time: what was read at the tip is behind the checkpoint at last.
+            (
+                vec![(true, 5, Some("99"), "90"), (true, 5, Some("110"), "100:3")],
+                true,
+            ),
+            // The destination doesn't accept.
+            (
+                vec![(true, 5, Some("99"), "90"), (true, 5, Some("110"), "90")],
                 false,
             ),
             // Once is enough: what came later is the drain's.
-            (vec![(0, true, 0, None), (9, true, 5, Some(9))], true),
+            (
+                vec![(true, 0, Some("99"), "90"), (true, 5, Some("110"), "90")],
+                true,
+            ),
         ] {
             let mut tips = Tips::default();
-            for (second, reached_tip, in_flight, lag) in &looks {
-                let reports = [(key("a"), report(*reached_tip, *in_flight, *lag))].into();
-                tips.watch(&reports, at(*second));
+            for (reached_tip, in_flight, position, checkpoint) in &looks {
+                let report = report(*reached_tip, *in_flight, *position, checkpoint);
+                tips.watch(&[(key("a"), report)].into());
             }
             assert_eq!(tips.is_delivered(&key("a")), expected, "{looks:?}");
-            tips.watch(&BTreeMap::new(), at(100));
+            tips.watch(&BTreeMap::new());
             assert!(!tips.is_delivered(&key("a")), "another task begins anew");
         }
     }
@@ -267,13 +281,13 @@ mod tests {
             .map(|name| {
                 (
                     key(name.trim_end_matches('?')),
-                    report(!name.ends_with('?'), 0, None),
+                    report(!name.ends_with('?'), 0, None, "TRIM_HORIZON"),
                 )
             })
             .collect();
         let childless: Vec<LeaseKey> = keys(childless);
         let mut tips = Tips::default();
-        tips.watch(&reports, at(0));
+        tips.watch(&reports);
         let arn = arn();
         let mut knows = Knows {
             pipeline: "orders",
@@ -298,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_is_done_when_all_is_at_its_tip_ended_or_anothers() {
+    fn a_worker_is_done_when_all_is_at_its_tip_or_ended_or_read_by_another() {
         for (leases, own, childless, expected) in [
             ("a=7 b=9", "a b", "", "perhaps"),
             ("", "", "", "perhaps"),

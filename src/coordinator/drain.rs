@@ -56,6 +56,7 @@ impl Life {
             if clock.now() >= look {
                 // Without an answer the last rows count.
                 let _ = self.fleet.scan_workers().await;
+                self.tell_fleet();
                 self.pass_on_notes();
                 let mine = self.fleet.observer.rows().get(&self.fleet.me);
                 flagged = flagged.or(mine.filter(|row| row.draining).map(|row| row.heartbeat));

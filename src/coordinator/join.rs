@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{OnceCell, mpsc, watch};
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -196,6 +196,7 @@ impl Life {
                 checkpoint_interval: settings.checkpoint_interval,
                 drain_timeout: settings.drain_timeout,
                 request_timeout: times.request,
+                began: settings.until_caught_up.then(OnceCell::new),
             });
             let syncer = Syncer::new(
                 shared.clone(),

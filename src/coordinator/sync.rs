@@ -24,6 +24,7 @@ use crate::lease::held::Leases;
 use crate::lease::keys::Keys;
 use crate::lease::{Checkpoint, Expected, Lease, LeaseKey, ResolvedStart, StreamRow, TableError, Written};
 use crate::readiness::Readiness;
+use crate::status::reports::Trouble;
 use crate::stream::homes::Homes;
 use crate::stream::lineage::{self, FirstPosition, Waiting};
 use crate::stream::{ShardId, ShardListing, SourceError, StreamArn};
@@ -274,6 +275,7 @@ impl Syncer {
                     backoff.reset();
                     if self.readiness.problem(&part, error.to_string()) {
                         warn!(pipeline = %self.pipeline.config.name, "{error}");
+                        self.trouble(&part, &error);
                     }
                     self.last.finished = true;
                     None
@@ -282,6 +284,7 @@ impl Syncer {
                     self.last.changed = false;
                     self.last.finished = false;
                     self.readiness.problem(&part, error.to_string());
+                    self.trouble(&part, &error);
                     if let SyncError::Source(error) = &error {
                         let labels = [self.pipeline.config.name.as_str(), error.class()];
                         self.pipeline
@@ -314,6 +317,15 @@ impl Syncer {
                 None => return,
             }
         }
+    }
+
+    fn trouble(&self, part: &str, what: &dyn std::error::Error) {
+        let trouble = Trouble {
+            at: self.pipeline.clock.wall(),
+            part: part.to_owned(),
+            what: what.to_string(),
+        };
+        self.pipeline.reports.trouble(&self.pipeline.config.name, trouble);
     }
 
     async fn sync(&mut self, scan: &Scan) -> Result<(), SyncError> {

@@ -14,6 +14,8 @@ use super::sync::Synced;
 use crate::clock::Monotonic;
 use crate::lease::{Lease, LeaseKey};
 
+/// So often at most it is looked whether this worker is done: each look goes through all leases.
+const LOOK: Duration = Duration::from_millis(500);
 /// A sync is asked for so often at most.
 const ASK: Duration = Duration::from_secs(5);
 
@@ -29,6 +31,7 @@ pub(super) struct Until {
     asked: Option<Monotonic>,
     /// This worker's own syncs that finished: when each pipeline's last one began, and when it was heard of.
     synced: BTreeMap<String, (Monotonic, Monotonic)>,
+    looked: Option<Monotonic>,
     /// What was last said to be missing.
     told: String,
 }
@@ -56,14 +59,16 @@ impl Life {
     /// Whether this worker is done. `None`: not yet, or it is not one that ends by itself.
     pub(super) fn look_whether_done(&mut self) -> Option<Done> {
         let now = self.clock.now();
-        let mut until = self.until.take()?;
+        let is_due = |until: &mut Until| until.looked.is_none_or(|at| now.since(at) >= LOOK);
+        let mut until = self.until.take_if(is_due)?;
+        until.looked = Some(now);
         let done = self.look(&mut until, now);
         self.until = Some(until);
         done
     }
 
     fn look(&mut self, until: &mut Until, now: Monotonic) -> Option<Done> {
-        until.tips.watch(&self.reports.shards(), now);
+        until.tips.watch(&self.reports.shards());
         let verdict = self.verdict(until, now);
         let (what, never) = match verdict {
             Verdict::NotYet(why) => {

@@ -55,8 +55,8 @@ pub struct ShardReport {
     pub until_trim: Option<Duration>,
     /// The shard was read to its tip at least once since this task began; what came after that may be unread. A Kinesis
     /// stream says so (`MillisBehindLatest` is 0). DynamoDB Streams says nothing: there five answers in a row without
-    /// a record, and with a next iterator, count, since some may be empty amid a shard. What was read to the tip may
-    /// still be in flight.
+    /// a record, and with a next iterator, count, since some may be empty amid a shard. Of a worker that is to end then,
+    /// a record that is newer than its beginning will do. What was read to the tip may still be in flight.
     pub reached_tip: bool,
 }
 
