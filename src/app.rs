@@ -18,7 +18,6 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 pub use by_hand::{dead_letters, operate};
@@ -45,18 +44,15 @@ use crate::logs::guard::{Guard, Loop};
 use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::readiness::Readiness;
-use crate::shutdown::{self, Stopper};
+use crate::shutdown;
 use crate::status::About;
 use crate::status::rates::{self, Samples};
 use crate::status::reports::Reports;
 use crate::trace::Tracer;
-use crate::trace::export::Exporter;
+use crate::trace::export::{Exporter, Sending};
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
-
-/// The last spans may take so long on their way.
-const LAST_TRACES: Duration = Duration::from_secs(1);
 
 /// Why the process ends with a failure. Each is its last word.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +124,7 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
     let reports = Reports::default();
     let samples = Samples::default();
     let mut rng = fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?);
-    let (tracer, traces) = traces(&config, &clock, rng.fork(), &metrics)?;
+    let (tracer, sending) = traces(&config, &clock, rng.fork(), &metrics)?;
 
     for pipeline in &config.pipelines {
         if let Start::At(start) = pipeline.source.start
@@ -237,12 +233,8 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
         never = sampling => match never {},
     };
     tell_accounts(&config, &metrics);
-    if let Some((stopper, mut exporter)) = traces {
-        stopper.stop();
-        // What a collector doesn't take by then is lost.
-        if tokio::time::timeout(LAST_TRACES, &mut exporter).await.is_err() {
-            exporter.abort();
-        }
+    if let Some(sending) = sending {
+        sending.finish().await;
     }
     signals.abort();
     http_stopper.stop();
@@ -254,13 +246,13 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
     }
 }
 
-/// The tracer, and the task that sends what it traces, with the way to stop it; none while no traces are wished.
+/// The tracer, and the task that sends what it traces; none while no traces are wished.
 fn traces(
     config: &Config,
     clock: &Arc<dyn Clock>,
     rng: fastrand::Rng,
     metrics: &Metrics,
-) -> Result<(Tracer, Option<(Stopper, JoinHandle<()>)>), Failure> {
+) -> Result<(Tracer, Option<Sending>), Failure> {
     let settings = &config.tracing;
     let Some(endpoint) = &settings.otlp_endpoint else {
         return Ok((Tracer::off(), None));
@@ -268,9 +260,7 @@ fn traces(
     let connector = crate::aws::connector_from_env()?;
     let exporter = Exporter::to(endpoint, settings, connector, clock.clone(), metrics.clone());
     let (tracer, queue) = Tracer::on(settings.sample, clock.clone(), rng, metrics.clone());
-    let (stopper, stop) = shutdown::channel();
-    let task = tokio::spawn(exporter.run(queue, stop));
-    Ok((tracer, Some((stopper, task))))
+    Ok((tracer, Some(exporter.start(queue))))
 }
 
 /// Says which values may be told although they are hidden elsewhere: as a change's old ones and not as its new ones,

@@ -329,6 +329,9 @@ impl Consumer {
             if self.is_stalled(is_rest && reading && !may_read) {
                 // What is left of the answer would hold memory that other shards could be read with.
                 (read, is_rest) = (self.read(None, Duration::ZERO), false);
+                if let Some(batches) = &self.batches {
+                    batches.cut();
+                }
             }
             // Safe to cancel: recv keeps its queue, `read` is only borrowed and goes on at the next round,
             // a wish stays wished, a tick is no loss.

@@ -262,6 +262,13 @@ impl Batches {
         }
     }
 
+    /// What is left of the last answer is dropped, and read again as another batch.
+    pub fn cut(&self) {
+        if let Some(last) = self.books().open.back_mut() {
+            last.is_whole = true;
+        }
+    }
+
     /// Every record before `up_to` is finished: ends the traces of the batches that are.
     pub fn settled(&self, up_to: u64, pipeline: &str, shard: &str) {
         let mut books = self.books();

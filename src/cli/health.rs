@@ -33,7 +33,7 @@ pub(super) struct HealthArgs {
     /// Ask whether it is ready: /readyz instead of /livez
     #[arg(long)]
     ready: bool,
-    /// Where the daemon answers; 0.0.0.0 and [::] stand for this machine [env: WEIR_HTTP_ADDRESS]
+    /// Where the daemon answers; 0.0.0.0 and the like stand for this machine [env: WEIR_HTTP_ADDRESS]
     #[arg(long, visible_alias = "address", value_name = "IP:PORT")]
     http_address: Option<String>,
     /// The daemon's settings, for its address [env: WEIR_CONFIG]

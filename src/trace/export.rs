@@ -10,13 +10,14 @@ use aws_smithy_runtime_api::client::http::{HttpConnector, SharedHttpConnector};
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::body::SdkBody;
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 use tracing::{info, warn};
 
 use super::{Span, otlp};
 use crate::clock::{Clock, timeout};
 use crate::config::TracingConfig;
 use crate::metrics::Metrics;
-use crate::shutdown::Stop;
+use crate::shutdown::{self, Stop, Stopper};
 
 /// The most spans of a request, and how long the first of them waits for others: the defaults of OpenTelemetry's own
 /// kits are 512, and 5 s; a trace that comes sooner is of more use.
@@ -24,6 +25,25 @@ const MOST: usize = 512;
 const LINGER: Duration = Duration::from_secs(1);
 /// How long a collector may take: OpenTelemetry's default (OTEL_EXPORTER_OTLP_TIMEOUT).
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it may take at the end.
+const LAST: Duration = Duration::from_secs(1);
+
+/// The task that sends.
+pub struct Sending {
+    stopper: Stopper,
+    task: JoinHandle<()>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Sending {
+    /// Sends what is left. What the collector doesn't take within a second is lost: no trace holds the exit.
+    pub async fn finish(mut self) {
+        self.stopper.stop();
+        if timeout(&*self.clock, LAST, &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+    }
+}
 
 /// Where spans go.
 pub struct Exporter {
@@ -56,8 +76,18 @@ impl Exporter {
         }
     }
 
-    /// Sends what comes until a stop is wished; then what is there, and ends.
-    pub async fn run(mut self, mut queue: mpsc::Receiver<Span>, mut stop: Stop) {
+    /// Sends what comes out of the queue, as a task of its own.
+    pub fn start(self, queue: mpsc::Receiver<Span>) -> Sending {
+        let (clock, (stopper, stop)) = (self.clock.clone(), shutdown::channel());
+        Sending {
+            stopper,
+            task: tokio::spawn(self.run(queue, stop)),
+            clock,
+        }
+    }
+
+    /// Until a stop is wished; then what is there, and no more.
+    async fn run(mut self, mut queue: mpsc::Receiver<Span>, mut stop: Stop) {
         info!(url = %self.url, "traces are sent");
         let clock = self.clock.clone();
         let mut is_last = false;

@@ -39,6 +39,16 @@ fn a_batch_ends_when_all_its_records_are_finished() {
 }
 
 #[test]
+fn an_answer_whose_rest_is_dropped_ends_with_what_was_entered() {
+    let (tracer, mut spans) = tracer(1.0);
+    let batches = tracer.batches().unwrap();
+    batches.entered(tracer.batch().unwrap(), 0, 3, 30, false);
+    batches.cut();
+    batches.settled(3, "p", "s");
+    assert_eq!(told(&mut spans).len(), 1);
+}
+
+#[test]
 fn a_checkpoint_is_a_part_of_the_first_batch_and_linked_to_the_others() {
     let (tracer, mut spans) = tracer(1.0);
     let batches = tracer.batches().unwrap();
