@@ -62,6 +62,13 @@ pub struct BindError {
     source: std::io::Error,
 }
 
+impl BindError {
+    /// What the operating system says.
+    pub fn why(&self) -> String {
+        self.source.to_string()
+    }
+}
+
 pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     TcpListener::bind(address)
         .await

@@ -42,6 +42,7 @@
 pub mod app;
 pub mod aws;
 pub mod backoff;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;

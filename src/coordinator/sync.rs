@@ -24,6 +24,7 @@ use crate::lease::held::Leases;
 use crate::lease::keys::Keys;
 use crate::lease::{Expected, Lease, LeaseKey, ResolvedStart, StreamRow, TableError, Written};
 use crate::readiness::Readiness;
+use crate::shape::images;
 use crate::stream::homes::Homes;
 use crate::stream::lineage::{self, FirstPosition, Waiting};
 use crate::stream::{ShardId, ShardListing, SourceError, StreamArn};
@@ -258,6 +259,7 @@ impl Syncer {
                 Ok(()) => {
                     backoff.reset();
                     self.readiness.solved(&part);
+                    self.tell_images();
                     None
                 }
                 // Nothing failed: a person should know, and the next look is due as ever.
@@ -407,6 +409,24 @@ impl Syncer {
         match none {
             Some(error) => Err(error.into()),
             None => Ok(()),
+        }
+    }
+
+    /// Says what the pipeline's rules lack of the stream's images. The newest stream of several is listed last.
+    fn tell_images(&self) {
+        let config = &self.pipeline.config;
+        let part = format!("images of {}", config.name);
+        let view = self.pipeline.source.view();
+        let lacks = view.map(|view| images::lacking(&config.shape, view));
+        match lacks.unwrap_or_default() {
+            lacks if lacks.is_empty() => self.readiness.solved(&part),
+            lacks => {
+                let way_out = images::way_out(config.source.stream.table());
+                let what = format!("{}; {way_out}", lacks.join("; "));
+                if self.readiness.problem(&part, what.clone()) {
+                    warn!(pipeline = %config.name, "{what}");
+                }
+            }
         }
     }
 
