@@ -58,6 +58,7 @@ pub mod ledger;
 pub mod logs;
 pub mod metrics;
 pub mod operator;
+pub mod policy;
 pub mod readiness;
 pub mod redact;
 pub mod shape;

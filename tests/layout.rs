@@ -82,7 +82,6 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "redact.rs",
         "redact/",
         "policy.rs",
-        "policy/",
         "shape.rs",
         "shape/",
         "stream/homes.rs",
