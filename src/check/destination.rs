@@ -9,6 +9,7 @@ use crate::aws::failure::Failure;
 use crate::config::PipelineConfig;
 use crate::logs::SinkError;
 use crate::logs::cloudwatch::probe::PutSeen;
+use crate::logs::dead_letter::STREAM;
 use crate::logs::group::{GroupFound, GroupSettings, changes};
 use crate::logs::guard::Verdict;
 
@@ -50,12 +51,26 @@ pub fn group(pipeline: &PipelineConfig, seen: &Group, place: &Place) -> Vec<Find
             subject,
             format!("{name} took an event of 15 days ago, which CloudWatch Logs refuses: this is not AWS"),
         ),
+        Ok(PutSeen::NoStream) if creates => Finding::ok(
+            subject,
+            format!(
+                "{name} may be written to (it has no stream to try a put on; logs:CreateLogStream is not tried)"
+            ),
+        ),
         Ok(PutSeen::NoStream) => {
-            let rest = if creates { ", logs:CreateLogStream is not tried" } else { "" };
-            Finding::ok(
+            let stream = match seen.is_of_letters {
+                true => pipeline.dead_letter.stream.as_deref().unwrap_or(STREAM),
+                false => pipeline.destination.stream.as_str(),
+            };
+            Finding::error(
                 subject,
-                format!("{name} may be written to (it has no stream to try a put on{rest})"),
+                format!("log stream {stream} of {name} is not there, and `destination.create` is false"),
             )
+            .way_out(format!(
+                "aws logs create-log-stream --log-group-name {name} --log-stream-name {stream} --region {}, or set \
+                 `destination.create: true`",
+                place.region
+            ))
         }
         Ok(PutSeen::NoGroup) if creates => Finding::ok(
             subject,
@@ -191,6 +206,7 @@ mod tests {
             (true, Ok(PutSeen::TooOld), None, None, vec![ok], ""),
             (true, Ok(PutSeen::NoStream), None, None, vec![ok], ""),
             (true, Ok(PutSeen::NoGroup), None, None, vec![ok], ""),
+            (false, Ok(PutSeen::NoStream), None, None, vec![error], "aws logs create-log-stream"),
             (
                 false,
                 Ok(PutSeen::NoGroup),

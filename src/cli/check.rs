@@ -8,7 +8,7 @@ use super::exit::Exit;
 use super::flags::{Flags, WrongUse};
 use super::output;
 use crate::check::{Finding, Report, Severity, Subject};
-use crate::config::{Config, Vars};
+use crate::config::{Config, Vars, check};
 
 const AFTER_HELP: &str = "\
 It asks AWS what `weir run` would ask for, and writes nothing: a write to the state tables is tried under a condition \
@@ -32,6 +32,9 @@ pub(super) struct CheckArgs {
     /// Answer in JSON; wrong settings are findings too
     #[arg(long)]
     json: bool,
+    /// Where `weir run` would serve health and metrics [env: WEIR_HTTP_ADDRESS] [default: 0.0.0.0:8080]
+    #[arg(long, value_name = "IP:PORT")]
+    http_address: Option<String>,
     #[command(flatten)]
     chosen: ChosenArgs,
 }
@@ -49,8 +52,12 @@ pub enum Order {
 pub(super) fn read(args: &CheckArgs, vars: Vars<'_>) -> Result<Order, WrongUse> {
     let mut flags = Flags::new(vars);
     let json = args.json;
+    let address = flags.read("--http-address", args.http_address.as_ref(), check::address);
+    // `weir run` would refuse it.
+    flags.read("--log-format", None, check::log_format);
     let config = args.chosen.some(&mut flags);
-    let order = config.and_then(|config| {
+    let order = config.and_then(|mut config| {
+        config.http_address = address.unwrap_or(config.http_address);
         let config = Box::new(config);
         flags.finish(Some(Order::Look { config, json }), None)
     });

@@ -27,7 +27,7 @@ says which there are. Whether a Kinesis stream is encrypted no setting tells: na
 Examples:
   weir iam-policy -c weir.yaml --account 111122223333 > policy.json
   weir iam-policy --table orders --log-group /cdc/orders --account 111122223333 --region eu-west-1
-  weir iam-policy -c weir.yaml --account 111122223333 --format terraform > weir.tf
+  weir iam-policy -c weir.yaml --account 111122223333 --as terraform > weir.tf
   weir iam-policy -c weir.yaml --role arn:aws:iam::444455556666:role/logs";
 
 /// Print the least permissions that these settings need
@@ -41,8 +41,8 @@ pub(super) struct IamPolicyArgs {
     #[arg(long, value_name = "REGION")]
     region: Option<String>,
     /// How to write it
-    #[arg(long, value_enum, default_value_t = Format::Json)]
-    format: Format,
+    #[arg(long = "as", value_name = "FORM", value_enum, default_value_t = Form::Json)]
+    form: Form,
     /// The policy of this role, which the settings have Weir assume
     #[arg(long, value_name = "ARN")]
     role: Option<String>,
@@ -55,7 +55,7 @@ pub(super) struct IamPolicyArgs {
 
 /// How a policy is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+enum Form {
     /// The policy document
     Json,
     /// A data source of Terraform
@@ -68,7 +68,7 @@ enum Format {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order {
     surroundings: Surroundings,
-    format: Format,
+    form: Form,
     role: Option<String>,
 }
 
@@ -120,7 +120,7 @@ pub(super) fn read(args: &IamPolicyArgs, vars: Vars<'_>) -> Result<(Config, Orde
             here: Place::new(&region.unwrap_or_default(), id.as_deref()),
             stream_keys,
         },
-        format: args.format,
+        form: args.form,
         role: args.role.clone(),
     };
     flags.finish(Some((config, order)), None)
@@ -148,9 +148,9 @@ pub fn carry_out(config: &Config, order: &Order) -> ExitCode {
              inline"
         ));
     }
-    match order.format {
-        Format::Json => output::json(&document),
-        Format::Cloudformation => output::json(&policy.cloudformation()),
-        Format::Terraform => output::answer(&policy.terraform()),
+    match order.form {
+        Form::Json => output::json(&document),
+        Form::Cloudformation => output::json(&policy.cloudformation()),
+        Form::Terraform => output::answer(&policy.terraform()),
     }
 }

@@ -371,9 +371,11 @@ impl Syncer {
                 None => self.list(arn, is_current).await?,
             };
             if is_current && listing.disabled {
+                let table = arn.table().unwrap_or("TABLE");
                 let why = format!(
-                    "the stream {arn} is disabled: what it holds is read, nothing new will come until it is enabled (aws dynamodb update-table \
-                     --stream-specification)"
+                    "the stream {arn} is disabled: what it holds is read, nothing new will come until it is enabled: aws \
+                     dynamodb update-table --table-name {table} --stream-specification \
+                     StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
                 );
                 none = Some(SourceError::NoStream(why));
             }

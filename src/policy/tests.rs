@@ -55,11 +55,11 @@ fn each_setting_asks_for_its_own_permissions_and_no_others() {
     };
     let streams = "arn:aws:logs:eu-west-1:111122223333:log-group:/cdc/orders:*";
     for (text, more, less) in [
-        (destination("create: false"), vec![], vec!["logs:CreateLogGroup", "logs:CreateLogStream"]),
+        (destination("stream: all, create: false"), vec![], vec!["logs:CreateLogGroup", "logs:CreateLogStream"]),
         (destination("look_up: false"), vec![], vec!["logs:GetLogEvents"]),
         (destination("retention_days: 30"), vec!["logs:PutRetentionPolicy"], vec![]),
         (
-            destination("retention_days: 30, create: false"),
+            destination("retention_days: 30, stream: all, create: false"),
             vec![],
             vec!["logs:CreateLogGroup", "logs:CreateLogStream"],
         ),

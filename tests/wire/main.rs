@@ -19,6 +19,7 @@
 )]
 
 mod answer;
+mod check;
 mod dynamodb;
 mod expression;
 mod faults;
@@ -29,6 +30,7 @@ mod judge;
 mod kinesis;
 mod logs;
 mod poison;
+mod permissions;
 mod records;
 mod server;
 mod shards;

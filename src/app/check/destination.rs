@@ -42,7 +42,11 @@ impl Looks {
         for (name, is_of_letters) in [(own, false), (letters, true)] {
             let Some(name) = name else { continue };
             let wished = GroupSettings::of(&pipeline.destination);
-            let put = logs.put_nothing(&name, self.clock.wall()).await;
+            // Without `create` it must be there, and has a fixed name.
+            let stream = &pipeline.destination.stream;
+            let must_be = !pipeline.destination.create && !is_of_letters && stream.fields().next().is_none();
+            let stream = must_be.then_some(stream.as_str());
+            let put = logs.put_nothing(&name, stream, self.clock.wall()).await;
             let reads = !is_of_letters && pipeline.looks_up() && put.is_ok();
             let read = match reads {
                 true => Some(logs.read_nothing(&name).await),

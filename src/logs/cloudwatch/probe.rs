@@ -34,9 +34,17 @@ pub enum PutSeen {
 }
 
 impl CloudWatchLogs {
-    /// A PutLogEvents that stores nothing.
-    pub async fn put_nothing(&self, group: &str, now: Timestamp) -> Result<PutSeen, Failure> {
-        let stream = self.a_stream(group).await;
+    /// A PutLogEvents that stores nothing, to this stream of the group, or to any that it has.
+    pub async fn put_nothing(
+        &self,
+        group: &str,
+        stream: Option<&str>,
+        now: Timestamp,
+    ) -> Result<PutSeen, Failure> {
+        let stream = match stream {
+            Some(stream) => Some(stream.to_owned()),
+            None => self.a_stream(group).await,
+        };
         let event = InputLogEvent::builder()
             .timestamp(now.minus(AGE).millis())
             .message(MESSAGE)
