@@ -86,6 +86,12 @@ pub fn group(pipeline: &PipelineConfig, seen: &Group, place: &Place) -> Vec<Find
             "aws logs create-log-group --log-group-name {name} --region {}, or set `destination.create: true`",
             place.region
         )),
+        Err(Failure::Service { message, .. }) if message.to_lowercase().contains("kms") => {
+            Finding::error(subject, format!("{name} takes no puts: {message}")).way_out(format!(
+                "enable the group's KMS key, and let logs.{}.amazonaws.com use it in the key's own policy",
+                place.region
+            ))
+        }
         Err(failure) => failed(call("logs:PutLogEvents", Severity::Error), failure),
     }];
     if let Some(Err(failure)) = &seen.read {

@@ -6,7 +6,7 @@
 use std::fmt::Write as _;
 use std::net::TcpListener;
 use std::path::Path;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -21,8 +21,10 @@ use crate::{http, weir::Weir};
 
 /// What a running Weir does about it.
 enum Daemon {
-    /// A problem of `/readyz` holds this text.
-    Tells(&'static str),
+    /// A problem of `/readyz`, of this part if it matters, holds this text.
+    Tells(&'static str, &'static str),
+    /// Its log holds this text.
+    Logs(&'static str),
     /// It ends with this code, and its log holds this text.
     Ends(i32, &'static str),
     /// Nothing: it never comes to it, or gets on without. Why.
@@ -41,6 +43,8 @@ struct Row {
     made: bool,
     /// The port is another's.
     is_port_taken: bool,
+    /// The owner of the lease that stands in the table renews it all the while.
+    stirs: bool,
     /// What a finding of this severity holds. `None`: check can't see it, and why.
     check: Result<(&'static str, String), &'static str>,
     daemon: Daemon,
@@ -65,6 +69,7 @@ fn row(name: &str, service: Service) -> Row {
         rules: Vec::new(),
         made: true,
         is_port_taken: false,
+        stirs: false,
         check: Err(""),
         daemon: Daemon::Silent(""),
         metric: None,
@@ -82,8 +87,18 @@ impl Row {
         self
     }
 
-    fn tells(mut self, text: &'static str, metric: &'static str) -> Self {
-        self.daemon = Daemon::Tells(text);
+    fn tells(self, text: &'static str, metric: &'static str) -> Self {
+        self.tells_in("", text, metric)
+    }
+
+    fn tells_in(mut self, part: &'static str, text: &'static str, metric: &'static str) -> Self {
+        self.daemon = Daemon::Tells(part, text);
+        self.metric = Some(metric);
+        self
+    }
+
+    fn logs(mut self, text: &'static str, metric: &'static str) -> Self {
+        self.daemon = Daemon::Logs(text);
         self.metric = Some(metric);
         self
     }
@@ -141,6 +156,8 @@ const FLEET: &str = "\"TableName\":\"weir-fleet\"";
 const SOURCE_DENIED: &str = "weir_source_errors_total{class=\"access_denied\",pipeline=\"orders\"";
 const PUT_DENIED: &str = "weir_put_errors_total{class=\"denied\",pipeline=\"orders\"";
 const PROBLEMS: &str = "weir_problems";
+/// The lease of somebody who is no worker of the fleet's.
+const STIRRED: &str = "orders/shardId-00000001700000000000-0a1b2c3d";
 
 /// One row for each API that a permission can be missing for.
 fn permissions() -> Vec<Row> {
@@ -189,12 +206,12 @@ fn permissions() -> Vec<Row> {
         no(DynamoDb, "dynamodb", "Query", Some(FLEET)).tells("give the role dynamodb:Query", PROBLEMS),
         no(DynamoDb, "dynamodb", "GetItem", Some(LEASES))
             .silent("asks only when the outcome of a write is not known, and is told then"),
-        no(DynamoDb, "dynamodb", "PutItem", Some(LEASES)).tells("give the role dynamodb:PutItem", PROBLEMS),
+        no(DynamoDb, "dynamodb", "PutItem", Some(LEASES)).tells_in("lease table", "give the role dynamodb:PutItem", PROBLEMS),
         no(DynamoDb, "dynamodb", "PutItem", Some(FLEET)).tells("give the role dynamodb:PutItem", PROBLEMS),
         no(DynamoDb, "dynamodb", "UpdateItem", Some(LEASES))
-            .tells("give the role dynamodb:UpdateItem", PROBLEMS),
+            .tells_in("lease table", "give the role dynamodb:UpdateItem", PROBLEMS),
         no(DynamoDb, "dynamodb", "UpdateItem", Some(FLEET))
-            .tells("give the role dynamodb:UpdateItem", PROBLEMS),
+            .tells_in("source of orders", "give the role dynamodb:UpdateItem", PROBLEMS),
         no(DynamoDb, "dynamodb", "DeleteItem", Some(FLEET))
             .silent("deletes only rows of workers that are gone, and repeats it"),
         no(DynamoDb, "logs", "PutLogEvents", None).tells("give the role logs:PutLogEvents", PUT_DENIED),
@@ -253,7 +270,7 @@ fn others() -> Vec<Row> {
             .check("error", "that eu-west-1 is its region")
             .tells(
                 "check its name, and the region and account",
-                "weir_source_errors_total{class=\"not_found\",pipeline=\"orders\"",
+                PROBLEMS,
             ),
         row("the wrong region: no such Kinesis stream there", Kinesis)
             .rule(
@@ -265,7 +282,7 @@ fn others() -> Vec<Row> {
             .check("error", "that eu-west-1 is its region")
             .tells(
                 "check its name, and the region and account",
-                "weir_source_errors_total{class=\"not_found\",pipeline=\"orders\"",
+                PROBLEMS,
             ),
         row("`format: diff` of a stream with KEYS_ONLY", DynamoDb)
             .settings(|s| s.pipeline = vec!["format: diff"])
@@ -275,10 +292,10 @@ fn others() -> Vec<Row> {
         row("the table was deleted and created again", DynamoDb)
             .prepare(|state| {
                 let old = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2025-01-01T00:00:00.000";
-                a_lease(state, "orders/shardId-00000001600000000000-aaaaaaaa", old, None);
+                a_lease(state, "orders/shardId-00000001600000000000-aaaaaaaa", old, None, 7);
             })
             .check("warning", "it was enabled anew, or the source was deleted and created again")
-            .silent("reads the old stream to its end while it is there, then the new one from its oldest record"),
+            .logs("2025-01-01T00:00:00.000", "weir_records_delivered_total"),
         row("the clock is ten minutes off", DynamoDb)
             .prepare(|state| state.ahead = 600)
             .rule(
@@ -323,18 +340,25 @@ fn others() -> Vec<Row> {
             )
             .check("error", "KMS key")
             .tells("KMS key", PUT_DENIED),
-        row("another application's worker on the lease table", DynamoDb)
+        row("two applications on one lease table", DynamoDb)
             .prepare(|state| {
                 let arn = state.stream.arn.clone();
-                a_lease(state, "orders/shardId-of-another", &arn, Some("another-fleet"));
+                a_lease(state, STIRRED, &arn, Some("another-fleet"), 7);
+            })
+            .check("error", "another-fleet renews leases in this table")
+            .ends(1, "another-fleet"),
+        row("a lease of a worker that this fleet doesn't know", DynamoDb)
+            .prepare(|state| {
+                let arn = state.stream.arn.clone();
+                a_lease(state, STIRRED, &arn, Some("another-fleet"), 7);
             })
             .check("warning", "no workers of this fleet")
-            .silent("watches it for `leases.foreign_watch`; one that is alive ends the process (`tests/fault/kcl.rs`)"),
+            .silent("watches it for `leases.foreign_watch`, then takes it"),
         row("the lease table has the keys of two applications", DynamoDb)
             .prepare(|state| {
                 let arn = state.stream.arn.clone();
-                a_lease(state, "orders/shardId-00000001700000000000-0a1b2c3d", &arn, None);
-                a_lease(state, "shardId-00000001700000000001-0a1b2c3d", &arn, None);
+                a_lease(state, "orders/shardId-00000001700000000000-0a1b2c3d", &arn, None, 7);
+                a_lease(state, "shardId-00000001700000000001-0a1b2c3d", &arn, None, 7);
             })
             .check("error", "keys of two applications")
             .ends(1, "keys of two applications"),
@@ -355,10 +379,10 @@ fn others() -> Vec<Row> {
 }
 
 /// A row of the lease table, as Weir writes it.
-fn a_lease(state: &mut State, key: &str, stream: &str, owner: Option<&str>) {
+fn a_lease(state: &mut State, key: &str, stream: &str, owner: Option<&str>, counter: u64) {
     let shard = key.rsplit('/').next().unwrap_or_default();
     let mut item = json!({
-        "leaseKey": { "S": key }, "leaseCounter": { "N": "7" }, "checkpoint": { "S": "TRIM_HORIZON" },
+        "leaseKey": { "S": key }, "leaseCounter": { "N": counter.to_string() }, "checkpoint": { "S": "TRIM_HORIZON" },
         "checkpointSubSequenceNumber": { "N": "0" }, "ownerSwitchesSinceCheckpoint": { "N": "0" },
         "streamName": { "S": stream }, "shardId": { "S": shard },
     });
@@ -367,6 +391,16 @@ fn a_lease(state: &mut State, key: &str, stream: &str, owner: Option<&str>) {
     }
     let body = json!({ "TableName": "weir", "Item": item });
     state.tables.answer("PutItem", &body, &mut state.complaints).unwrap();
+}
+
+/// Renews the lease again and again, as its owner would.
+async fn stir(state: Arc<Mutex<State>>) {
+    for counter in 8.. {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let mut state = state.lock().unwrap();
+        let arn = state.stream.arn.clone();
+        a_lease(&mut state, STIRRED, &arn, Some("another-fleet"), counter);
+    }
 }
 
 /// The state tables and the group, as Weir makes them.
@@ -406,8 +440,12 @@ impl Row {
             Some(port) => port.local_addr().unwrap().to_string(),
             None => "127.0.0.1:0".to_owned(),
         };
+        let stirring = self.stirs.then(|| tokio::spawn(stir(world.aws.shared())));
         let check = self.looked(&world, &address).await;
         let (daemon, metric) = self.ran(&mut world, &address).await;
+        if let Some(stirring) = stirring {
+            stirring.abort();
+        }
         Told {
             name: self.name,
             check,
@@ -469,9 +507,24 @@ impl Row {
                 // Without the time, which comes first where it is the log's.
                 let line = line.split_once("ERROR").map_or(line, |(_, rest)| rest);
                 let line = line.trim().trim_start_matches("weir::app: ");
-                (format!("ends with {code}: {line}"), String::new())
+                (format!("ends with {code}: {line}"), "none: it doesn't run (`up`)".to_owned())
             }
-            Daemon::Tells(text) => {
+            Daemon::Logs(text) => {
+                let mut weir = world.start().await;
+                let mut line = None;
+                until(&format!("{}: a line that holds {text:?}", self.name), Duration::from_secs(40), async || {
+                    weir.must_live();
+                    let log = std::fs::read_to_string(weir.log()).unwrap();
+                    let lines = log.lines().filter(|line| ["WARN", "ERROR"].iter().any(|level| line.contains(level)));
+                    line = lines.filter(|line| line.contains(text)).map(str::to_owned).next();
+                    line.is_some()
+                })
+                .await;
+                let line = line.unwrap();
+                let line = line.split_once(": ").map_or(line.as_str(), |(_, rest)| rest);
+                (format!("its log: {line}"), self.counted(&weir).await)
+            }
+            Daemon::Tells(part, text) => {
                 let mut weir = world.start().await;
                 let mut told = None;
                 let what = format!("{}: a problem that holds {text:?}", self.name);
@@ -481,24 +534,31 @@ impl Row {
                         weir.must_live();
                         let problems = problems(&weir).await;
                         *last.lock().unwrap() = format!("{problems:?}");
-                        told = problems.into_iter().find(|(_, problem)| problem.contains(text));
+                        let mut fitting = problems.into_iter().filter(|(of, problem)| of.starts_with(part) && problem.contains(text));
+                        told = fitting.next();
                         told.is_some()
                     })
                     .await;
                 };
                 asked.await;
                 let (part, problem) = told.unwrap();
-                let metric = self.metric.unwrap();
-                until(&format!("{}: {metric}", self.name), Duration::from_secs(30), async || {
-                    Numbers::of(&weir).await.is_some_and(|numbers| numbers.sum(metric) > 0.0)
-                })
-                .await;
-                let metric = match metric.contains('{') {
-                    true => format!("{metric}}}"),
-                    false => metric.to_owned(),
-                };
-                (format!("{part}: {problem}"), metric)
+                (format!("{part}: {problem}"), self.counted(&weir).await)
             }
+        }
+    }
+}
+
+impl Row {
+    /// The series, once it counts.
+    async fn counted(&self, weir: &Weir) -> String {
+        let metric = self.metric.unwrap();
+        until(&format!("{}: {metric}", self.name), Duration::from_secs(30), async || {
+            Numbers::of(weir).await.is_some_and(|numbers| numbers.sum(metric) > 0.0)
+        })
+        .await;
+        match metric.contains('{') {
+            true => format!("`{metric}}}`"),
+            false => format!("`{metric}`"),
         }
     }
 }
@@ -520,6 +580,7 @@ fn all() -> Vec<Row> {
     for row in &mut rows {
         match row.name.as_str() {
             "the port is taken" => row.is_port_taken = true,
+            "two applications on one lease table" => row.stirs = true,
             "`start` lies in the future" => {
                 row.rewrite = Some(("dynamodb_table: orders,", "dynamodb_table: orders, start: 2099-01-01T00:00:00Z,"));
             }
@@ -542,14 +603,34 @@ What `weir check` says beforehand, what a running Weir says, and which metric sh
 | --- | --- | --- | --- |
 ";
 
+/// Without what differs from run to run, and without most of AWS's own words for a missing permission.
+fn shortened(text: &str) -> String {
+    let mut text = text.to_owned();
+    while let Some(at) = text.find("User: arn:aws:sts") {
+        let end = text[at..].find(" action").map_or(text.len(), |end| at + end + " action".len());
+        text.replace_range(at..end, "…");
+    }
+    while let Some(at) = text.find("shardId-") {
+        let rest = &text[at + "shardId-".len()..];
+        let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(rest.len());
+        text.replace_range(at..at + "shardId-".len() + length, "SHARD");
+    }
+    text
+}
+
 fn page(told: &[Told]) -> String {
     let mut page = HEAD.to_owned();
     // A cell is one line, and what differs from run to run is left out.
     let cell = |text: &str| {
+        let text = shortened(text);
         let words: Vec<&str> = text.split_whitespace().collect();
-        let words = words.iter().map(|word| match word.starts_with("127.0.0.1:") {
-            true => "ADDRESS",
-            false => word,
+        let words = words.iter().map(|word| match *word {
+            word if word.starts_with("127.0.0.1:") => "ADDRESS",
+            word if word.ends_with("/weir.yaml:") => "weir.yaml:",
+            // Seconds that passed meanwhile.
+            "599" | "601" | "602" => "600",
+            "59" | "61" | "62" => "60",
+            word => word,
         });
         words.collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;")
     };
@@ -560,7 +641,6 @@ fn page(told: &[Told]) -> String {
             daemon,
             metric,
         } = row;
-        let metric = if metric.is_empty() { String::new() } else { format!("`{metric}`") };
         writeln!(page, "| {} | {} | {} | {metric} |", cell(name), cell(check), cell(daemon)).unwrap();
     }
     page

@@ -113,6 +113,11 @@ impl Aws {
         lock(&self.state)
     }
 
+    /// For a task of the test's that changes it meanwhile.
+    pub fn shared(&self) -> Arc<Mutex<State>> {
+        self.state.clone()
+    }
+
     pub fn inject(&self, rules: impl IntoIterator<Item = Rule>) {
         self.state().rules.0.extend(rules);
     }
