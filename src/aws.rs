@@ -10,9 +10,9 @@
 //! `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, `AWS_CA_BUNDLE`, `SSL_CERT_FILE`. Where HTTP_PROXY is set, the
 //! addresses that credentials come from (169.254.169.254, 169.254.170.2) belong in NO_PROXY.
 
+pub mod arn;
 #[cfg(test)]
 pub(crate) mod canned;
-pub mod arn;
 pub mod denial;
 pub mod failure;
 pub mod raw;
@@ -25,8 +25,8 @@ use std::time::Duration;
 
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
-use aws_credential_types::provider::ProvideCredentials;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_dynamodb::config::{SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;

@@ -121,7 +121,8 @@ pub fn roles(config: &Config) -> BTreeSet<String> {
         .iter()
         .flat_map(|pipeline| [&pipeline.source.aws, &pipeline.destination.aws]);
     let all = of_pipelines.chain([&config.state.aws]);
-    all.filter_map(|settings| settings.assume_role_arn.clone()).collect()
+    all.filter_map(|settings| settings.assume_role_arn.clone())
+        .collect()
 }
 
 /// Whether the settings leave a region, or an account, to their surroundings.
@@ -157,11 +158,18 @@ pub fn of(config: &Config, surroundings: &Surroundings, role: Option<&str>) -> P
     let roles = roles(config);
     if !roles.is_empty() {
         let statement = statement("AssumeRoles", &["sts:AssumeRole"], roles);
-        needs.needs.push(Need { role: None, statement });
+        needs.needs.push(Need {
+            role: None,
+            statement,
+        });
     }
     let mut policy = Policy::default();
     let mut sids: BTreeMap<String, usize> = BTreeMap::new();
-    for need in needs.needs.into_iter().filter(|need| need.role.as_deref() == role) {
+    for need in needs
+        .needs
+        .into_iter()
+        .filter(|need| need.role.as_deref() == role)
+    {
         let mut statement = need.statement;
         let same = policy.statements.iter_mut().find(|s| {
             s.actions == statement.actions
@@ -251,7 +259,11 @@ impl Needs<'_> {
             return;
         };
         // DynamoDB's own key (`alias/aws/dynamodb`) is used by DynamoDB alone.
-        if let Some(key) = new.kms_key.as_deref().filter(|key| !key.ends_with("alias/aws/dynamodb")) {
+        if let Some(key) = new
+            .kms_key
+            .as_deref()
+            .filter(|key| !key.ends_with("alias/aws/dynamodb"))
+        {
             let (resource, alias) = match key.split_once("alias/") {
                 Some((_, alias)) => (place.key("*"), Some(format!("alias/{alias}"))),
                 None if key.starts_with("arn:") => (key.to_owned(), None),
@@ -359,7 +371,8 @@ impl Needs<'_> {
         let place = self.place(aws);
         let name = camel(&pipeline.name);
         let own = self.groups(config, pipeline);
-        let letters = address::letters_by_settings(&config.application, pipeline).map(|letters| letters.group);
+        let letters =
+            address::letters_by_settings(&config.application, pipeline).map(|letters| letters.group);
         let letters: Vec<String> = letters.into_iter().filter(|group| !own.contains(group)).collect();
         let is_kinesis = pipeline.source.stream.kinesis_name().is_some();
         for (groups, sid, is_own) in [(&own, "Write", true), (&letters, "DeadLetters", false)] {

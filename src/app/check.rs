@@ -81,7 +81,10 @@ async fn look(config: Config) -> Vec<Finding> {
                 let own = keys.of(&pipeline.name);
                 findings.extend(sources::streams_before(pipeline, &own, &stream));
             }
-            Err(error) => findings.push(Finding::unknown(Subject::Settings, format!("a look failed: {error}"))),
+            Err(error) => findings.push(Finding::unknown(
+                Subject::Settings,
+                format!("a look failed: {error}"),
+            )),
         }
     }
     findings

@@ -45,7 +45,10 @@ impl Place {
 
     fn arn(&self, service: &str, resource: &str) -> String {
         let Self { region, account } = self;
-        format!("arn:{}:{service}:{region}:{account}:{resource}", partition(region))
+        format!(
+            "arn:{}:{service}:{region}:{account}:{resource}",
+            partition(region)
+        )
     }
 
     pub fn table(&self, name: &str) -> String {

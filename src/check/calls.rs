@@ -103,7 +103,14 @@ mod tests {
         let (error, warning, unknown) = (Severity::Error, Severity::Warning, Severity::Unknown);
         for (code, message, if_denied, severity, subject, way_out) in [
             ("AccessDeniedException", "", error, error, Subject::Source, give),
-            ("AccessDeniedException", "", warning, warning, Subject::Source, give),
+            (
+                "AccessDeniedException",
+                "",
+                warning,
+                warning,
+                Subject::Source,
+                give,
+            ),
             (
                 "AccessDeniedException",
                 "not authorized to perform: dynamodb:GetRecords with an explicit deny in a policy",
@@ -128,7 +135,14 @@ mod tests {
                 Subject::Credentials,
                 "not known in eu-west-1",
             ),
-            ("ThrottlingException", "", error, unknown, Subject::Source, "again"),
+            (
+                "ThrottlingException",
+                "",
+                error,
+                unknown,
+                Subject::Source,
+                "again",
+            ),
             (
                 "ValidationException",
                 "told so",

@@ -108,7 +108,11 @@ fn like(pipeline: &PipelineConfig, seen: &Group, subject: Subject) -> Vec<Findin
     let name = &seen.name;
     let reconciles = pipeline.destination.reconcile;
     let wished = GroupSettings::of(&pipeline.destination);
-    let wished = if seen.is_of_letters { wished.of_letters() } else { wished };
+    let wished = if seen.is_of_letters {
+        wished.of_letters()
+    } else {
+        wished
+    };
     let found = match &seen.like {
         None | Some(Err(SinkError::Missing(_))) => return Vec::new(),
         Some(Ok(found)) => found,
@@ -129,8 +133,11 @@ fn like(pipeline: &PipelineConfig, seen: &Group, subject: Subject) -> Vec<Findin
     let mut findings = Vec::new();
     if changes.wrong_class {
         findings.push(
-            Finding::warning(subject, format!("{name} is of another class than `destination.class`"))
-                .way_out("a group's class stays: delete the group, or change the setting"),
+            Finding::warning(
+                subject,
+                format!("{name} is of another class than `destination.class`"),
+            )
+            .way_out("a group's class stays: delete the group, or change the setting"),
         );
     }
     let mut differ = |key: &str, wished: String, found: String| {
@@ -212,7 +219,14 @@ mod tests {
             (true, Ok(PutSeen::TooOld), None, None, vec![ok], ""),
             (true, Ok(PutSeen::NoStream), None, None, vec![ok], ""),
             (true, Ok(PutSeen::NoGroup), None, None, vec![ok], ""),
-            (false, Ok(PutSeen::NoStream), None, None, vec![error], "aws logs create-log-stream"),
+            (
+                false,
+                Ok(PutSeen::NoStream),
+                None,
+                None,
+                vec![error],
+                "aws logs create-log-stream",
+            ),
             (
                 false,
                 Ok(PutSeen::NoGroup),

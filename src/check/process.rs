@@ -113,7 +113,9 @@ pub fn drain(config: &Config) -> Finding {
             GRACE.as_secs()
         ),
     )
-    .way_out("see that terminationGracePeriodSeconds or stopTimeout is longer, or set a shorter `drain.timeout`")
+    .way_out(
+        "see that terminationGracePeriodSeconds or stopTimeout is longer, or set a shorter `drain.timeout`",
+    )
 }
 
 /// Starts at a time: one that lies ahead is refused, beyond what is to be put down to the `tolerance` of clocks.
@@ -125,7 +127,9 @@ pub fn starts(config: &Config, now: Timestamp, tolerance: Duration) -> Vec<Findi
             Start::At(start) if start > now.plus(tolerance) => Some(
                 Finding::error(
                     Subject::Source,
-                    format!("source.start: {start} lies in the future: every change before it would be dropped"),
+                    format!(
+                        "source.start: {start} lies in the future: every change before it would be dropped"
+                    ),
                 )
                 .way_out("set source.start to a time that has passed, or to `latest`")
                 .of(&pipeline.name),

@@ -88,11 +88,15 @@ pub fn dynamodb(pipeline: &PipelineConfig, seen: &DynamoDb, place: &Place, now: 
         }
         Some(Ok(told)) => match (&told.stream, told.is_enabled) {
             (None, _) => findings.push(
-                Finding::error(Subject::Source, format!("table {table} has no stream")).way_out(enable(table)),
+                Finding::error(Subject::Source, format!("table {table} has no stream"))
+                    .way_out(enable(table)),
             ),
             (Some(_), false) => findings.push(disabled(table)),
             (Some(_), true) => {
-                findings.push(Finding::ok(Subject::Source, format!("table {table} has a stream")));
+                findings.push(Finding::ok(
+                    Subject::Source,
+                    format!("table {table} has a stream"),
+                ));
             }
         },
     }
@@ -136,7 +140,8 @@ pub fn dynamodb(pipeline: &PipelineConfig, seen: &DynamoDb, place: &Place, now: 
         }
     }
     if matches!(seen.read, Some(Ok(()))) {
-        let what = "its stream can be read (this was one read more of a shard, of which two may read at a time)";
+        let what =
+            "its stream can be read (this was one read more of a shard, of which two may read at a time)";
         findings.push(Finding::ok(Subject::Source, what));
     }
     findings.extend(starts_within(pipeline, KEPT, now));
@@ -189,7 +194,9 @@ pub fn kinesis(pipeline: &PipelineConfig, seen: &Kinesis, place: &Place, now: Ti
                 "CREATING" => {
                     Finding::warning(Subject::Source, what).way_out("Weir reads it as soon as it is there")
                 }
-                _ => Finding::error(Subject::Source, what).way_out(elsewhere("source.kinesis_stream", region)),
+                _ => {
+                    Finding::error(Subject::Source, what).way_out(elsewhere("source.kinesis_stream", region))
+                }
             });
             findings.extend(starts_within(pipeline, told.retention, now));
         }
@@ -206,7 +213,10 @@ pub fn kinesis(pipeline: &PipelineConfig, seen: &Kinesis, place: &Place, now: Ti
         }
     }
     if matches!(seen.read, Some(Ok(()))) {
-        let key = seen.stream.as_ref().and_then(|told| told.as_ref().ok()?.key.as_ref());
+        let key = seen
+            .stream
+            .as_ref()
+            .and_then(|told| told.as_ref().ok()?.key.as_ref());
         let what = match key {
             Some(key) => format!("it can be read and decrypted with {key}"),
             None => "it can be read".to_owned(),
@@ -218,11 +228,16 @@ pub fn kinesis(pipeline: &PipelineConfig, seen: &Kinesis, place: &Place, now: Ti
         None => {}
         Some((_, Err(failure))) => findings.push(failed(call("kinesis:DescribeStreamConsumer"), failure)),
         Some((consumer, Ok(true))) => {
-            findings.push(Finding::ok(Subject::Source, format!("consumer {consumer} is registered")));
+            findings.push(Finding::ok(
+                Subject::Source,
+                format!("consumer {consumer} is registered"),
+            ));
         }
         Some((consumer, Ok(false))) => findings.push(Finding::ok(
             Subject::Source,
-            format!("consumer {consumer} is registered at the start (kinesis:RegisterStreamConsumer is not tried)"),
+            format!(
+                "consumer {consumer} is registered at the start (kinesis:RegisterStreamConsumer is not tried)"
+            ),
         )),
     }
     of(pipeline, findings)
@@ -397,7 +412,10 @@ mod tests {
             assert_eq!(count, errors, "{found:#?}");
             let told: Vec<_> = found.iter().filter_map(|f| f.way_out.clone()).collect();
             let told = told.join("\n");
-            assert!(told.contains(way_out) && told.is_empty() == way_out.is_empty(), "{told}");
+            assert!(
+                told.contains(way_out) && told.is_empty() == way_out.is_empty(),
+                "{told}"
+            );
         }
     }
 

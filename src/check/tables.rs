@@ -80,11 +80,17 @@ pub fn strangers<'a>(leases: &'a [Lease], workers: &[WorkerRow]) -> BTreeSet<&'a
 }
 
 /// What two looks at the leases, some seconds apart, say of the strangers. `seconds` lay between them.
-pub fn told_of_strangers(before: &[Lease], after: &[Lease], workers: &[WorkerRow], seconds: u64) -> Vec<Finding> {
+pub fn told_of_strangers(
+    before: &[Lease],
+    after: &[Lease],
+    workers: &[WorkerRow],
+    seconds: u64,
+) -> Vec<Finding> {
     let counters: BTreeMap<&LeaseKey, u64> = before.iter().map(|lease| (&lease.key, lease.counter)).collect();
     let is_alive = |owner: &WorkerId| {
         after.iter().any(|lease| {
-            lease.owner.as_ref() == Some(owner) && counters.get(&lease.key).is_some_and(|c| *c != lease.counter)
+            lease.owner.as_ref() == Some(owner)
+                && counters.get(&lease.key).is_some_and(|c| *c != lease.counter)
         })
     };
     let of = strangers(after, workers);
@@ -140,7 +146,12 @@ mod tests {
         for (tables, seen, severity, way_out) in [
             (&create, seen(Ok(true), vec![]), Severity::Ok, ""),
             (&create, seen(Ok(false), vec![]), Severity::Ok, ""),
-            (&refuse, seen(Ok(false), vec![]), Severity::Error, "leaseKey (HASH, S)"),
+            (
+                &refuse,
+                seen(Ok(false), vec![]),
+                Severity::Error,
+                "leaseKey (HASH, S)",
+            ),
             (
                 &create,
                 seen(Err(denied()), vec![]),

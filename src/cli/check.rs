@@ -114,7 +114,11 @@ fn text(report: &Report, in_colour: bool) -> String {
             continue;
         }
         let word = coloured(finding.severity, in_colour);
-        text.push_str(&format!("  {word}  {}: {}", finding.subject.words(), finding.found));
+        text.push_str(&format!(
+            "  {word}  {}: {}",
+            finding.subject.words(),
+            finding.found
+        ));
         if let Some(way_out) = &finding.way_out {
             text.push_str(&format!("; {way_out}"));
         }

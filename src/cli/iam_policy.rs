@@ -97,7 +97,8 @@ pub(super) fn read(args: &IamPolicyArgs, vars: Vars<'_>) -> Result<(Config, Orde
         flags.problems.push(Problem::new("--region", what));
     }
     if needs_account && args.account.is_none() {
-        let what = "is missing: the settings leave it open; `aws sts get-caller-identity --query Account` tells it";
+        let what =
+            "is missing: the settings leave it open; `aws sts get-caller-identity --query Account` tells it";
         flags.problems.push(Problem::new("--account", what));
     }
     let roles = policy::roles(&config);
@@ -139,7 +140,9 @@ pub fn carry_out(config: &Config, order: &Order) -> ExitCode {
         .iter()
         .any(|pipeline| pipeline.source.stream.kinesis_name().is_some());
     if reads_kinesis && order.surroundings.stream_keys.is_empty() {
-        output::tell("note: if a Kinesis stream is encrypted with a key of your own, name it: --stream-key ARN");
+        output::tell(
+            "note: if a Kinesis stream is encrypted with a key of your own, name it: --stream-key ARN",
+        );
     }
     let document = policy.document();
     if document.to_string().len() > LONGEST {

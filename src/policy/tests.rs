@@ -16,17 +16,27 @@ fn here() -> Surroundings {
 fn allowed(policy: &Policy) -> BTreeSet<String> {
     let pairs = policy.statements.iter().flat_map(|statement| {
         let actions = statement.actions.iter();
-        actions.flat_map(|action| statement.resources.iter().map(move |resource| format!("{action} {resource}")))
+        actions.flat_map(|action| {
+            statement
+                .resources
+                .iter()
+                .map(move |resource| format!("{action} {resource}"))
+        })
     });
     pairs.collect()
 }
 
-const TABLE: &str = "pipelines: { orders: { source: { dynamodb_table: orders }, destination: { group: /cdc/orders } } }";
+const TABLE: &str =
+    "pipelines: { orders: { source: { dynamodb_table: orders }, destination: { group: /cdc/orders } } }";
 
 #[test]
 fn nothing_is_a_bare_star_and_each_sid_is_its_own() {
     let file = |text: &str| std::fs::read_to_string(text).unwrap();
-    for text in [TABLE.to_owned(), file("config/audit.yaml"), file("config/minimal.yaml")] {
+    for text in [
+        TABLE.to_owned(),
+        file("config/audit.yaml"),
+        file("config/minimal.yaml"),
+    ] {
         let config = config(&text);
         for role in roles(&config).iter().map(|r| Some(r.as_str())).chain([None]) {
             let policy = of(&config, &here(), role);
@@ -55,9 +65,17 @@ fn each_setting_asks_for_its_own_permissions_and_no_others() {
     };
     let streams = "arn:aws:logs:eu-west-1:111122223333:log-group:/cdc/orders:*";
     for (text, more, less) in [
-        (destination("stream: all, create: false"), vec![], vec!["logs:CreateLogGroup", "logs:CreateLogStream"]),
+        (
+            destination("stream: all, create: false"),
+            vec![],
+            vec!["logs:CreateLogGroup", "logs:CreateLogStream"],
+        ),
         (destination("look_up: false"), vec![], vec!["logs:GetLogEvents"]),
-        (destination("retention_days: 30"), vec!["logs:PutRetentionPolicy"], vec![]),
+        (
+            destination("retention_days: 30"),
+            vec!["logs:PutRetentionPolicy"],
+            vec![],
+        ),
         (
             destination("retention_days: 30, stream: all, create: false"),
             vec![],
@@ -65,7 +83,11 @@ fn each_setting_asks_for_its_own_permissions_and_no_others() {
         ),
         (
             destination("tags: { a: b }, reconcile: true"),
-            vec!["logs:TagResource", "logs:ListTagsForResource", "logs:DescribeLogGroups"],
+            vec![
+                "logs:TagResource",
+                "logs:ListTagsForResource",
+                "logs:DescribeLogGroups",
+            ],
             vec![],
         ),
         (
@@ -80,14 +102,22 @@ fn each_setting_asks_for_its_own_permissions_and_no_others() {
         ),
     ] {
         let actions = |of: &BTreeSet<String>| -> BTreeSet<String> {
-            of.iter().filter_map(|pair| Some(pair.split_once(' ')?.0.to_owned())).collect()
+            of.iter()
+                .filter_map(|pair| Some(pair.split_once(' ')?.0.to_owned()))
+                .collect()
         };
-        let (with, without) = (actions(&allowed(&of(&config(&text), &here(), None))), actions(&base));
+        let (with, without) = (
+            actions(&allowed(&of(&config(&text), &here(), None))),
+            actions(&base),
+        );
         let as_set = |of: Vec<&str>| of.into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
         assert_eq!(&with - &without, as_set(more), "{text}");
         assert_eq!(&without - &with, as_set(less), "{text}");
     }
-    assert!(base.contains(&format!("logs:PutLogEvents {streams}")), "{base:#?}");
+    assert!(
+        base.contains(&format!("logs:PutLogEvents {streams}")),
+        "{base:#?}"
+    );
 }
 
 #[test]
@@ -95,7 +125,11 @@ fn groups_that_records_choose_are_those_that_are_allowed() {
     for (group, allow, wanted) in [
         ("/db/{cluster}/audit", "/db/*/audit", "/db/*/audit"),
         ("/db/{cluster}/audit", "\"*\"", "/db/*/audit"),
-        ("/db/{cluster}/audit", "[/db/shop/audit, /db/cart/audit]", "/db/cart/audit"),
+        (
+            "/db/{cluster}/audit",
+            "[/db/shop/audit, /db/cart/audit]",
+            "/db/cart/audit",
+        ),
     ] {
         let text = format!(
             "pipelines: {{ a: {{ source: {{ kinesis_stream: s }}, decode: audit, \
@@ -143,7 +177,10 @@ fn keys_are_used_through_their_service_and_other_partitions_are_named() {
     ] {
         assert!(told.contains(part), "{part}: {told}");
     }
-    assert!(!told.contains("arn:aws:") && !told.contains("kinesis:GetRecords"), "{told}");
+    assert!(
+        !told.contains("arn:aws:") && !told.contains("kinesis:GetRecords"),
+        "{told}"
+    );
     let terraform = policy.terraform();
     assert!(terraform.contains("variable = \"kms:ViaService\""), "{terraform}");
     let stack = policy.cloudformation();

@@ -192,11 +192,13 @@ impl StreamSource for DynamoDbStreams {
             .table_name(name)
             .send()
             .await
-            .map_err(|e| match source_error("dynamodb:DescribeTable", &failure(&e), &format!("table {name}")) {
-                SourceError::NotFound(_) => SourceError::NotFound(format!(
-                    "table {name} is not there: check its name, and the region and account that are asked"
-                )),
-                other => other,
+            .map_err(|e| {
+                match source_error("dynamodb:DescribeTable", &failure(&e), &format!("table {name}")) {
+                    SourceError::NotFound(_) => SourceError::NotFound(format!(
+                        "table {name} is not there: check its name, and the region and account that are asked"
+                    )),
+                    other => other,
+                }
             })?;
         // A table whose stream was disabled keeps the ARN for a day: what is in it can still be read.
         answer
@@ -228,7 +230,13 @@ impl StreamSource for DynamoDbStreams {
                 .set_exclusive_start_stream_arn(start.take())
                 .send()
                 .await
-                .map_err(|e| source_error("dynamodb:ListStreams", &failure(&e), &format!("the streams of table {name}")))?;
+                .map_err(|e| {
+                    source_error(
+                        "dynamodb:ListStreams",
+                        &failure(&e),
+                        &format!("the streams of table {name}"),
+                    )
+                })?;
             streams.extend(
                 page.streams
                     .unwrap_or_default()
@@ -307,7 +315,13 @@ impl StreamSource for DynamoDbStreams {
             .set_sequence_number(sequence_number)
             .send()
             .await
-            .map_err(|e| source_error("dynamodb:GetShardIterator", &failure(&e), &format!("{shard} of {stream}")))?
+            .map_err(|e| {
+                source_error(
+                    "dynamodb:GetShardIterator",
+                    &failure(&e),
+                    &format!("{shard} of {stream}"),
+                )
+            })?
             .shard_iterator
             .filter(|iterator| !iterator.is_empty())
             .map(ShardIterator::new)

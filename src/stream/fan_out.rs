@@ -171,7 +171,11 @@ impl FanOut {
             Err(error) => match failure(&error) {
                 // The consumer or its stream; which of them, the registration tells.
                 failure if is(&failure, "ResourceNotFoundException") => Ok(None),
-                failure => Err(source_error("kinesis:DescribeStreamConsumer", &failure, &self.what(stream))),
+                failure => Err(source_error(
+                    "kinesis:DescribeStreamConsumer",
+                    &failure,
+                    &self.what(stream),
+                )),
             },
         }
     }
@@ -207,7 +211,11 @@ impl FanOut {
                         self.what(stream)
                     )))
                 }
-                failure => Err(source_error("kinesis:RegisterStreamConsumer", &failure, &self.what(stream))),
+                failure => Err(source_error(
+                    "kinesis:RegisterStreamConsumer",
+                    &failure,
+                    &self.what(stream),
+                )),
             },
         }
     }
@@ -422,7 +430,10 @@ impl StreamSource for FanOut {
                     registered_again = true;
                 }
                 Err(failure) if is(&failure, "InvalidArgumentException") => {
-                    return Err(self.polling.refused("kinesis:SubscribeToShard", stream, &what, &failure).await);
+                    return Err(self
+                        .polling
+                        .refused("kinesis:SubscribeToShard", stream, &what, &failure)
+                        .await);
                 }
                 Err(failure) => return Err(self.ended(&failure, stream)),
             }

@@ -254,7 +254,9 @@ impl KinesisStream {
                     token = None;
                     continue;
                 }
-                Err(failure) => return Err(source_error("kinesis:ListShards", &failure, stream.service_arn())),
+                Err(failure) => {
+                    return Err(source_error("kinesis:ListShards", &failure, stream.service_arn()));
+                }
                 Ok(page) => page,
             };
             for shard in page {
@@ -416,7 +418,9 @@ impl StreamSource for KinesisStream {
                 .filter(|iterator| !iterator.is_empty())
                 .map(ShardIterator::new)
                 .ok_or_else(|| SourceError::Unavailable(format!("the answer holds no iterator for {what}"))),
-            Err(error) => Err(self.refused("kinesis:GetShardIterator", stream, &what, &failure(&error)).await),
+            Err(error) => Err(self
+                .refused("kinesis:GetShardIterator", stream, &what, &failure(&error))
+                .await),
         }
     }
 
@@ -439,7 +443,14 @@ impl StreamSource for KinesisStream {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                return Err(self.refused("kinesis:GetRecords", stream, stream.service_arn(), &failure(&error)).await);
+                return Err(self
+                    .refused(
+                        "kinesis:GetRecords",
+                        stream,
+                        stream.service_arn(),
+                        &failure(&error),
+                    )
+                    .await);
             }
         };
         let has_children = answer.child_shards.is_some_and(|children| !children.is_empty());

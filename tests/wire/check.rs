@@ -180,7 +180,8 @@ fn permissions() -> Vec<Row> {
             .tells("give the role dynamodb:DescribeStream", SOURCE_DENIED),
         no(DynamoDb, "dynamodb", "GetShardIterator", None)
             .tells("give the role dynamodb:GetShardIterator", SOURCE_DENIED),
-        no(DynamoDb, "dynamodb", "GetRecords", None).tells("give the role dynamodb:GetRecords", SOURCE_DENIED),
+        no(DynamoDb, "dynamodb", "GetRecords", None)
+            .tells("give the role dynamodb:GetRecords", SOURCE_DENIED),
         no(DynamoDb, "dynamodb", "ListStreams", None)
             .check("warning", "give the role dynamodb:ListStreams on")
             .silent("asks only when the stream was enabled anew, for those in between"),
@@ -206,12 +207,22 @@ fn permissions() -> Vec<Row> {
         no(DynamoDb, "dynamodb", "Query", Some(FLEET)).tells("give the role dynamodb:Query", PROBLEMS),
         no(DynamoDb, "dynamodb", "GetItem", Some(LEASES))
             .silent("asks only when the outcome of a write is not known, and is told then"),
-        no(DynamoDb, "dynamodb", "PutItem", Some(LEASES)).tells_in("lease table", "give the role dynamodb:PutItem", PROBLEMS),
+        no(DynamoDb, "dynamodb", "PutItem", Some(LEASES)).tells_in(
+            "lease table",
+            "give the role dynamodb:PutItem",
+            PROBLEMS,
+        ),
         no(DynamoDb, "dynamodb", "PutItem", Some(FLEET)).tells("give the role dynamodb:PutItem", PROBLEMS),
-        no(DynamoDb, "dynamodb", "UpdateItem", Some(LEASES))
-            .tells_in("lease table", "give the role dynamodb:UpdateItem", PROBLEMS),
-        no(DynamoDb, "dynamodb", "UpdateItem", Some(FLEET))
-            .tells_in("source of orders", "give the role dynamodb:UpdateItem", PROBLEMS),
+        no(DynamoDb, "dynamodb", "UpdateItem", Some(LEASES)).tells_in(
+            "lease table",
+            "give the role dynamodb:UpdateItem",
+            PROBLEMS,
+        ),
+        no(DynamoDb, "dynamodb", "UpdateItem", Some(FLEET)).tells_in(
+            "source of orders",
+            "give the role dynamodb:UpdateItem",
+            PROBLEMS,
+        ),
         no(DynamoDb, "dynamodb", "DeleteItem", Some(FLEET))
             .silent("deletes only rows of workers that are gone, and repeats it"),
         no(DynamoDb, "logs", "PutLogEvents", None).tells("give the role logs:PutLogEvents", PUT_DENIED),
@@ -293,9 +304,15 @@ fn others() -> Vec<Row> {
             .prepare(|state| {
                 let old = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2025-01-01T00:00:00.000";
                 a_lease(state, "orders/shardId-00000001600000000000-aaaaaaaa", old, None, 7);
+                let row = json!({
+                    "kind": { "S": "stream" }, "id": { "S": format!("orders {old}") }, "pipeline": { "S": "orders" },
+                    "streamArn": { "S": old }, "start": { "S": "TRIM_HORIZON" }, "complete": { "BOOL": true },
+                });
+                let body = json!({ "TableName": "weir-fleet", "Item": row });
+                state.tables.answer("PutItem", &body, &mut state.complaints).unwrap();
             })
             .check("warning", "it was enabled anew, or the source was deleted and created again")
-            .logs("2025-01-01T00:00:00.000", "weir_records_delivered_total"),
+            .logs("orders/shardId-00000001600000000000-aaaaaaaa", "weir_trimmed_gaps_total"),
         row("the clock is ten minutes off", DynamoDb)
             .prepare(|state| state.ahead = 600)
             .rule(
@@ -390,7 +407,10 @@ fn a_lease(state: &mut State, key: &str, stream: &str, owner: Option<&str>, coun
         item["leaseOwner"] = json!({ "S": owner });
     }
     let body = json!({ "TableName": "weir", "Item": item });
-    state.tables.answer("PutItem", &body, &mut state.complaints).unwrap();
+    state
+        .tables
+        .answer("PutItem", &body, &mut state.complaints)
+        .unwrap();
 }
 
 /// Renews the lease again and again, as its owner would.
@@ -405,15 +425,24 @@ async fn stir(state: Arc<Mutex<State>>) {
 
 /// The state tables and the group, as Weir makes them.
 fn make(state: &mut State) {
-    for (name, parts) in [("weir", vec![("leaseKey", "HASH")]), ("weir-fleet", vec![("kind", "HASH"), ("id", "RANGE")])] {
+    for (name, parts) in [
+        ("weir", vec![("leaseKey", "HASH")]),
+        ("weir-fleet", vec![("kind", "HASH"), ("id", "RANGE")]),
+    ] {
         let part = |(name, role): &(&str, &str)| json!({ "AttributeName": name, "KeyType": role });
         let kind = |(name, _): &(&str, &str)| json!({ "AttributeName": name, "AttributeType": "S" });
         let schema: Vec<Value> = parts.iter().map(part).collect();
         let kinds: Vec<Value> = parts.iter().map(kind).collect();
         let body = json!({ "TableName": name, "KeySchema": schema, "AttributeDefinitions": kinds });
-        state.tables.answer("CreateTable", &body, &mut state.complaints).unwrap();
+        state
+            .tables
+            .answer("CreateTable", &body, &mut state.complaints)
+            .unwrap();
         let look = json!({ "TableName": name });
-        state.tables.answer("DescribeTable", &look, &mut state.complaints).unwrap();
+        state
+            .tables
+            .answer("DescribeTable", &look, &mut state.complaints)
+            .unwrap();
     }
     state.logs.keep(GROUP, 30);
 }
@@ -421,7 +450,9 @@ fn make(state: &mut State) {
 impl Row {
     async fn run(self) -> Told {
         let mut world = World::new(&self.settings, Kind::fate, 2).await;
-        let port = self.is_port_taken.then(|| TcpListener::bind("127.0.0.1:0").unwrap());
+        let port = self
+            .is_port_taken
+            .then(|| TcpListener::bind("127.0.0.1:0").unwrap());
         if let Some((old, new)) = self.rewrite {
             world.rewrite(|text| text.replace(old, new));
         }
@@ -459,13 +490,20 @@ impl Row {
         let rows = |world: &World| {
             let state = world.aws.state();
             let rows = ["weir", "weir-fleet"].map(|table| state.tables.rows(table).len());
-            let events: usize = state.logs.groups.values().flat_map(|group| group.streams.values()).map(Vec::len).sum();
+            let events: usize = state
+                .logs
+                .groups
+                .values()
+                .flat_map(|group| group.streams.values())
+                .map(Vec::len)
+                .sum();
             (rows, state.logs.groups.len(), events)
         };
         let before = rows(world);
         let (stdout, stderr, code) = world.ask(&["check", "--json", "--http-address", address]).await;
         assert_eq!(before, rows(world), "{}: it wrote something", self.name);
-        let report: Value = serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{e}: {stdout} {stderr}"));
+        let report: Value =
+            serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{e}: {stdout} {stderr}"));
         let findings = report["findings"].as_array().unwrap();
         let text = |finding: &Value| {
             let found = finding["found"].as_str().unwrap_or_default();
@@ -486,9 +524,17 @@ impl Row {
                 return (*why).to_owned();
             }
         };
-        let found = told.iter().find(|(s, text)| s == severity && text.contains(wanted.as_str()));
-        let found = found.unwrap_or_else(|| panic!("{}: no {severity} of {wanted:?} in {told:#?}", self.name));
-        assert_eq!(code == 0, report["ok"].as_bool().unwrap(), "{}: exit code {code}", self.name);
+        let found = told
+            .iter()
+            .find(|(s, text)| s == severity && text.contains(wanted.as_str()));
+        let found =
+            found.unwrap_or_else(|| panic!("{}: no {severity} of {wanted:?} in {told:#?}", self.name));
+        assert_eq!(
+            code == 0,
+            report["ok"].as_bool().unwrap(),
+            "{}: exit code {code}",
+            self.name
+        );
         assert_eq!(*severity == "error", code != 0, "{}: {told:#?}", self.name);
         format!("{severity}: {}", found.1)
     }
@@ -507,18 +553,27 @@ impl Row {
                 // Without the time, which comes first where it is the log's.
                 let line = line.split_once("ERROR").map_or(line, |(_, rest)| rest);
                 let line = line.trim().trim_start_matches("weir::app: ");
-                (format!("ends with {code}: {line}"), "none: it doesn't run (`up`)".to_owned())
+                (
+                    format!("ends with {code}: {line}"),
+                    "none: it doesn't run (`up`)".to_owned(),
+                )
             }
             Daemon::Logs(text) => {
                 let mut weir = world.start().await;
                 let mut line = None;
-                until(&format!("{}: a line that holds {text:?}", self.name), Duration::from_secs(40), async || {
-                    weir.must_live();
-                    let log = std::fs::read_to_string(weir.log()).unwrap();
-                    let lines = log.lines().filter(|line| ["WARN", "ERROR"].iter().any(|level| line.contains(level)));
-                    line = lines.filter(|line| line.contains(text)).map(str::to_owned).next();
-                    line.is_some()
-                })
+                until(
+                    &format!("{}: a line that holds {text:?}", self.name),
+                    Duration::from_secs(40),
+                    async || {
+                        weir.must_live();
+                        let log = std::fs::read_to_string(weir.log()).unwrap();
+                        let lines = log
+                            .lines()
+                            .filter(|line| ["WARN", "ERROR"].iter().any(|level| line.contains(level)));
+                        line = lines.filter(|line| line.contains(text)).map(str::to_owned).next();
+                        line.is_some()
+                    },
+                )
                 .await;
                 let line = line.unwrap();
                 let line = line.split_once(": ").map_or(line.as_str(), |(_, rest)| rest);
@@ -534,7 +589,9 @@ impl Row {
                         weir.must_live();
                         let problems = problems(&weir).await;
                         *last.lock().unwrap() = format!("{problems:?}");
-                        let mut fitting = problems.into_iter().filter(|(of, problem)| of.starts_with(part) && problem.contains(text));
+                        let mut fitting = problems
+                            .into_iter()
+                            .filter(|(of, problem)| of.starts_with(part) && problem.contains(text));
                         told = fitting.next();
                         told.is_some()
                     })
@@ -552,9 +609,15 @@ impl Row {
     /// The series, once it counts.
     async fn counted(&self, weir: &Weir) -> String {
         let metric = self.metric.unwrap();
-        until(&format!("{}: {metric}", self.name), Duration::from_secs(30), async || {
-            Numbers::of(weir).await.is_some_and(|numbers| numbers.sum(metric) > 0.0)
-        })
+        until(
+            &format!("{}: {metric}", self.name),
+            Duration::from_secs(30),
+            async || {
+                Numbers::of(weir)
+                    .await
+                    .is_some_and(|numbers| numbers.sum(metric) > 0.0)
+            },
+        )
         .await;
         match metric.contains('{') {
             true => format!("`{metric}}}`"),
@@ -571,7 +634,10 @@ async fn problems(weir: &Weir) -> Vec<(String, String)> {
     let report: Value = serde_json::from_str(&answer.body).unwrap_or_default();
     let problems = report["problems"].as_object().cloned().unwrap_or_default();
     let text = |value: Value| value.as_str().unwrap_or_default().to_owned();
-    problems.into_iter().map(|(part, problem)| (part, text(problem))).collect()
+    problems
+        .into_iter()
+        .map(|(part, problem)| (part, text(problem)))
+        .collect()
 }
 
 fn all() -> Vec<Row> {
@@ -582,7 +648,10 @@ fn all() -> Vec<Row> {
             "the port is taken" => row.is_port_taken = true,
             "two applications on one lease table" => row.stirs = true,
             "`start` lies in the future" => {
-                row.rewrite = Some(("dynamodb_table: orders,", "dynamodb_table: orders, start: 2099-01-01T00:00:00Z,"));
+                row.rewrite = Some((
+                    "dynamodb_table: orders,",
+                    "dynamodb_table: orders, start: 2099-01-01T00:00:00Z,",
+                ));
             }
             _ => {}
         }
@@ -607,12 +676,16 @@ What `weir check` says beforehand, what a running Weir says, and which metric sh
 fn shortened(text: &str) -> String {
     let mut text = text.to_owned();
     while let Some(at) = text.find("User: arn:aws:sts") {
-        let end = text[at..].find(" action").map_or(text.len(), |end| at + end + " action".len());
+        let end = text[at..]
+            .find(" action")
+            .map_or(text.len(), |end| at + end + " action".len());
         text.replace_range(at..end, "…");
     }
     while let Some(at) = text.find("shardId-") {
         let rest = &text[at + "shardId-".len()..];
-        let length = rest.find(|c: char| !c.is_ascii_alphanumeric() && c != '-').unwrap_or(rest.len());
+        let length = rest
+            .find(|c: char| !c.is_ascii_alphanumeric() && c != '-')
+            .unwrap_or(rest.len());
         text.replace_range(at..at + "shardId-".len() + length, "SHARD");
     }
     text
@@ -632,7 +705,11 @@ fn page(told: &[Told]) -> String {
             "59" | "61" | "62" => "60",
             word => word,
         });
-        words.collect::<Vec<_>>().join(" ").replace('|', "\\|").replace('<', "&lt;")
+        words
+            .collect::<Vec<_>>()
+            .join(" ")
+            .replace('|', "\\|")
+            .replace('<', "&lt;")
     };
     for row in told {
         let Told {
@@ -641,7 +718,14 @@ fn page(told: &[Told]) -> String {
             daemon,
             metric,
         } = row;
-        writeln!(page, "| {} | {} | {} | {metric} |", cell(name), cell(check), cell(daemon)).unwrap();
+        writeln!(
+            page,
+            "| {} | {} | {} | {metric} |",
+            cell(name),
+            cell(check),
+            cell(daemon)
+        )
+        .unwrap();
     }
     page
 }
@@ -651,7 +735,10 @@ fn what_goes_wrong_is_told() {
     let only = std::env::var("WEIR_WIRE_ROWS").unwrap_or_default();
     let at_once = std::env::var("WEIR_WIRE_AT_ONCE").map_or(8, |text| text.parse().unwrap());
     let rows: Vec<(usize, Row)> = all().into_iter().enumerate().collect();
-    let rows: Vec<_> = rows.into_iter().filter(|(_, row)| row.name.contains(&only)).collect();
+    let rows: Vec<_> = rows
+        .into_iter()
+        .filter(|(_, row)| row.name.contains(&only))
+        .collect();
     let (count, todo) = (rows.len(), Mutex::new(rows.into_iter()));
     let done = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -661,7 +748,10 @@ fn what_goes_wrong_is_told() {
                     let next = todo.lock().unwrap().next();
                     let Some((at, row)) = next else { return };
                     let name = row.name.clone();
-                    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                    let runtime = tokio::runtime::Builder::new_current_thread()
+                        .enable_all()
+                        .build()
+                        .unwrap();
                     let run = std::panic::AssertUnwindSafe(|| runtime.block_on(row.run()));
                     match std::panic::catch_unwind(run) {
                         Ok(told) => done.lock().unwrap().push((at, told)),
@@ -687,5 +777,8 @@ fn what_goes_wrong_is_told() {
         return;
     }
     let written = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(written == page, "{PAGE} says something else: run this test with WEIR_BLESS=1");
+    assert!(
+        written == page,
+        "{PAGE} says something else: run this test with WEIR_BLESS=1"
+    );
 }

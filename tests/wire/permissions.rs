@@ -15,7 +15,10 @@ use crate::world::{GROUP, Settings, World};
 const SELDOM: [(&str, &str); 7] = [
     ("dynamodb:ListStreams", "when a stream was enabled anew"),
     ("dynamodb:GetItem", "when the outcome of a write is not known"),
-    ("dynamodb:DeleteItem", "when a worker, a stream or a pipeline is gone"),
+    (
+        "dynamodb:DeleteItem",
+        "when a worker, a stream or a pipeline is gone",
+    ),
     ("dynamodb:UpdateContinuousBackups", "once, of a table just made"),
     ("logs:GetLogEvents", "after a worker died"),
     ("logs:AssociateKmsKey", "when a group's key is another"),
@@ -56,11 +59,20 @@ async fn compare(settings: Settings, has_group: bool) -> (BTreeSet<String>, BTre
     weir.first_delivery().await;
     if has_group {
         until("the group's tags", Duration::from_secs(30), async || {
-            world.aws.state().logs.groups.get(GROUP).is_some_and(|group| !group.tags.is_empty())
+            world
+                .aws
+                .state()
+                .logs
+                .groups
+                .get(GROUP)
+                .is_some_and(|group| !group.tags.is_empty())
         })
         .await;
     }
-    until("a checkpoint", Duration::from_secs(30), async || world.checkpoint(0).is_some()).await;
+    until("a checkpoint", Duration::from_secs(30), async || {
+        world.checkpoint(0).is_some()
+    })
+    .await;
     weir.terminate();
     assert_eq!(weir.ended().await.code(), Some(0));
     let asked = world.aws.state().asked.clone();
@@ -76,7 +88,9 @@ async fn compare(settings: Settings, has_group: bool) -> (BTreeSet<String>, BTre
         let action = action(target);
         let allowed = statements.iter().any(|statement| {
             texts(&statement["Action"]).contains(&action)
-                && texts(&statement["Resource"]).iter().any(|resource| covers(resource, what))
+                && texts(&statement["Resource"])
+                    .iter()
+                    .any(|resource| covers(resource, what))
         });
         assert!(allowed, "{action} on {what:?} is not in {stdout}");
     }
@@ -107,6 +121,12 @@ async fn the_policy_allows_what_a_run_does_and_nothing_else() {
         allowed.extend(granted);
     }
     let seldom: BTreeSet<String> = SELDOM.iter().map(|(action, _)| (*action).to_owned()).collect();
-    let superfluous: Vec<_> = allowed.iter().filter(|a| !used.contains(*a) && !seldom.contains(*a)).collect();
-    assert!(superfluous.is_empty(), "nobody asks for {superfluous:?}: {used:#?}");
+    let superfluous: Vec<_> = allowed
+        .iter()
+        .filter(|a| !used.contains(*a) && !seldom.contains(*a))
+        .collect();
+    assert!(
+        superfluous.is_empty(),
+        "nobody asks for {superfluous:?}: {used:#?}"
+    );
 }

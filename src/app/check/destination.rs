@@ -38,7 +38,9 @@ impl Looks {
             findings.push(judged::chosen_by_records(pipeline));
         }
         let letters = address::letters_by_settings(&self.config.application, pipeline);
-        let letters = letters.map(|letters| letters.group).filter(|group| Some(group) != own.as_ref());
+        let letters = letters
+            .map(|letters| letters.group)
+            .filter(|group| Some(group) != own.as_ref());
         for (name, is_of_letters) in [(own, false), (letters, true)] {
             let Some(name) = name else { continue };
             let wished = GroupSettings::of(&pipeline.destination);
@@ -77,15 +79,7 @@ impl Looks {
         let logs: &dyn Subscriptions = logs;
         let end = self.clock.now() + loops::LOOKS;
         let mut rng = fastrand::Rng::with_seed(0);
-        let seen = loops::look_around(
-            application,
-            pipeline,
-            &*source,
-            logs,
-            &*self.clock,
-            &mut rng,
-            end,
-        );
+        let seen = loops::look_around(application, pipeline, &*source, logs, &*self.clock, &mut rng, end);
         // A stream that can't be asked is told as a source.
         let Ok(seen) = seen.await else {
             return Vec::new();

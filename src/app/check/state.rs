@@ -67,11 +67,7 @@ impl Looks {
                 }
             }
             usable &= matches!(there, Ok(true)) && failed.is_empty();
-            let seen = judged::Seen {
-                which,
-                there,
-                failed,
-            };
+            let seen = judged::Seen { which, there, failed };
             findings.extend(judged::table(&names, &seen, place));
         }
         if let Err(PrepareError::Unusable(why)) = table.there().await {

@@ -242,7 +242,9 @@ impl DynamoDbTable {
                         self.clock.sleep(pause).await;
                         pause = (pause * 2).min(LONGEST_WAIT);
                     }
-                    failure => return Err(table_error("dynamodb:UpdateContinuousBackups", &failure, &name).into()),
+                    failure => {
+                        return Err(table_error("dynamodb:UpdateContinuousBackups", &failure, &name).into());
+                    }
                 }
             }
             tracing::info!(table = name, "turned point-in-time recovery on");

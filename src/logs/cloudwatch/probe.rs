@@ -57,8 +57,7 @@ impl CloudWatchLogs {
         match put.send().await.map_err(|e| failure(&e)) {
             Ok(answer) => {
                 let refused = answer.rejected_log_events_info.is_some_and(|info| {
-                    info.too_old_log_event_end_index.is_some()
-                        || info.expired_log_event_end_index.is_some()
+                    info.too_old_log_event_end_index.is_some() || info.expired_log_event_end_index.is_some()
                 });
                 Ok(if refused { PutSeen::TooOld } else { PutSeen::Stored })
             }

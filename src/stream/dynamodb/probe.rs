@@ -71,9 +71,7 @@ impl Probe {
         let shards = told.shards.unwrap_or_default();
         Ok(StreamSeen {
             status: status.unwrap_or_default(),
-            view: told
-                .stream_view_type
-                .and_then(|view| View::parse(view.as_str())),
+            view: told.stream_view_type.and_then(|view| View::parse(view.as_str())),
             shard: shards.into_iter().find_map(|shard| shard.shard_id),
         })
     }

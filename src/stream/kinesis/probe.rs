@@ -63,11 +63,7 @@ impl Probe {
     /// ListShards, one of them: its id.
     pub async fn shard(&self, stream: &StreamArn) -> Result<Option<String>, Failure> {
         let request = self.kinesis.list_shards().stream_arn(stream.service_arn());
-        let answer = request
-            .max_results(1)
-            .send()
-            .await
-            .map_err(|e| failure(&e))?;
+        let answer = request.max_results(1).send().await.map_err(|e| failure(&e))?;
         Ok(answer
             .shards
             .unwrap_or_default()
