@@ -55,6 +55,12 @@ pub fn failed(call: Call<'_>, failure: &Failure) -> Finding {
                     None,
                     format!("{action}: its KMS key can't be used: {said}"),
                 ),
+                Some(Denial::NoCredentials) => (
+                    Severity::Error,
+                    Subject::Credentials,
+                    Some(Cause::Credentials),
+                    said.clone(),
+                ),
                 _ => (
                     Severity::Error,
                     Subject::Credentials,

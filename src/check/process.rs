@@ -52,7 +52,7 @@ pub fn clock(here: Timestamp, there: Timestamp) -> Finding {
     } else if off > OFF {
         Finding::warning(Subject::Clock, found).way_out(way_out)
     } else {
-        Finding::ok(Subject::Clock, "as AWS's")
+        Finding::ok(Subject::Clock, "the clock is AWS's")
     }
 }
 
@@ -93,9 +93,9 @@ pub fn memory(config: &Config, limit: Option<u64>) -> Finding {
         )),
         Some(limit) => Finding::ok(
             Subject::Memory,
-            format!("{} of {} MiB", mib(budget), mib(limit)),
+            format!("{} of {} MiB of memory for what is in flight", mib(budget), mib(limit)),
         ),
-        None => Finding::ok(Subject::Memory, format!("{} MiB, no limit is set", mib(budget))),
+        None => Finding::ok(Subject::Memory, format!("{} MiB of memory for what is in flight, no limit is set", mib(budget))),
     }
 }
 
@@ -103,7 +103,10 @@ pub fn memory(config: &Config, limit: Option<u64>) -> Finding {
 pub fn drain(config: &Config) -> Finding {
     let drain = config.drain_timeout;
     if drain < GRACE {
-        return Finding::ok(Subject::Drain, format!("ends within {} s", drain.as_secs()));
+        return Finding::ok(
+            Subject::Drain,
+            format!("a drain ends within {} s", drain.as_secs()),
+        );
     }
     Finding::warning(
         Subject::Drain,

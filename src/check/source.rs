@@ -121,7 +121,7 @@ pub fn dynamodb(pipeline: &PipelineConfig, seen: &DynamoDb, place: &Place, now: 
             findings.push(failed(call, failure));
         }
         Some(Ok(told)) => {
-            if told.status.starts_with("DISABL") && seen.table.is_none() {
+            if ["DISABLED", "DISABLING"].contains(&told.status.as_str()) && seen.table.is_none() {
                 findings.push(disabled(table));
             }
             let lacks = told.view.map(|view| images::lacking(&pipeline.shape, view));
@@ -399,7 +399,7 @@ mod tests {
             (
                 DynamoDb {
                     list: Some(Err(no(denied))),
-                    ..well.clone()
+                    ..well
                 },
                 Format::Decoded,
                 0,
