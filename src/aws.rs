@@ -10,8 +10,10 @@
 //! `HTTP_PROXY`, `ALL_PROXY`, `NO_PROXY`, `AWS_CA_BUNDLE`, `SSL_CERT_FILE`. Where HTTP_PROXY is set, the
 //! addresses that credentials come from (169.254.169.254, 169.254.170.2) belong in NO_PROXY.
 
+pub mod arn;
 #[cfg(test)]
 pub(crate) mod canned;
+pub mod denial;
 pub mod failure;
 pub mod raw;
 mod requests;
@@ -25,6 +27,7 @@ use std::time::Duration;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_credential_types::provider::ProvideCredentials;
 use aws_sdk_dynamodb::config::SharedAsyncSleep;
 use aws_sdk_dynamodb::config::{SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -40,6 +43,7 @@ use rustls::pki_types::pem::PemObject;
 
 pub use self::requests::{Class, Requests};
 use crate::config::AwsSettings;
+use failure::Failure;
 
 /// How long a connection may take to be made. The endpoints are in the same region as a rule, and a lease
 /// request has one second for everything.
@@ -77,9 +81,36 @@ pub struct Clients {
     /// Where they send their requests, for messages and ARNs.
     pub region: String,
     pub connections: Connections,
+    /// Who they sign as. `None`: nobody is set up.
+    pub credentials: Option<SharedCredentialsProvider>,
+}
+
+/// Whose credentials there are, as far as they tell without a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The id of the access key, which is no secret: CloudTrail shows it too.
+    pub access_key: String,
+    /// Not all sources of credentials tell it.
+    pub account: Option<String>,
 }
 
 impl Clients {
+    /// Gets the credentials, as a first request would: from the environment, a profile, a role. Asks the service whose
+    /// role it is alone.
+    pub async fn identity(&self) -> Result<Identity, Failure> {
+        let none = |why: &str| Failure::Denied(format!("no credentials: {why}"));
+        let Some(provider) = &self.credentials else {
+            return Err(none("no provider of credentials is set up"));
+        };
+        match provider.provide_credentials().await {
+            Ok(credentials) => Ok(Identity {
+                access_key: credentials.access_key_id().to_owned(),
+                account: credentials.account_id().map(|id| id.as_str().to_owned()),
+            }),
+            Err(error) => Err(none(&failure::chain(&error))),
+        }
+    }
+
     /// A Kinesis client with connections of its own. Requests to one host share a connection where the service
     /// speaks HTTP/2, and its window: 5 MB that came for some and are not read stop all others. A request
     /// whose answer is read slowly, or not at all for a while, needs a connection for itself.
@@ -157,6 +188,7 @@ impl AwsClients {
             logs: aws_sdk_cloudwatchlogs::Client::from_conf(logs.build()),
             region: config.region().map(ToString::to_string).unwrap_or_default(),
             connections: self.connections.clone(),
+            credentials: config.credentials_provider(),
         };
         made.insert(settings.clone(), clients.clone());
         Ok(clients)

@@ -71,7 +71,7 @@ pub enum Job {
     Operate(Box<Config>, Order),
     DeadLetters(Box<Config>, dead_letters::Order),
     Decode(decode::Order),
-    Check(Box<Config>, check::Order),
+    Check(check::Order),
     Tail(Box<Config>, tail::Order),
     Verify(Box<Config>, verify::Order),
     Replay(Box<Config>, replay::Order),
@@ -103,9 +103,7 @@ pub fn parse() -> Result<Job, WrongUse> {
         Command::Run(args) => {
             run::read(&args, &variable).map(|(config, until)| Job::Run(Box::new(config), until))
         }
-        Command::Check(args) => {
-            check::read(&args, &variable).map(|(config, order)| Job::Check(Box::new(config), order))
-        }
+        Command::Check(args) => check::read(&args, &variable).map(Job::Check),
         Command::Tail(args) => {
             tail::read(&args, &variable).map(|(config, order)| Job::Tail(Box::new(config), order))
         }

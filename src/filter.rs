@@ -74,7 +74,27 @@ enum Match {
     ByValue,
 }
 
+impl Pattern {
+    /// Whether it says what must hold of the field at this path, or below it.
+    fn asks_for(&self, path: &[&str]) -> bool {
+        let Some((first, rest)) = path.split_first() else {
+            return true;
+        };
+        let here = self.fields.iter().filter(|(name, _)| name == first);
+        let mut wanted = here.map(|(_, wanted)| wanted);
+        wanted.any(|wanted| match wanted {
+            Wanted::Within(pattern) => pattern.asks_for(rest),
+            Wanted::OneOf(_) => rest.is_empty(),
+        }) || self.either.iter().flatten().any(|branch| branch.asks_for(path))
+    }
+}
+
 impl Filter {
+    /// Whether any pattern says what must hold of the field at this path, or below it.
+    pub fn asks_for(&self, path: &[&str]) -> bool {
+        self.patterns.iter().any(|pattern| pattern.asks_for(path))
+    }
+
     /// Reads patterns, each an object, or a text that holds its JSON, as Lambda's API takes it.
     ///
     /// Numbers of a text are read with all of their digits. Those of a [`serde_json::Value`] may have been rounded

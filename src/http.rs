@@ -52,6 +52,13 @@ pub struct BindError {
     source: std::io::Error,
 }
 
+impl BindError {
+    /// What the operating system says.
+    pub fn why(&self) -> String {
+        self.source.to_string()
+    }
+}
+
 /// Listens; who connects waits until [`start`].
 pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
     let listen = || {

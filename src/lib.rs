@@ -42,6 +42,7 @@
 pub mod app;
 pub mod aws;
 pub mod backoff;
+pub mod check;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -58,6 +59,7 @@ pub mod log_level;
 pub mod logs;
 pub mod metrics;
 pub mod operator;
+pub mod policy;
 pub mod readiness;
 pub mod redact;
 pub mod shape;

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
         Job::Run(config, until) => runtime.block_on(weir::app::run(*config, until, log_level)),
         Job::Operate(config, order) => runtime.block_on(weir::app::operate(*config, order)),
         Job::DeadLetters(config, order) => runtime.block_on(weir::app::dead_letters(*config, order)),
-        Job::Check(config, order) => runtime.block_on(weir::app::check(*config, order)),
+        Job::Check(order) => runtime.block_on(weir::app::check(order)),
         Job::Tail(config, order) => runtime.block_on(weir::app::tail(*config, order)),
         Job::Verify(config, order) => runtime.block_on(weir::app::verify(*config, order)),
         Job::Replay(config, order) => runtime.block_on(weir::app::replay(*config, order)),

@@ -8,6 +8,7 @@ mod attributes;
 mod change;
 mod diff;
 mod document;
+pub mod images;
 #[cfg(test)]
 mod tests;
 

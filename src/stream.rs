@@ -8,6 +8,7 @@ pub mod fan_out;
 pub mod homes;
 pub mod kinesis;
 pub mod lineage;
+pub mod view;
 
 use std::cmp::Ordering;
 use std::fmt;
@@ -18,6 +19,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
+use view::View;
 
 macro_rules! text_id {
     ($(#[$doc:meta])* $name:ident) => {
@@ -352,6 +354,11 @@ pub trait StreamSource: Send + Sync + 'static {
     /// All streams that the service still has of the table, disabled ones too, in any order. Of a source
     /// that is one stream: that one.
     async fn streams(&self) -> Result<Vec<StreamArn>, SourceError>;
+
+    /// Which images the records hold, as the service last said; `None` where nobody asked yet, or there are none.
+    fn view(&self) -> Option<View> {
+        None
+    }
 
     /// The service's own clock, from an answer's `Date` header (RFC 9110 6.6.1: whole seconds).
     async fn service_time(&self, stream: &StreamArn) -> Result<Timestamp, SourceError>;

@@ -9,25 +9,25 @@ use tracing::{info, warn};
 
 use super::Failure;
 use crate::clock::{self, Clock, Monotonic};
-use crate::config::Config;
+use crate::config::{Config, PipelineConfig};
 use crate::coordinator::Pipeline;
 use crate::logs::Subscriptions;
 use crate::logs::address;
 use crate::logs::guard::look::{look, look_at};
 use crate::logs::guard::{Guard, Verdict, fixed_group};
 use crate::shutdown::Stop;
-use crate::stream::StreamArn;
+use crate::stream::{StreamArn, StreamSource};
 
 /// How long the looks may take, all together. What is not seen by then is noticed while running.
-const LOOKS: Duration = Duration::from_secs(30);
+pub const LOOKS: Duration = Duration::from_secs(30);
 
 /// What was seen of a pipeline.
-struct Seen {
-    stream: StreamArn,
+pub struct Seen {
+    pub stream: StreamArn,
     /// Of the destination's group.
-    verdict: Verdict,
+    pub verdict: Verdict,
     /// The group of the dead letters and what was seen of it, where it had to be looked at too.
-    of_letters: Option<(String, Verdict)>,
+    pub of_letters: Option<(String, Verdict)>,
 }
 
 /// Refuses a destination that feeds its own source, and tells what can't be known of the others. `None`: a stop
@@ -48,8 +48,9 @@ pub async fn refuse(
         let Some(logs) = pipeline.subscriptions.clone() else {
             continue;
         };
+        let (settings, source) = (&pipeline.config, &*pipeline.source);
         let seen = tokio::select! {
-            seen = look_around(pipeline, &config.application, &*logs, clock, rng, end) => seen,
+            seen = look_around(&config.application, settings, source, &*logs, clock, rng, end) => seen,
             () = stop.wished() => return Ok(None),
         };
         match seen {
@@ -72,24 +73,25 @@ pub async fn refuse(
 }
 
 /// Looks at the groups that a pipeline writes to, until `end`. The error is why its stream can't be asked.
-async fn look_around(
-    pipeline: &Pipeline,
+pub async fn look_around(
     application: &str,
+    pipeline: &PipelineConfig,
+    source: &dyn StreamSource,
     logs: &dyn Subscriptions,
     clock: &dyn Clock,
     rng: &mut fastrand::Rng,
     end: Monotonic,
 ) -> Result<Seen, String> {
     let left = end.since(clock.now());
-    let stream = match clock::timeout(clock, left, pipeline.source.current()).await {
+    let stream = match clock::timeout(clock, left, source.current()).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return Err(error.to_string()),
         Err(_) => return Err("no answer in time".to_owned()),
     };
     let left = end.since(clock.now());
-    let verdict = look(application, &pipeline.config, &stream, logs, clock, rng, left).await;
-    let letters = address::letters(application, &pipeline.config, &stream).group;
-    let group = fixed_group(application, &pipeline.config, &stream);
+    let verdict = look(application, pipeline, &stream, logs, clock, rng, left).await;
+    let letters = address::letters(application, pipeline, &stream).group;
+    let group = fixed_group(application, pipeline, &stream);
     let of_letters = match matches!(verdict, Verdict::Loop(_)) || group.as_ref() == Some(&letters) {
         true => None,
         false => {

@@ -157,7 +157,7 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
 }
 
 /// The error and its causes in one line. The SDK's own words alone ("dispatch failure") say nothing.
-fn chain(error: &(dyn Error + 'static)) -> String {
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     for part in sources(error).map(ToString::to_string) {
         // Many errors repeat their cause's text.

@@ -17,9 +17,9 @@ pub struct WrongUse {
     file: Option<(String, ConfigError)>,
 }
 
-impl fmt::Display for WrongUse {
-    /// One problem a line; those of the file begin with its path.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl WrongUse {
+    /// Each problem in a line; those of the file begin with its path.
+    pub fn problems(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.flags.iter().map(ToString::to_string).collect();
         match &self.file {
             Some((path, ConfigError::Invalid(problems))) => {
@@ -28,7 +28,14 @@ impl fmt::Display for WrongUse {
             Some((path, error)) => lines.push(format!("{path}: {error}")),
             None => {}
         }
-        f.write_str(&lines.join("\n"))
+        lines
+    }
+}
+
+impl fmt::Display for WrongUse {
+    /// One problem a line.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.problems().join("\n"))
     }
 }
 

@@ -24,6 +24,7 @@ use crate::lease::held::Leases;
 use crate::lease::keys::Keys;
 use crate::lease::{Checkpoint, Expected, Lease, LeaseKey, ResolvedStart, StreamRow, TableError, Written};
 use crate::readiness::Readiness;
+use crate::shape::images;
 use crate::status::reports::Trouble;
 use crate::stream::homes::Homes;
 use crate::stream::lineage::{self, FirstPosition, Waiting};
@@ -268,6 +269,7 @@ impl Syncer {
                 Ok(()) => {
                     backoff.reset();
                     self.readiness.solved(&part);
+                    self.tell_images();
                     None
                 }
                 // Nothing failed: a person should know, and the next look is due as ever.
@@ -390,9 +392,11 @@ impl Syncer {
                 None => self.list(arn, is_current).await?,
             };
             if is_current && listing.disabled {
+                let table = arn.table().unwrap_or("TABLE");
                 let why = format!(
-                    "the stream {arn} is disabled: what it holds is read, nothing new will come until it is enabled (aws dynamodb update-table \
-                     --stream-specification)"
+                    "the stream {arn} is disabled: what it holds is read, nothing new will come until it is enabled: aws \
+                     dynamodb update-table --table-name {table} --stream-specification \
+                     StreamEnabled=true,StreamViewType=NEW_AND_OLD_IMAGES"
                 );
                 none = Some(SourceError::NoStream(why));
             }
@@ -429,6 +433,24 @@ impl Syncer {
         match none {
             Some(error) => Err(error.into()),
             None => Ok(()),
+        }
+    }
+
+    /// Says what the pipeline's rules lack of the stream's images. The newest stream of several is listed last.
+    fn tell_images(&self) {
+        let config = &self.pipeline.config;
+        let part = format!("images of {}", config.name);
+        let view = self.pipeline.source.view();
+        let lacks = view.map(|view| images::lacking(&config.shape, view));
+        match lacks.unwrap_or_default() {
+            lacks if lacks.is_empty() => self.readiness.solved(&part),
+            lacks => {
+                let way_out = images::way_out(config.source.stream.table());
+                let what = format!("{}; {way_out}", lacks.join("; "));
+                if self.readiness.problem(&part, what.clone()) {
+                    warn!(pipeline = %config.name, "{what}");
+                }
+            }
         }
     }
 

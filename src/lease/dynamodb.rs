@@ -5,6 +5,7 @@
 //! repeat after a lost answer is refused rather than applied twice.
 
 mod prepare;
+pub mod probe;
 mod update;
 mod write;
 
@@ -15,6 +16,7 @@ use async_trait::async_trait;
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::types::AttributeValue;
 
+use crate::aws::denial;
 use crate::aws::failure::{Failure, failure};
 use crate::clock::Clock;
 use crate::clock::Timestamp;
@@ -88,7 +90,7 @@ impl DynamoDbTable {
                 .set_exclusive_start_key(start.take())
                 .send()
                 .await
-                .map_err(|e| read_error(&failure(&e), &self.fleet))?;
+                .map_err(|e| read_error("dynamodb:Query", &failure(&e), &self.fleet))?;
             for row in page.items.unwrap_or_default() {
                 rows.push(read(&from_sdk(&row)).map_err(|e| unreadable(&e))?);
             }
@@ -114,7 +116,7 @@ impl DynamoDbTable {
             .set_key(Some(fleet_key(kind, id)))
             .send()
             .await
-            .map_err(|e| table_error(&failure(&e), &self.fleet))?;
+            .map_err(|e| table_error("dynamodb:DeleteItem", &failure(&e), &self.fleet))?;
         Ok(())
     }
 
@@ -142,7 +144,7 @@ impl LeaseTable for DynamoDbTable {
                 .set_exclusive_start_key(start.take())
                 .send()
                 .await
-                .map_err(|e| read_error(&failure(&e), &self.leases))?;
+                .map_err(|e| read_error("dynamodb:Scan", &failure(&e), &self.leases))?;
             for row in page.items.unwrap_or_default() {
                 // One row that can't be read must not stop the reading of all other shards.
                 match item::to_lease(&from_sdk(&row)) {
@@ -167,7 +169,7 @@ impl LeaseTable for DynamoDbTable {
             .consistent_read(true)
             .send()
             .await
-            .map_err(|e| read_error(&failure(&e), &self.leases))?;
+            .map_err(|e| read_error("dynamodb:GetItem", &failure(&e), &self.leases))?;
         match answer.item {
             None => Ok(None),
             Some(row) => item::to_lease(&from_sdk(&row)).map_err(|e| unreadable(&e)),
@@ -378,11 +380,14 @@ fn endless(table: &str) -> TableError {
 }
 
 /// What a failed write means. Shared with `prepare`.
-fn table_error(failure: &Failure, table: &str) -> TableError {
+fn table_error(action: &str, failure: &Failure, table: &str) -> TableError {
     let text = format!("table {table}: {failure}");
     match failure {
         Failure::Throttled(_) => TableError::Throttled(text),
-        Failure::Denied(_) => TableError::Refused(text),
+        Failure::Denied(said) => {
+            let what = format!("table {table}");
+            TableError::Refused(format!("{what}: {}", denial::told(said, action, &what, None)))
+        }
         Failure::Unavailable(_) => TableError::Unavailable(text),
         Failure::Unanswered(_) => TableError::Unanswered(text),
         Failure::Service { code, .. } => match code.as_str() {
@@ -399,8 +404,8 @@ fn table_error(failure: &Failure, table: &str) -> TableError {
 }
 
 /// What a failed read means: it changed nothing, answered or not.
-fn read_error(failure: &Failure, table: &str) -> TableError {
-    match table_error(failure, table) {
+fn read_error(action: &str, failure: &Failure, table: &str) -> TableError {
+    match table_error(action, failure, table) {
         TableError::Unanswered(text) => TableError::Unavailable(text),
         other => other,
     }

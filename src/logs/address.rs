@@ -65,17 +65,32 @@ pub fn letters_by_settings(application: &str, pipeline: &PipelineConfig) -> Opti
         return Some(letters(application, pipeline, arn));
     }
     let group = &pipeline.destination.group;
-    let needs_arn = |field: Field| matches!(field, Field::Region | Field::Account);
     if pipeline.dead_letter.group.is_none() && is_fixed(group) && group.fields().any(needs_arn) {
         return None;
     }
+    Some(letters_in(pipeline, own_by_settings(application, pipeline)))
+}
+
+/// The destination's group, if it is the same for all records and the settings tell it.
+pub fn own_by_settings(application: &str, pipeline: &PipelineConfig) -> Option<String> {
+    let choice = &pipeline.source.stream;
+    let group = &pipeline.destination.group;
     let unknown = StreamArn::new("");
+    let known = match choice {
+        StreamChoice::Arn(arn) | StreamChoice::KinesisArn(arn) => arn,
+        StreamChoice::Table(_) | StreamChoice::Kinesis(_) if group.fields().any(needs_arn) => return None,
+        StreamChoice::Table(_) | StreamChoice::Kinesis(_) => &unknown,
+    };
     let fields = Fields {
         table: choice.table(),
         stream: choice.kinesis_name(),
-        ..of_stream(application, pipeline, &unknown)
+        ..of_stream(application, pipeline, known)
     };
-    Some(letters_in(pipeline, group.render(&fields).ok()))
+    is_fixed(group).then(|| group.render(&fields).ok()).flatten()
+}
+
+fn needs_arn(field: Field) -> bool {
+    matches!(field, Field::Region | Field::Account)
 }
 
 /// `own` is the destination's group, where it has a name without a record.

@@ -34,6 +34,10 @@ impl GroupPattern {
         }
     }
 
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
     pub fn matches(&self, group: &str) -> bool {
         let mut pieces = self.0.split('*');
         // `split` gives one piece at least.

@@ -4,6 +4,7 @@
 //! errors of the SDK stop here. `app` makes one for each set of AWS settings.
 
 mod groups;
+pub mod probe;
 mod refusal;
 mod subscriptions;
 

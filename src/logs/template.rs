@@ -382,6 +382,23 @@ impl Template {
         parts.collect()
     }
 
+    /// The name with `*` for each field that differs within a stream, and for those that are not known: a pattern
+    /// that every name matches.
+    pub fn pattern(&self, fields: &Fields<'_>) -> String {
+        let mut name = String::with_capacity(self.text.len());
+        for part in &self.parts {
+            match part {
+                Part::Literal(literal) => name.push_str(literal),
+                Part::Field { field, .. } if !field.is_constant_per_stream() => name.push('*'),
+                Part::Field { field, .. } => match fields.get(*field) {
+                    Some(value) => escape(value, self.kind, &mut name),
+                    None => name.push('*'),
+                },
+            }
+        }
+        name
+    }
+
     /// The name for these fields, which CloudWatch Logs takes as it is.
     pub fn render(&self, fields: &Fields<'_>) -> Result<String, RenderError> {
         let mut name = String::with_capacity(self.text.len());

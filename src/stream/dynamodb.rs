@@ -3,11 +3,12 @@
 //! Owns the requests and the reading of their answers. Must never retry, decide or keep a position; errors
 //! of the SDK stop here. `app` makes one for each pipeline.
 
+pub mod probe;
 mod raw;
 pub mod wire;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -15,10 +16,12 @@ use aws_sdk_dynamodbstreams::types::{
     Shard as SdkShard, ShardFilter, ShardFilterType, ShardIteratorType, StreamDescription, StreamStatus,
 };
 
+use crate::aws::denial;
 use crate::aws::failure::{Failure, failure};
 use crate::aws::raw::{KeepDate, Slot};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::StreamChoice;
+use crate::stream::view::View;
 use crate::stream::{
     RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition, StreamArn,
     StreamSource,
@@ -54,6 +57,8 @@ pub struct DynamoDbStreams {
     streams: aws_sdk_dynamodbstreams::Client,
     choice: StreamChoice,
     clock: Arc<dyn Clock>,
+    /// Of the stream that DescribeStream was last asked for.
+    view: Mutex<Option<View>>,
     /// When DescribeStream may be called next.
     next_describe: tokio::sync::Mutex<Option<Monotonic>>,
 }
@@ -70,6 +75,7 @@ impl DynamoDbStreams {
             streams,
             choice,
             clock,
+            view: Mutex::default(),
             next_describe: tokio::sync::Mutex::new(None),
         }
     }
@@ -103,10 +109,14 @@ impl DynamoDbStreams {
             .set_exclusive_start_shard_id(start)
             .send()
             .await
-            .map_err(|e| source_error(&failure(&e), stream.as_str()))?;
-        answer.stream_description.ok_or_else(|| {
+            .map_err(|e| source_error("dynamodb:DescribeStream", &failure(&e), stream.as_str()))?;
+        let description = answer.stream_description.ok_or_else(|| {
             SourceError::Unavailable(format!("the answer to DescribeStream says nothing of {stream}"))
-        })
+        })?;
+        let view = description.stream_view_type.as_ref();
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner) =
+            view.and_then(|view| View::parse(view.as_str()));
+        Ok(description)
     }
 
     /// One page of a listing. A throttled one is asked for again: thrown away with it, a long listing that
@@ -186,11 +196,13 @@ impl StreamSource for DynamoDbStreams {
             .table_name(name)
             .send()
             .await
-            .map_err(|e| match source_error(&failure(&e), &format!("table {name}")) {
-                SourceError::NotFound(_) => SourceError::NotFound(format!(
-                    "table {name} is not there: check its name, and the region and account that are asked"
-                )),
-                other => other,
+            .map_err(|e| {
+                match source_error("dynamodb:DescribeTable", &failure(&e), &format!("table {name}")) {
+                    SourceError::NotFound(_) => SourceError::NotFound(format!(
+                        "table {name} is not there: check its name, and the region and account that are asked"
+                    )),
+                    other => other,
+                }
             })?;
         // A table whose stream was disabled keeps the ARN for a day: what is in it can still be read.
         answer
@@ -222,7 +234,13 @@ impl StreamSource for DynamoDbStreams {
                 .set_exclusive_start_stream_arn(start.take())
                 .send()
                 .await
-                .map_err(|e| source_error(&failure(&e), &format!("the streams of table {name}")))?;
+                .map_err(|e| {
+                    source_error(
+                        "dynamodb:ListStreams",
+                        &failure(&e),
+                        &format!("the streams of table {name}"),
+                    )
+                })?;
             streams.extend(
                 page.streams
                     .unwrap_or_default()
@@ -240,6 +258,10 @@ impl StreamSource for DynamoDbStreams {
         )))
     }
 
+    fn view(&self) -> Option<View> {
+        *self.view.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     async fn service_time(&self, stream: &StreamArn) -> Result<Timestamp, SourceError> {
         self.pace().await;
         let date = KeepDate::default();
@@ -251,7 +273,7 @@ impl StreamSource for DynamoDbStreams {
             .interceptor(date.clone())
             .send()
             .await
-            .map_err(|e| source_error(&failure(&e), stream.as_str()))?;
+            .map_err(|e| source_error("dynamodb:DescribeStream", &failure(&e), stream.as_str()))?;
         date.time().map_err(SourceError::Unavailable)
     }
 
@@ -297,7 +319,13 @@ impl StreamSource for DynamoDbStreams {
             .set_sequence_number(sequence_number)
             .send()
             .await
-            .map_err(|e| source_error(&failure(&e), &format!("{shard} of {stream}")))?
+            .map_err(|e| {
+                source_error(
+                    "dynamodb:GetShardIterator",
+                    &failure(&e),
+                    &format!("{shard} of {stream}"),
+                )
+            })?
             .shard_iterator
             .filter(|iterator| !iterator.is_empty())
             .map(ShardIterator::new)
@@ -320,7 +348,7 @@ impl StreamSource for DynamoDbStreams {
             .interceptor(KeepBody(body.clone()))
             .send()
             .await
-            .map_err(|e| source_error(&failure(&e), stream.as_str()))?;
+            .map_err(|e| source_error("dynamodb:GetRecords", &failure(&e), stream.as_str()))?;
         match body.take() {
             Some(body) => wire::batch(&body),
             None => Err(SourceError::Unavailable(
@@ -366,10 +394,10 @@ fn shard_of(shard: SdkShard, stream: &StreamArn) -> Result<Shard, SourceError> {
 
 /// What a failure means for the reader of `what`. All of these requests read, so that whether a lost one
 /// was carried out makes no difference.
-fn source_error(failure: &Failure, what: &str) -> SourceError {
+fn source_error(action: &str, failure: &Failure, what: &str) -> SourceError {
     match failure {
         Failure::Throttled(text) => SourceError::Throttled(text.clone()),
-        Failure::Denied(text) => SourceError::AccessDenied(text.clone()),
+        Failure::Denied(text) => SourceError::AccessDenied(denial::told(text, action, what, None)),
         Failure::Unavailable(text) | Failure::Unanswered(text) => SourceError::Unavailable(text.clone()),
         Failure::Service { code, message } => match code.as_str() {
             "ExpiredIteratorException" => SourceError::IteratorExpired,

@@ -171,7 +171,11 @@ impl FanOut {
             Err(error) => match failure(&error) {
                 // The consumer or its stream; which of them, the registration tells.
                 failure if is(&failure, "ResourceNotFoundException") => Ok(None),
-                failure => Err(source_error(&failure, &self.what(stream))),
+                failure => Err(source_error(
+                    "kinesis:DescribeStreamConsumer",
+                    &failure,
+                    &self.what(stream),
+                )),
             },
         }
     }
@@ -207,7 +211,11 @@ impl FanOut {
                         self.what(stream)
                     )))
                 }
-                failure => Err(source_error(&failure, &self.what(stream))),
+                failure => Err(source_error(
+                    "kinesis:RegisterStreamConsumer",
+                    &failure,
+                    &self.what(stream),
+                )),
             },
         }
     }
@@ -357,7 +365,7 @@ impl FanOut {
         if is(failure, "ResourceNotFoundException") {
             return SourceError::IteratorExpired;
         }
-        source_error(failure, &self.what(stream))
+        source_error("kinesis:SubscribeToShard", failure, &self.what(stream))
     }
 
     /// Takes what was peeked. The end of a subscription, or of its shard, closes it.
@@ -417,12 +425,15 @@ impl StreamSource for FanOut {
                         *registered = None;
                     }
                     if registered_again {
-                        return Err(source_error(&failure, &what));
+                        return Err(source_error("kinesis:SubscribeToShard", &failure, &what));
                     }
                     registered_again = true;
                 }
                 Err(failure) if is(&failure, "InvalidArgumentException") => {
-                    return Err(self.polling.refused(stream, &what, &failure).await);
+                    return Err(self
+                        .polling
+                        .refused("kinesis:SubscribeToShard", stream, &what, &failure)
+                        .await);
                 }
                 Err(failure) => return Err(self.ended(&failure, stream)),
             }

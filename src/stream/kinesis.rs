@@ -10,6 +10,7 @@
 //! not.) So a listing is believed once the stream that was listed is shown to be there after it; an iterator
 //! that no sequence number protects, once it was shown to be there lately.
 
+pub mod probe;
 pub(super) mod refusal;
 
 use std::collections::{HashMap, HashSet};
@@ -109,7 +110,7 @@ impl KinesisStream {
             .set_stream_arn(arn.map(str::to_owned))
             .send()
             .await
-            .map_err(|e| match source_error(&failure(&e), what) {
+            .map_err(|e| match source_error("kinesis:DescribeStreamSummary", &failure(&e), what) {
                 SourceError::NotFound(_) => SourceError::NotFound(format!(
                     "the Kinesis stream {what} is not there in {}: check its name, and the region and account \
                      that are asked",
@@ -260,7 +261,9 @@ impl KinesisStream {
                     token = None;
                     continue;
                 }
-                Err(failure) => return Err(source_error(&failure, stream.service_arn())),
+                Err(failure) => {
+                    return Err(source_error("kinesis:ListShards", &failure, stream.service_arn()));
+                }
                 Ok(page) => page,
             };
             for shard in page {
@@ -290,9 +293,15 @@ impl KinesisStream {
 
     /// What a refused read means. An argument that is no good may be one of the stream that had the name
     /// before ("… is invalid because it did not come from this stream").
-    pub(super) async fn refused(&self, stream: &StreamArn, what: &str, failure: &Failure) -> SourceError {
+    pub(super) async fn refused(
+        &self,
+        action: &str,
+        stream: &StreamArn,
+        what: &str,
+        failure: &Failure,
+    ) -> SourceError {
         if !is(failure, "InvalidArgumentException") {
-            return source_error(failure, what);
+            return source_error(action, failure, what);
         }
         if let Err(error @ SourceError::NotFound(_)) = self.confirm_now(stream).await {
             return error;
@@ -303,7 +312,7 @@ impl KinesisStream {
                 "{what}: {text}. The checkpoint is of another stream of this name: set it with `weir leases set`"
             ));
         }
-        source_error(failure, what)
+        source_error(action, failure, what)
     }
 }
 
@@ -346,7 +355,7 @@ impl StreamSource for KinesisStream {
             .interceptor(date.clone())
             .send()
             .await
-            .map_err(|e| source_error(&failure(&e), stream.service_arn()))?;
+            .map_err(|e| source_error("kinesis:ListShards", &failure(&e), stream.service_arn()))?;
         date.time().map_err(SourceError::Unavailable)
     }
 
@@ -416,7 +425,9 @@ impl StreamSource for KinesisStream {
                 .filter(|iterator| !iterator.is_empty())
                 .map(ShardIterator::new)
                 .ok_or_else(|| SourceError::Unavailable(format!("the answer holds no iterator for {what}"))),
-            Err(error) => Err(self.refused(stream, &what, &failure(&error)).await),
+            Err(error) => Err(self
+                .refused("kinesis:GetShardIterator", stream, &what, &failure(&error))
+                .await),
         }
     }
 
@@ -439,7 +450,14 @@ impl StreamSource for KinesisStream {
         let answer = match answer {
             Ok(answer) => answer,
             Err(error) => {
-                return Err(self.refused(stream, stream.service_arn(), &failure(&error)).await);
+                return Err(self
+                    .refused(
+                        "kinesis:GetRecords",
+                        stream,
+                        stream.service_arn(),
+                        &failure(&error),
+                    )
+                    .await);
             }
         };
         let has_children = answer.child_shards.is_some_and(|children| !children.is_empty());

@@ -151,6 +151,7 @@ impl Emulator {
             kinesis: aws_sdk_kinesis::Client::from_conf(here!(clients.kinesis)),
             logs: aws_sdk_cloudwatchlogs::Client::from_conf(here!(clients.logs)),
             region: clients.region,
+            credentials: clients.credentials,
             connections: clients.connections,
         }
     }

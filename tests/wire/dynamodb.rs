@@ -25,6 +25,8 @@ pub struct Tables {
     tables: BTreeMap<String, Table>,
     /// A table with a stream, that holds nothing of Weir's: its name and the stream's ARN.
     source: Option<(String, String)>,
+    /// Whether that stream is enabled; `None`: the table never had one.
+    pub source_stream: Option<bool>,
 }
 
 impl Tables {
@@ -33,6 +35,7 @@ impl Tables {
         Self {
             tables: BTreeMap::new(),
             source,
+            source_stream: Some(true),
         }
     }
 
@@ -91,11 +94,16 @@ impl Tables {
         if let Some((source, arn)) = &self.source
             && source == name
         {
-            return Ok(json!({ "Table": {
-                "TableName": name, "TableStatus": "ACTIVE", "LatestStreamArn": arn,
+            let mut table = json!({
+                "TableName": name, "TableStatus": "ACTIVE",
                 "KeySchema": [{ "AttributeName": "id", "KeyType": "HASH" }],
                 "AttributeDefinitions": [{ "AttributeName": "id", "AttributeType": "S" }],
-            }}));
+            });
+            if let Some(is_enabled) = self.source_stream {
+                table["LatestStreamArn"] = arn.as_str().into();
+                table["StreamSpecification"] = json!({ "StreamEnabled": is_enabled });
+            }
+            return Ok(json!({ "Table": table }));
         }
         let Some(table) = self.tables.get_mut(name) else {
             return Err(refused(

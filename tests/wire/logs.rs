@@ -124,6 +124,12 @@ impl Logs {
                 group.tags.extend(tags(&body["tags"]));
                 nothing()
             }
+            "ListTagsForResource" => {
+                let name = text(body, "resourceArn").split(":log-group:").nth(1);
+                let group = name.and_then(|name| self.groups.get(name.trim_end_matches(":*")));
+                let group = group.ok_or_else(|| missing("log group"))?;
+                Ok(json!({ "tags": group.tags }))
+            }
             "DescribeLogGroups" => Ok(self.describe_groups(body)),
             "DescribeLogStreams" => {
                 let prefix = text(body, "logStreamNamePrefix").to_owned();

@@ -19,6 +19,7 @@
 )]
 
 mod answer;
+mod check;
 mod dynamodb;
 mod expression;
 mod faults;
@@ -28,6 +29,7 @@ mod inject;
 mod judge;
 mod kinesis;
 mod logs;
+mod permissions;
 mod poison;
 mod records;
 mod server;

@@ -3,6 +3,7 @@
 //! What it speaks is what the SDK sends: AWS JSON 1.0 and 1.1, the operation in `X-Amz-Target`. Anything else is
 //! a complaint, and a complaint fails the test.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -30,6 +31,10 @@ pub struct State {
     /// What Weir should not have sent.
     pub complaints: Vec<String>,
     pub requests: usize,
+    /// What was asked for: the target, and what of.
+    pub asked: BTreeSet<(String, String)>,
+    /// How far its clock, as its answers tell it, is ahead of the machine's, in seconds.
+    pub ahead: i64,
 }
 
 impl State {
@@ -75,6 +80,8 @@ impl Aws {
             rules: Rules::default(),
             complaints: Vec::new(),
             requests: 0,
+            asked: BTreeSet::new(),
+            ahead: 0,
         }));
         let address = listener.local_addr().unwrap();
         let shared = state.clone();
@@ -104,6 +111,11 @@ impl Aws {
 
     pub fn state(&self) -> MutexGuard<'_, State> {
         lock(&self.state)
+    }
+
+    /// For a task of the test's that changes it meanwhile.
+    pub fn shared(&self) -> Arc<Mutex<State>> {
+        self.state.clone()
     }
 
     pub fn inject(&self, rules: impl IntoIterator<Item = Rule>) {
@@ -143,10 +155,11 @@ async fn serve(mut wire: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
             more(&mut wire, &mut buffer).await?;
         }
         let body: Vec<u8> = buffer.drain(..head.length).collect();
-        let (reply, answer) = {
+        let (ahead, (reply, answer)) = {
             let mut state = lock(&state);
             state.requests += 1;
-            take(&mut state, &head, &operation, &body)
+            state.asked.insert((head.target.clone(), of_what(&body)));
+            (state.ahead, take(&mut state, &head, &operation, &body))
         };
         let (status, kind, text) = match answer {
             Ok(body) => (200, head.content_type.as_str(), body.to_string()),
@@ -158,27 +171,27 @@ async fn serve(mut wire: TcpStream, state: Arc<Mutex<State>>) -> Option<()> {
         };
         match reply {
             None | Some(Reply::Error(..)) => {
-                write(&mut wire, status, kind, text.as_bytes(), text.len()).await?;
+                write(&mut wire, ahead, status, kind, text.as_bytes(), text.len()).await?;
             }
             Some(Reply::Reset | Reply::ResetUnread) => return break_off(&wire),
             Some(Reply::Half) => {
                 let half = &text.as_bytes()[..text.len() / 2];
-                write(&mut wire, status, kind, half, text.len()).await?;
+                write(&mut wire, ahead, status, kind, half, text.len()).await?;
                 return None;
             }
             Some(Reply::Late(time)) => {
                 tokio::time::sleep(time).await;
-                write(&mut wire, status, kind, text.as_bytes(), text.len()).await?;
+                write(&mut wire, ahead, status, kind, text.as_bytes(), text.len()).await?;
             }
             Some(Reply::Garbled) => {
                 let garbled = &text.as_bytes()[1..];
-                write(&mut wire, 200, kind, garbled, garbled.len()).await?;
+                write(&mut wire, ahead, 200, kind, garbled, garbled.len()).await?;
             }
             Some(Reply::Page(status)) => {
                 let page = "<html><body>The gateway has something to say.</body></html>";
-                write(&mut wire, status, "text/html", page.as_bytes(), page.len()).await?;
+                write(&mut wire, ahead, status, "text/html", page.as_bytes(), page.len()).await?;
             }
-            Some(Reply::Empty) => write(&mut wire, 200, kind, b"", 0).await?,
+            Some(Reply::Empty) => write(&mut wire, ahead, 200, kind, b"", 0).await?,
             Some(Reply::Never) => {
                 let mut rest = [0; 1024];
                 while wire.read(&mut rest).await.is_ok_and(|read| read > 0) {}
@@ -213,6 +226,21 @@ fn take(state: &mut State, head: &Head, operation: &str, body: &[u8]) -> (Option
         }
         Some(reply) => (Some(reply), Ok(serde_json::json!({ "half": "of an answer" }))),
     }
+}
+
+/// The name of the table, the stream, the group that a request is about.
+fn of_what(body: &[u8]) -> String {
+    let body: Value = serde_json::from_slice(body).unwrap_or_default();
+    let keys = [
+        "TableName",
+        "StreamArn",
+        "StreamARN",
+        "StreamName",
+        "logGroupName",
+        "resourceArn",
+    ];
+    let found = keys.iter().find_map(|key| body[*key].as_str());
+    found.unwrap_or_default().to_owned()
 }
 
 /// The sender sees a reset, not an end.
@@ -253,8 +281,16 @@ async fn head(wire: &mut TcpStream, buffer: &mut Vec<u8>) -> Option<Head> {
     })
 }
 
-async fn write(wire: &mut TcpStream, status: u16, kind: &str, body: &[u8], length: usize) -> Option<()> {
-    let date = jiff::Timestamp::now().strftime("%a, %d %b %Y %H:%M:%S GMT");
+async fn write(
+    wire: &mut TcpStream,
+    ahead: i64,
+    status: u16,
+    kind: &str,
+    body: &[u8],
+    length: usize,
+) -> Option<()> {
+    let now = jiff::Timestamp::now() + jiff::SignedDuration::from_secs(ahead);
+    let date = now.strftime("%a, %d %b %Y %H:%M:%S GMT");
     let head = format!(
         "HTTP/1.1 {status} Told\r\nDate: {date}\r\nContent-Type: {kind}\r\nContent-Length: {length}\r\n\
          x-amzn-RequestId: 0a1b2c3d\r\n\r\n"

@@ -60,6 +60,9 @@ pub struct Stream {
     epoch: u64,
     /// The first open shard splits before the second page of a listing is given.
     pub splits_in_listing: bool,
+    /// Which images its records hold, as DynamoDB names it.
+    pub view: &'static str,
+    pub is_disabled: bool,
     /// Reads that were refused by the service's own limits.
     pub throttled: usize,
 }
@@ -86,6 +89,8 @@ impl Stream {
             numbers: 0,
             epoch: 0,
             splits_in_listing: false,
+            view: "NEW_AND_OLD_IMAGES",
+            is_disabled: false,
             throttled: 0,
         };
         let width = u128::MAX / roots;

@@ -70,8 +70,8 @@ fn describe(stream: &mut Stream, body: &Value, complaints: &mut Vec<String>) -> 
     let mut left = stream.shards[from..].iter().filter(wanted);
     let page: Vec<_> = left.by_ref().take(limit.min(PAGE)).collect();
     let mut description = json!({
-        "StreamArn": stream.arn, "TableName": "orders", "StreamStatus": "ENABLED",
-        "StreamViewType": "NEW_AND_OLD_IMAGES", "StreamLabel": "2026-01-02T03:04:05.678",
+        "StreamArn": stream.arn, "TableName": "orders",
+        "StreamStatus": if stream.is_disabled { "DISABLED" } else { "ENABLED" }, "StreamViewType": stream.view, "StreamLabel": "2026-01-02T03:04:05.678",
         "Shards": page.iter().map(|shard| told(shard)).collect::<Vec<_>>(),
     });
     if let (Some(_), Some(last)) = (left.next(), page.last()) {

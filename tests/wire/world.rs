@@ -178,6 +178,37 @@ impl World {
         weir
     }
 
+    /// Another life, whose address nobody waits for: one that is about to end by itself, perhaps. And its log.
+    pub fn start_blindly(&mut self, arguments: &[&str]) -> (Weir, PathBuf) {
+        self.lives += 1;
+        let mut command = self.command();
+        command.args(["run", "--log-format", "text"]).args(arguments);
+        command.arg("-c").arg(&self.config);
+        let log = self.log(self.lives);
+        (Weir::start(command, ([127, 0, 0, 1], 0).into(), &log), log)
+    }
+
+    /// What a command that takes these settings answers: stdout, stderr and the exit code.
+    pub async fn ask(&self, arguments: &[&str]) -> (String, String, i32) {
+        let mut command = self.command();
+        command.args(arguments).arg("-c").arg(&self.config);
+        let run = tokio::process::Command::from(command).kill_on_drop(true).output();
+        let output = tokio::time::timeout(PATIENCE, run).await;
+        let output = output.expect("hangs").unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (
+            text(&output.stdout),
+            text(&output.stderr),
+            output.status.code().unwrap(),
+        )
+    }
+
+    /// Replaces the file of settings.
+    pub fn rewrite(&self, change: impl Fn(String) -> String) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        std::fs::write(&self.config, change(text)).unwrap();
+    }
+
     /// What `weir dead-letters` answers with these settings, and its exit code.
     pub async fn letters(&self, settings: &Settings, arguments: &[&str]) -> (Value, i32) {
         let config = self.dir.path().join("letters.yaml");

@@ -121,7 +121,7 @@ impl DynamoDbTable {
             Ok(answer) => Ok(answer.table),
             Err(error) => match error.as_service_error() {
                 Some(DescribeTableError::ResourceNotFoundException(_)) => Ok(None),
-                _ => Err(read_error(&failure(&error), name)),
+                _ => Err(read_error("dynamodb:DescribeTable", &failure(&error), name)),
             },
         }
     }
@@ -178,7 +178,7 @@ impl DynamoDbTable {
             Err(error) => match failure(&error) {
                 // Another worker was quicker. Whether it is a worker, `wait` sees.
                 Failure::Service { code, .. } if code == "ResourceInUseException" => Ok(()),
-                failure => Err(table_error(&failure, name).into()),
+                failure => Err(table_error("dynamodb:CreateTable", &failure, name).into()),
             },
         }
     }
@@ -242,7 +242,9 @@ impl DynamoDbTable {
                         self.clock.sleep(pause).await;
                         pause = (pause * 2).min(LONGEST_WAIT);
                     }
-                    failure => return Err(table_error(&failure, &name).into()),
+                    failure => {
+                        return Err(table_error("dynamodb:UpdateContinuousBackups", &failure, &name).into());
+                    }
                 }
             }
             tracing::info!(table = name, "turned point-in-time recovery on");

@@ -39,7 +39,7 @@ impl DynamoDbTable {
             .return_values_on_condition_check_failure(AllOld)
             .send()
             .await;
-        written(answer, table, read, |error| match error {
+        written("dynamodb:PutItem", answer, table, read, |error| match error {
             PutItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
             _ => None,
         })
@@ -66,7 +66,7 @@ impl DynamoDbTable {
             .return_values_on_condition_check_failure(AllOld)
             .send()
             .await;
-        written(answer, table, read, |error| match error {
+        written("dynamodb:UpdateItem", answer, table, read, |error| match error {
             UpdateItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
             _ => None,
         })
@@ -91,7 +91,7 @@ impl DynamoDbTable {
             .return_values_on_condition_check_failure(AllOld)
             .send()
             .await;
-        written(answer, table, read, |error| match error {
+        written("dynamodb:DeleteItem", answer, table, read, |error| match error {
             DeleteItemError::ConditionalCheckFailedException(refusal) => Some(refusal),
             _ => None,
         })
@@ -99,6 +99,7 @@ impl DynamoDbTable {
 }
 
 fn written<A, E, T>(
+    action: &str,
     answer: Result<A, SdkError<E, HttpResponse>>,
     table: &str,
     read: impl Fn(&Item) -> Result<T, ItemError>,
@@ -111,7 +112,7 @@ where
         return Ok(Written::Applied);
     };
     match error.as_service_error().and_then(refusal) {
-        None => Err(table_error(&failure(&error), table)),
+        None => Err(table_error(action, &failure(&error), table)),
         // Without a row the condition failed for want of one.
         Some(refusal) => match refusal.item().filter(|row| !row.is_empty()) {
             None => Ok(Written::Refused(None)),

@@ -3,6 +3,7 @@
 //! Pure. An event is blamed only where the service says so in words that are known: a destination that will not do
 //! must never cost an event, and what is not known is told to a person, and tried again.
 
+use crate::aws::denial::{self, Denial};
 use crate::aws::failure::Failure;
 use crate::logs::SinkError;
 
@@ -97,49 +98,9 @@ fn fault(message: &str) -> Fault {
 
 /// The way out of a denial, by what the service said.
 fn denial(said: &str, asked: Asked<'_>) -> Option<String> {
-    let Asked {
-        action, what, region, ..
-    } = asked;
-    let (code, message) = said.split_once(": ").unwrap_or((said, ""));
-    let lower = message.to_lowercase();
-    let is_late = ["expired", "not yet current", "too skewed"]
-        .iter()
-        .any(|word| lower.contains(word));
-    match code {
-        _ if code.starts_with("KMS") => Some(key(asked)),
-        // Names of roles and groups may hold the word too.
-        _ if lower.contains("kms key") || lower.contains("kms:") => Some(key(asked)),
-        "AccessDenied" | "AccessDeniedException" | "NotAuthorized" | "UnauthorizedOperation" => {
-            let (_, named) = message.split_once("not authorized to perform: ").unzip();
-            let action = named
-                .and_then(|rest| rest.split_whitespace().next())
-                .unwrap_or(action);
-            Some(match lower.contains("explicit deny") {
-                true => format!("a policy denies {action} on {what} to the role: take that out"),
-                false => format!("give the role {action} on {what}"),
-            })
-        }
-        "RequestExpired" | "RequestTimeTooSkewed" => Some(clock()),
-        "InvalidSignatureException" | "SignatureDoesNotMatch" if is_late => Some(clock()),
-        "InvalidSignatureException"
-        | "SignatureDoesNotMatch"
-        | "IncompleteSignature"
-        | "IncompleteSignatureException" => {
-            Some("check the secret key, and that no proxy changes requests".to_owned())
-        }
-        "ExpiredToken" | "ExpiredTokenException" => Some("renew the credentials".to_owned()),
-        "UnrecognizedClientException"
-        | "InvalidClientTokenId"
-        | "InvalidAccessKeyId"
-        | "AuthFailure"
-        | "MissingAuthenticationToken"
-        | "MissingAuthenticationTokenException" => Some(format!(
-            "the credentials are not known in {region}: check them, and that `region` is right and enabled for the account"
-        )),
-        "OptInRequired" | "SubscriptionRequiredException" => Some(format!(
-            "enable {region} for the account, or set another `region`"
-        )),
-        _ => None,
+    match denial::read(said, asked.action)? {
+        Denial::Key => Some(key(asked)),
+        denial => denial.way_out(asked.what, Some(asked.region)),
     }
 }
 
@@ -150,10 +111,6 @@ fn key(asked: Asked<'_>) -> String {
          enable it, or allow that service kms:Encrypt*, kms:Decrypt*, kms:ReEncrypt*, kms:GenerateDataKey* and \
          kms:Describe*"
     )
-}
-
-fn clock() -> String {
-    "this machine's clock is wrong by minutes: set it".to_owned()
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Owns the mapping of the service's codes to [`SourceError`], and the ways out that the messages tell. Used
 //! by the two Kinesis adapters.
 
+use crate::aws::denial;
 use crate::aws::failure::Failure;
 use crate::stream::SourceError;
 
@@ -13,12 +14,12 @@ pub fn is(failure: &Failure, wanted: &str) -> bool {
 
 /// What a failure means for the reader of `what`. All of these requests read, so that whether a lost one
 /// was carried out makes no difference.
-pub fn source_error(failure: &Failure, what: &str) -> SourceError {
+pub fn source_error(action: &str, failure: &Failure, what: &str) -> SourceError {
     match failure {
         Failure::Throttled(text) => SourceError::Throttled(format!("{what}: {text}")),
         Failure::Denied(text) => SourceError::AccessDenied(match key_problem(text) {
             Some(way_out) => format!("the records of {what} can't be decrypted: {text}: {way_out}"),
-            None => text.clone(),
+            None => denial::told(text, action, what, None),
         }),
         Failure::Unavailable(text) | Failure::Unanswered(text) => SourceError::Unavailable(text.clone()),
         Failure::Service { code, message } => match code.as_str() {
