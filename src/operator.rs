@@ -7,6 +7,8 @@
 
 mod asking;
 pub mod dead_letters;
+#[cfg(test)]
+mod fakes;
 pub mod made;
 pub mod position;
 pub mod redrive;

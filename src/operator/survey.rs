@@ -23,7 +23,7 @@ use crate::stream::{
     StartingPosition, StreamArn, StreamSource,
 };
 use pace::Calm;
-use tree::{Ending, Tree};
+use tree::{Begun, Ending, Tree};
 
 /// Answers that are asked for, or not handed over yet, at once, whatever the number of shards: what is held at most.
 const AT_ONCE: usize = 4;
@@ -31,8 +31,8 @@ const AT_ONCE: usize = 4;
 const REQUEST: Duration = Duration::from_secs(10);
 /// The times of a shard's records may go back a little: a shard is read on until they are so far behind the end.
 const DISORDER: Duration = Duration::from_secs(60);
-/// DynamoDB may give nothing a few times although more follows; after so many empty answers there is no more.
-const QUIET_READS: u32 = 5;
+/// DynamoDB may give nothing a few times although more follows; after so many empty answers an open shard has no more.
+const QUIET_READS: u32 = 8;
 /// So often a shard without a next iterator and without children is read anew before a listing decides
 /// (rule 7 of the KCL's lessons).
 const DOUBTS: u32 = 3;
@@ -356,12 +356,13 @@ impl Survey {
         let Some((stream, tree)) = &mut self.current else {
             return;
         };
-        for (shard, start) in tree.begin() {
+        for Begun { shard, start, closed } in tree.begin() {
             let reader = ShardReader {
                 shared: self.shared.clone(),
                 stream: stream.clone(),
                 shard,
                 start,
+                closed,
                 last: None,
                 iterator: None,
                 quiet: 0,
@@ -410,6 +411,8 @@ struct ShardReader {
     stream: StreamArn,
     shard: ShardId,
     start: StartingPosition,
+    /// It has an end, and is read to it whatever it gives before.
+    closed: bool,
     /// The last record that was read.
     last: Option<SequenceNumber>,
     iterator: Option<ShardIterator>,
@@ -556,6 +559,7 @@ impl ShardReader {
         }
         let rest = pace::rest(&*self.shared.source, self.shared.poll, count, bytes);
         let is_tip = scope.end != End::Never
+            && !self.closed
             && match behind {
                 Some(behind) => behind.is_zero() || (count == 0 && scope.is_past(self.now().minus(behind))),
                 None => self.quiet >= QUIET_READS,

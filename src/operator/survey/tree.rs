@@ -30,8 +30,18 @@ enum State {
 #[derive(Clone, Debug)]
 struct Node {
     parents: Vec<ShardId>,
+    closed: bool,
     start: StartingPosition,
     state: State,
+}
+
+/// A shard that can be read now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Begun {
+    pub shard: ShardId,
+    pub start: StartingPosition,
+    /// A listing says so: it has an end to be read to.
+    pub closed: bool,
 }
 
 /// The shards of one stream.
@@ -83,17 +93,19 @@ impl Tree {
                 // What was not there at the beginning is new as a whole.
                 false => (StartingPosition::TrimHorizon, State::Waiting),
             };
-            self.nodes.entry(id.clone()).or_insert_with(|| Node {
+            let node = self.nodes.entry(id.clone()).or_insert_with(|| Node {
                 parents: parents.clone(),
+                closed: *closed,
                 start,
                 state,
             });
+            node.closed |= closed;
         }
         self.leave_out_what_is_later();
     }
 
-    /// The shards that can be read now, each with where from; from now on they count as being read.
-    pub fn begin(&mut self) -> Vec<(ShardId, StartingPosition)> {
+    /// The shards that can be read now; from now on they count as being read.
+    pub fn begin(&mut self) -> Vec<Begun> {
         let is_over = |parent: &ShardId| {
             // One that no listing shows is gone (rule 9): an incomplete listing is an error, not a shorter one.
             self.nodes.get(parent).is_none_or(|node| {
@@ -113,7 +125,11 @@ impl Tree {
         for id in ready {
             if let Some(node) = self.nodes.get_mut(&id) {
                 node.state = State::Reading;
-                begun.push((id, node.start.clone()));
+                begun.push(Begun {
+                    shard: id,
+                    start: node.start.clone(),
+                    closed: node.closed,
+                });
             }
         }
         begun
@@ -219,7 +235,9 @@ mod tests {
             _ => "",
         };
         let begun = tree.begin().into_iter();
-        let begun: Vec<String> = begun.map(|(id, start)| format!("{id}{}", mark(start))).collect();
+        let begun: Vec<String> = begun
+            .map(|begun| format!("{}{}", begun.shard, mark(begun.start)))
+            .collect();
         begun.join(" ")
     }
 
@@ -305,7 +323,7 @@ mod tests {
                 if tree.is_stale() || more.is_some() {
                     tree.learn(&ShardListing { shards: shards.clone(), disabled: false });
                 }
-                for (id, _) in tree.begin() {
+                for Begun { shard: id, .. } in tree.begin() {
                     let shard = shards.iter().find(|s| s.id == id).unwrap();
                     for parent in &shard.parents {
                         prop_assert!(order.contains(parent) && !open.contains(parent), "{id} before {parent}");
