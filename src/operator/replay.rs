@@ -244,6 +244,7 @@ impl StreamDesk {
                 records: done.records,
                 events: done.events,
                 shards: survey.progress(),
+                at: lines.values().filter_map(|line| line.last).max(),
             });
         }
     }

@@ -93,6 +93,8 @@ pub struct Progress {
     pub events: u64,
     /// Read, and known.
     pub shards: (usize, usize),
+    /// The time of the newest record.
+    pub at: Option<Timestamp>,
 }
 
 /// Which event.
@@ -231,6 +233,7 @@ impl StreamDesk {
                 records: comparison.report.records,
                 events: comparison.report.events,
                 shards: survey.progress(),
+                at: comparison.report.last,
             });
         }
         if !comparison.lost.is_empty() {

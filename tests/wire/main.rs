@@ -29,6 +29,7 @@ mod judge;
 mod kinesis;
 mod logs;
 mod poison;
+mod reading;
 mod records;
 mod server;
 mod shards;

@@ -12,8 +12,8 @@ use crate::stream::{Poll, StreamSource};
 const BUSY: Duration = Duration::from_millis(400);
 /// After one that gave nothing.
 const IDLE: Duration = Duration::from_secs(1);
-/// Kinesis gives 2 MB a second of a shard; this takes half of that.
-const BYTES_A_MILLISECOND: usize = 1_000;
+/// What came counts so often: of the 2 MB that Kinesis gives a second of a shard this takes half.
+const WEIGHT: usize = 2;
 /// The waits after a first and a last throttle. A worker repeats within 5 s ([`crate::backoff`]).
 const FIRST_THROTTLE: Duration = Duration::from_secs(2);
 const LAST_THROTTLE: Duration = Duration::from_secs(30);
@@ -24,8 +24,7 @@ pub fn rest(source: &dyn StreamSource, settings: Poll, records: usize, bytes: us
         busy: settings.busy.max(BUSY),
         idle: settings.idle.max(IDLE),
     };
-    let by_size = Duration::from_millis((bytes / BYTES_A_MILLISECOND) as u64);
-    source.wait_after(least, records, bytes).max(by_size).max(BUSY)
+    source.wait_after(least, records, bytes * WEIGHT).max(BUSY)
 }
 
 /// The waits after throttles. Each good answer takes back one step alone, so that a shard that is throttled now and
