@@ -68,17 +68,20 @@ fn line(progress: &Progress, elapsed: Duration) -> String {
         records,
         events,
         shards: (done, known),
+        at,
     } = progress;
     let percent = (100 * done).checked_div(*known).unwrap_or(0);
     let rate = *records as f64 / elapsed.as_secs_f64().max(1.0);
+    let at = at.map(|at| format!(", up to {at}")).unwrap_or_default();
     format!(
-        "{records} records, {events} events, {done} of {known} shards read ({percent} %), {rate:.0} records/s"
+        "{records} records, {events} events, {done} of {known} shards read ({percent} %){at}, {rate:.0} records/s"
     )
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::clock::Timestamp;
 
     #[test]
     fn a_line_tells_how_far_it_is() {
@@ -86,10 +89,11 @@ mod tests {
             records: 900,
             events: 901,
             shards: (1, 4),
+            at: Some(Timestamp::from_millis(0)),
         };
         assert_eq!(
             line(&progress, Duration::from_secs(3)),
-            "900 records, 901 events, 1 of 4 shards read (25 %), 300 records/s"
+            "900 records, 901 events, 1 of 4 shards read (25 %), up to 1970-01-01T00:00:00.000Z, 300 records/s"
         );
         assert!(line(&Progress::default(), Duration::ZERO).contains("0 of 0 shards read (0 %)"));
     }
