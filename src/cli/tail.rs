@@ -326,7 +326,7 @@ mod tests {
             let tree = crate::json::Tree::read(&text, reading).unwrap();
             assert_eq!(filter.matches(&tree), is_kept, "{name}");
         }
-        for wrong in ["{", r#"{"eventNam":["INSERT"]}"#] {
+        for wrong in ["{", r#"{"eventTitle":["INSERT"]}"#] {
             let told = order(&["--table", "orders", "--filter", wrong]).unwrap_err();
             assert!(told.starts_with("--filter: "), "{told}");
         }

@@ -276,7 +276,7 @@ mod tests {
             };
             let log: Vec<LogEvent> = logged.iter().map(of).collect();
             let mut held = held(&log);
-            let mut left = log.clone();
+            let mut left = log;
             let mut used: Vec<LogEvent> = Vec::new();
             for event in asked.iter().map(of) {
                 let at = left.iter().position(|have| *have == event);
