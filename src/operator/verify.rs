@@ -142,7 +142,7 @@ pub struct Report {
     pub dead_lettered: Letters,
     pub missing: u64,
     pub differs: u64,
-    /// Which are missing, and which differ; the first [`MOST_OFF`] of both.
+    /// Which are missing, and which differ; the first 100,000 of both.
     pub which_missing: Vec<Off>,
     pub which_differ: Vec<Off>,
     /// Stretches that the stream trimmed while it was read.
