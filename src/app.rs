@@ -81,6 +81,8 @@ enum Failure {
         region: String,
         application: String,
     },
+    #[error("the settings have no pipeline: add one")]
+    NoPipeline,
     #[error("{0}")]
     Keys(#[from] KeysError),
     #[error(transparent)]

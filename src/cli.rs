@@ -16,7 +16,9 @@ mod leases;
 pub mod logging;
 mod otel;
 mod output;
+mod period;
 mod pipelines;
+pub mod progress;
 pub mod replay;
 mod run;
 pub mod schema;
@@ -36,7 +38,7 @@ use crate::operator::dead_letters::LetterDesk;
 pub use dead_letters::Order as LettersOrder;
 use exit::Exit;
 pub use flags::WrongUse;
-pub use output::{failed, tell};
+pub use output::{failed, tell, tell_plainly};
 pub use run::Until;
 
 /// Leases the shards of DynamoDB Streams and Kinesis, and writes every record to CloudWatch Logs.

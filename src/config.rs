@@ -22,7 +22,7 @@ use crate::decode::{Decode, DecodeSettings};
 use crate::logs::allow::GroupPattern;
 use crate::logs::template::{Field, Template, TemplateKind};
 use crate::shape::{Format, Shape};
-use crate::stream::StreamArn;
+use crate::stream::{Poll, StreamArn};
 use problem::Problems;
 
 /// What the name of the fleet's table adds to the application's, unless the settings name it.
@@ -402,6 +402,16 @@ impl SourceConfig {
                 region,
                 ..AwsSettings::default()
             },
+        }
+    }
+}
+
+impl SourceConfig {
+    /// The waits between two reads of a shard.
+    pub fn poll(&self) -> Poll {
+        Poll {
+            busy: self.poll_busy,
+            idle: self.poll_idle,
         }
     }
 }

@@ -112,6 +112,16 @@ impl Filter {
         })
     }
 
+    /// Keeps what both keep.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        let both = Pattern {
+            fields: Vec::new(),
+            either: vec![self.patterns, other.patterns],
+        };
+        Self { patterns: vec![both] }
+    }
+
     /// Whether an event is kept, by the document that patterns see of it.
     pub fn matches(&self, document: &Tree<'_>) -> bool {
         self.patterns

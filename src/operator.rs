@@ -5,9 +5,16 @@
 //! that a worker that was alive after all loses the lease instead of writing over it. Must never create a
 //! table. Prints nothing; `cli` asks and shows.
 
+mod asking;
 pub mod dead_letters;
+#[cfg(test)]
+mod fakes;
+pub mod made;
 pub mod position;
 pub mod redrive;
+pub mod replay;
+pub mod survey;
+pub mod verify;
 pub mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -216,6 +216,9 @@ pub enum StartingPosition {
     At(SequenceNumber),
     /// The record after this one.
     After(SequenceNumber),
+    /// What comes after this request. Only for a look that keeps no position: a lease's LATEST is a time, resolved
+    /// once (rule 13 of the KCL's lessons).
+    Latest,
 }
 
 /// One record as it crosses from the source into the pipeline: its text, and the few facts Weir itself needs.

@@ -7,7 +7,7 @@ use super::{Failure, sources, tables};
 use crate::aws::AwsClients;
 use crate::cli;
 use crate::clock::{Clock, SystemClock};
-use crate::config::{AwsSettings, Config};
+use crate::config::{AwsSettings, Config, PipelineConfig};
 use crate::lease::LeaseTable;
 use crate::lease::heartbeat::Times;
 use crate::lease::keys::Keys;
@@ -15,6 +15,7 @@ use crate::logs::LogSink;
 use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::operator::Desk;
 use crate::operator::dead_letters::{LetterDesk, Mail};
+use crate::operator::verify::StreamDesk;
 
 /// Does one of the operator's commands on the state tables, and prints its answer.
 pub async fn operate(config: Config, order: cli::Order) -> ExitCode {
@@ -70,6 +71,46 @@ async fn letter_desk(config: Config) -> Result<LetterDesk, Failure> {
         rng: fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?),
         tell: Box::new(cli::tell),
     })
+}
+
+/// The stream and the log groups of these settings' one pipeline.
+pub async fn stream_desk(config: Config) -> Result<StreamDesk, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let clients = AwsClients::from_env()?;
+    let mut pipelines = config.pipelines.into_iter();
+    // The arguments were read for exactly one.
+    let Some(mut pipeline) = pipelines.next() else {
+        return Err(Failure::NoPipeline);
+    };
+    let from = clients.clients(&pipeline.source.aws).await?;
+    let to = clients.clients(&pipeline.destination.aws).await?;
+    let logs = Arc::new(CloudWatchLogs::new(to.logs));
+    // A subscription of the consumer's own would end that of the worker.
+    pipeline.source.fan_out = None;
+    Ok(StreamDesk {
+        source: sources::source(&config.application, &pipeline, from, &clock),
+        application: config.application,
+        config: pipeline,
+        subscriptions: logs.clone(),
+        logs,
+        clock,
+        rng: fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?),
+        tell: Box::new(cli::tell),
+    })
+}
+
+/// What whoever reads a stream beside its workers must know.
+pub fn one_more_reader(pipeline: &PipelineConfig) -> String {
+    let what = match pipeline.source.stream.kinesis_name() {
+        Some(_) => "all readers of a Kinesis shard share its 5 reads and 2 MB a second",
+        None => {
+            "a shard of DynamoDB Streams is meant for two readers at most, one on a global table, and the daemon may be \
+             throttled"
+        }
+    };
+    format!(
+        "this is one more reader of the stream ({what}): it reads slower than the daemon, and waits when throttled"
+    )
 }
 
 /// The state tables of these settings. Creates none; those that are there are Weir's or KCL's.

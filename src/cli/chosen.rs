@@ -1,7 +1,7 @@
 //! Which pipelines a command is for: the settings of `weir run`, and a choice among theirs.
 
 use super::flags::{Flags, WrongUse};
-use super::run::{self, PipelineArgs};
+use super::run::{self, PipelineArgs, Use};
 use crate::config::problem::Problem;
 use crate::config::{Config, PipelineConfig};
 use crate::suggest;
@@ -20,7 +20,11 @@ impl ChosenArgs {
     /// The settings with the pipelines that are meant: the one that is named, or all. A wrong name is one of the
     /// flags' problems, and leaves none.
     pub fn some(&self, flags: &mut Flags<'_>) -> Result<Config, WrongUse> {
-        let mut config = run::settings(&self.settings, flags.vars())?;
+        self.some_of(flags, Use::RUN)
+    }
+
+    fn some_of(&self, flags: &mut Flags<'_>, of: Use) -> Result<Config, WrongUse> {
+        let mut config = run::settings(&self.settings, flags.vars(), of)?;
         if let Some(name) = &self.pipeline {
             let names: Vec<String> = config.pipelines.iter().map(|p| p.name.clone()).collect();
             config.pipelines.retain(|p| p.name == *name);
@@ -38,8 +42,8 @@ impl ChosenArgs {
 
     /// The settings with one pipeline: the one that is named, or the only one. `None` only after a problem was
     /// reported.
-    pub fn one(&self, flags: &mut Flags<'_>) -> Result<Option<(Config, PipelineConfig)>, WrongUse> {
-        let config = self.some(flags)?;
+    pub fn one(&self, flags: &mut Flags<'_>, of: Use) -> Result<Option<(Config, PipelineConfig)>, WrongUse> {
+        let config = self.some_of(flags, of)?;
         if let [_, _, ..] = &config.pipelines[..] {
             let names: Vec<&str> = config.pipelines.iter().map(|p| p.name.as_str()).collect();
             let what = format!(
@@ -51,5 +55,10 @@ impl ChosenArgs {
         }
         let pipeline = config.pipelines.first().cloned();
         Ok(pipeline.map(|pipeline| (config, pipeline)))
+    }
+
+    /// Whether the settings name a log group: a command that writes nothing does without.
+    pub fn has_group(&self, flags: &Flags<'_>) -> bool {
+        run::names_a_group(&self.settings, flags.vars())
     }
 }

@@ -33,8 +33,25 @@ pub fn tell(text: &str) {
     eprintln!("{text}");
 }
 
+/// As [`tell`], of a text that holds what others wrote.
+pub fn tell_plainly(text: &str) {
+    tell(&plain(text));
+}
+
 /// Says why a command failed, on stderr.
 pub fn failed(why: &dyn std::fmt::Display) -> ExitCode {
     tell(&format!("error: {why}"));
     Exit::Failed.into()
+}
+
+/// The text on one line, without what a terminal would take for a command.
+pub(super) fn plain(text: &str) -> String {
+    let mut plain = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c.is_control() {
+            true => plain.extend(c.escape_default()),
+            false => plain.push(c),
+        }
+    }
+    plain
 }

@@ -136,24 +136,62 @@ pub(super) fn read(args: &RunArgs, vars: Vars<'_>) -> Result<(Config, Until), Wr
         Some(true) => Until::CaughtUp,
         Some(false) | None => Until::Stopped,
     };
-    finish(flags, &args.settings, overrides).map(|config| (config, until))
+    finish(flags, &args.settings, overrides, Use::RUN).map(|config| (config, until))
+}
+
+/// Which command the settings are for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Use {
+    /// As it stands in an example.
+    pub command: &'static str,
+    /// Without a file it has to be told the log group.
+    pub needs_group: bool,
+}
+
+impl Use {
+    pub const RUN: Use = Use {
+        command: "run",
+        needs_group: true,
+    };
+}
+
+/// What stands for the log group of a command that does without.
+const NO_GROUP: &str = "none";
+
+/// Whether these settings name a log group.
+pub(super) fn names_a_group(args: &PipelineArgs, vars: Vars<'_>) -> bool {
+    let flags = Flags::new(vars);
+    let has_file = flags.find("--config", args.config.as_ref()).is_some();
+    has_file || log_group(&flags, args).is_some()
+}
+
+/// The flag, or the variable of the Lambda function in the article that Weir began with.
+fn log_group(flags: &Flags<'_>, args: &PipelineArgs) -> Option<Given> {
+    flags
+        .find("--log-group", args.log_group.as_ref())
+        .or_else(|| flags.find_in("--log-group", "CLOUDWATCH_LOG_GROUP"))
 }
 
 /// The settings of a command that is no daemon, or every problem with them at once.
-pub(super) fn settings(args: &PipelineArgs, vars: Vars<'_>) -> Result<Config, WrongUse> {
+pub(super) fn settings(args: &PipelineArgs, vars: Vars<'_>, of: Use) -> Result<Config, WrongUse> {
     let mut flags = Flags::new(vars);
     let overrides = Overrides {
         application: application(&mut flags, args),
         ..Overrides::default()
     };
-    finish(flags, args, overrides)
+    finish(flags, args, overrides, of)
 }
 
 fn application(flags: &mut Flags<'_>, args: &PipelineArgs) -> Option<String> {
     flags.read("--application", args.application.as_ref(), check::application)
 }
 
-fn finish(mut flags: Flags<'_>, args: &PipelineArgs, overrides: Overrides) -> Result<Config, WrongUse> {
+fn finish(
+    mut flags: Flags<'_>,
+    args: &PipelineArgs,
+    overrides: Overrides,
+    of: Use,
+) -> Result<Config, WrongUse> {
     let vars = flags.vars();
     let (config, file) = match flags.find("--config", args.config.as_ref()) {
         Some(path) => {
@@ -163,7 +201,7 @@ fn finish(mut flags: Flags<'_>, args: &PipelineArgs, overrides: Overrides) -> Re
                 Err(error) => (None, Some((path.text, error))),
             }
         }
-        None => (without_file(&mut flags, args, overrides), None),
+        None => (without_file(&mut flags, args, overrides, of), None),
     };
     let config = config.map(|mut config| {
         otel::apply(&mut flags, &mut config.tracing);
@@ -198,7 +236,7 @@ fn nothing_else_beside_a_file(flags: &mut Flags<'_>, args: &PipelineArgs) {
 }
 
 /// One pipeline from flags alone. `None` only after a problem was reported.
-fn without_file(flags: &mut Flags<'_>, args: &PipelineArgs, overrides: Overrides) -> Option<Config> {
+fn without_file(flags: &mut Flags<'_>, args: &PipelineArgs, overrides: Overrides, of: Use) -> Option<Config> {
     let defaults = Config::of(Vec::new());
     let application = overrides.application.unwrap_or(defaults.application);
 
@@ -211,17 +249,27 @@ fn without_file(flags: &mut Flags<'_>, args: &PipelineArgs, overrides: Overrides
     match first {
         Some(first) => {
             for again in given {
-                let what = format!("names a stream again, beside {}: keep one of the two", first.origin);
+                let what = format!(
+                    "names a stream again, beside {}: keep one of the two",
+                    first.origin
+                );
                 flags
                     .problems
                     .push(Problem::with(&again.origin, &again.text, what));
             }
         }
-        None => flags.problems.push(Problem::new(
-            "nothing to read",
-            "name a table, a Kinesis stream or a file\n  weir run --table orders --log-group /cdc/orders\n  \
-             weir run --kinesis-stream rds-audit --decode audit --log-group /db/audit\n  weir run --config weir.yaml",
-        )),
+        None => {
+            let Use { command, needs_group } = of;
+            let (changes, audit) = match needs_group {
+                true => (" --log-group /cdc/orders", " --log-group /db/audit"),
+                false => ("", ""),
+            };
+            let what = format!(
+                "name a table, a Kinesis stream or a file\n  weir {command} --table orders{changes}\n  \
+                 weir {command} --kinesis-stream rds-audit --decode audit{audit}\n  weir {command} --config weir.yaml"
+            );
+            flags.problems.push(Problem::new("nothing to read", what));
+        }
     }
     // A wrong --application is told already; the default that stands in for it is not what was meant.
     let is_application_wrong = flags
@@ -273,10 +321,12 @@ fn without_file(flags: &mut Flags<'_>, args: &PipelineArgs, overrides: Overrides
         }
     });
 
-    // The variables of the Lambda function in the article that Weir began with.
-    let group = flags
-        .find("--log-group", args.log_group.as_ref())
-        .or_else(|| flags.find_in("--log-group", "CLOUDWATCH_LOG_GROUP"));
+    let group = log_group(flags, args).or_else(|| {
+        (!of.needs_group).then(|| Given {
+            text: NO_GROUP.to_owned(),
+            origin: "--log-group".to_owned(),
+        })
+    });
     let log_stream = flags
         .find("--log-stream", args.log_stream.as_ref())
         .or_else(|| flags.find_in("--log-stream", "CLOUDWATCH_LOG_STREAM"));

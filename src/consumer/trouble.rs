@@ -142,7 +142,9 @@ impl Consumer {
             StartingPosition::At(sequence_number) | StartingPosition::After(sequence_number) => {
                 sequence_number.to_string()
             }
-            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) => "TRIM_HORIZON".to_owned(),
+            StartingPosition::TrimHorizon | StartingPosition::AtTimestamp(_) | StartingPosition::Latest => {
+                "TRIM_HORIZON".to_owned()
+            }
         };
         tracing::error!(lease = %self.key, shard_id = %self.reader.shard, position = %after, "{reason}: a gap");
         self.accounts.gap();

@@ -345,6 +345,16 @@ impl Part {
         &self.wire.pipeline
     }
 
+    /// The position of its record, as [`position`] tells it.
+    pub fn position(&self) -> &str {
+        &self.wire.id
+    }
+
+    /// Which event of the record it is of; `None`: of all of it.
+    pub fn index(&self) -> Option<usize> {
+        self.wire.index
+    }
+
     fn is_withheld(&self) -> bool {
         matches!(self.wire.payload, Payload::Withheld(_))
     }

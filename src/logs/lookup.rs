@@ -2,7 +2,8 @@
 //!
 //! Pure. Makes a multiset of the events that were read back, and tells of a record's events whether every
 //! one of them is in it. Must never find what was not read, and never use one event of the log for two
-//! of the stream: what is found here is not delivered. `consumer` reads the events and asks.
+//! of the stream: what is found here is not delivered. `consumer` reads the events and asks. `weir verify` knows
+//! events by the same keys.
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -50,10 +51,16 @@ fn text<'de: 'a, 'a, D: serde::Deserializer<'de>>(deserializer: D) -> Result<&'a
 /// records, that happens by chance alone: among 50,000 keys (n) and a million records asked for (m), with a
 /// probability of n·m/2¹²⁸, below 10⁻²⁷.
 #[derive(Clone, Debug)]
-struct Keying([u64; 2]);
+pub struct Keying([u64; 2]);
 
 impl Keying {
-    fn key(&self, event: &LogEvent) -> u128 {
+    /// `secrets` are two random numbers.
+    pub fn new(secrets: [u64; 2]) -> Self {
+        Self(secrets)
+    }
+
+    /// The key of an event: of a change's time and id, of any other's time and text.
+    pub fn key(&self, event: &LogEvent) -> u128 {
         // Not JSON, not ours, or a name that stands twice: then the whole text is the event's name.
         let id: Option<ChangeId> = serde_json::from_str(&event.message).ok();
         let half = |secret: u64| {
@@ -82,7 +89,7 @@ impl Gathered {
     /// `secrets` are two random numbers.
     pub fn new(secrets: [u64; 2]) -> Self {
         Self {
-            keying: Keying(secrets),
+            keying: Keying::new(secrets),
             keys: Vec::new(),
             newest: None,
         }

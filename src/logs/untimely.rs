@@ -38,6 +38,17 @@ pub fn is_treated(message: &str) -> bool {
     value.is_some_and(|rest| rest.starts_with("\":\""))
 }
 
+/// The event's own time, where the message tells it.
+pub fn original_time(message: &str) -> Option<Timestamp> {
+    if !is_treated(message) {
+        return None;
+    }
+    let (_, value) = message.split_once("\":\"")?;
+    let (time, _) = value.split_once('"')?;
+    let time: jiff::Timestamp = time.parse().ok()?;
+    Some(Timestamp::from_millis(time.as_millisecond()))
+}
+
 fn treated(message: &str, time: Timestamp) -> String {
     let member = format!(r#""{MEMBER}":"{time}""#);
     if let Some(open) = brace(message) {
@@ -78,6 +89,18 @@ mod tests {
         let event = at(event, NOW);
         assert_eq!(event.timestamp, NOW);
         event.message
+    }
+
+    #[test]
+    fn the_original_time_is_told_by_what_was_treated_alone() {
+        for message in ["{}", " { } ", "a text", r#"{"a":1}"#, "[1]"] {
+            assert_eq!(original_time(message), None, "{message}");
+            let time = Timestamp::from_millis(1_600_000_000_123);
+            assert_eq!(original_time(&told(message)), Some(time), "{message}");
+        }
+        for message in [r#"{"weirOriginalTime":"soon"}"#, r#"{"weirOriginalTime":7}"#] {
+            assert_eq!(original_time(message), None, "{message}");
+        }
     }
 
     #[test]

@@ -11,9 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::asking::{Asking, REQUEST};
 use super::redrive::{self, Addressed};
-use super::{BETWEEN_LOOKS, MOST_REPEATS, Tell};
-use crate::backoff::Backoff;
+use super::{BETWEEN_LOOKS, Tell};
 use crate::clock::{Clock, Timestamp};
 use crate::config::{LogClass, PipelineConfig};
 use crate::logs::dead_letter::{self, Entry, Incomplete, Letter, LetterId, Part, Redriven};
@@ -24,15 +24,11 @@ use crate::suggest;
 pub use again::{Discarded, Done, Fate, How, Outcome, Which};
 use reread::Shelf;
 
-/// How long one request to CloudWatch Logs may take.
-const REQUEST: Duration = Duration::from_secs(10);
 /// The most that is held of letters at once: older ones are left for another look.
 const MOST_BYTES: usize = 512 << 20;
 /// The parts of a letter are put within this: one that lies so near to where the reading ended may not have been read
 /// whole.
 const BORDER: Duration = Duration::from_secs(60);
-/// How often a request that a stream throttles is repeated: its shards are a worker's first of all. Some minutes.
-const PATIENCE: u32 = 60;
 
 /// A pipeline, with all that is needed to work on its letters.
 pub struct Mail {
@@ -405,21 +401,7 @@ impl LetterDesk {
 
     /// Repeats a request that failed for a moment.
     async fn ask_logs<T>(&mut self, request: impl AsyncFn() -> Result<T, SinkError>) -> Result<T, SinkError> {
-        let mut backoff = Backoff::default();
-        loop {
-            let answer = request().await;
-            let passes = matches!(
-                answer,
-                Err(SinkError::Throttled(_) | SinkError::Unanswered(_) | SinkError::Unavailable(_))
-            );
-            if !passes || backoff.failures() >= MOST_REPEATS {
-                return answer;
-            }
-            if let (0, Err(error)) = (backoff.failures(), &answer) {
-                (self.tell)(&format!("{error}; repeating"));
-            }
-            self.clock.sleep(backoff.next(&mut self.rng)).await;
-        }
+        self.asking().logs(request).await
     }
 
     /// Repeats a request that failed for a moment.
@@ -427,21 +409,14 @@ impl LetterDesk {
         &mut self,
         request: impl AsyncFn() -> Result<T, SourceError>,
     ) -> Result<T, SourceError> {
-        let mut backoff = Backoff::default();
-        loop {
-            let answer = request().await;
-            let most = match answer {
-                Err(SourceError::Throttled(_)) => PATIENCE,
-                Err(SourceError::Unavailable(_)) => MOST_REPEATS,
-                _ => 0,
-            };
-            if backoff.failures() >= most {
-                return answer;
-            }
-            if let (0, Err(error)) = (backoff.failures(), &answer) {
-                (self.tell)(&format!("{error}; repeating"));
-            }
-            self.clock.sleep(backoff.next(&mut self.rng)).await;
+        self.asking().stream(request).await
+    }
+
+    fn asking(&mut self) -> Asking<'_> {
+        Asking {
+            clock: &*self.clock,
+            rng: &mut self.rng,
+            tell: &self.tell,
         }
     }
 }

@@ -5,14 +5,13 @@
 
 use std::time::Duration;
 
+use super::made;
 use crate::clock::Timestamp;
 use crate::config::{DestinationConfig, PipelineConfig, Untimely};
-use crate::decode::Origin;
 use crate::logs::batch::{self, Refusal};
 use crate::logs::dead_letter::{Body, Data, Letter, RecordBody};
 use crate::logs::template::{Field, Fields, RenderError};
 use crate::logs::{LogDestination, LogEvent, address, oversize, untimely};
-use crate::shape;
 use crate::stream::{Record, ShardId, StreamArn};
 
 /// Nothing that is refused for its time is nearer to the present: retentions are a day at least, and two hours ahead are
@@ -56,26 +55,15 @@ pub fn events(
                 true => meant(letter, application, pipeline, &stream),
                 false => address::destination(application, pipeline, &stream, shard.as_str(), None),
             };
-            vec![(to.map_err(|e| unaddressed(&e, pipeline))?, *index, event.clone())]
+            let to = to.map_err(|e| made::unaddressed(&e, pipeline).detail)?;
+            vec![(to, *index, event.clone())]
         }
         Body::Record(body) => {
             let record = record(letter, body)?;
-            let origin = Origin {
-                stream: &stream,
-                shard: &shard,
-            };
-            let decoded = shape::events(&record, origin, &pipeline.decode, &pipeline.shape);
-            let decoded = decoded.map_err(|error| match pipeline.withholds() {
-                true => error.without_content(),
-                false => error.to_string(),
-            })?;
-            let mut addressed = Vec::with_capacity(decoded.events.len());
-            for (index, event) in decoded.events.into_iter().enumerate() {
-                let envelope = event.envelope.and_then(|at| decoded.envelopes.get(at));
-                let to = address::destination(application, pipeline, &stream, shard.as_str(), envelope);
-                addressed.push((to.map_err(|e| unaddressed(&e, pipeline))?, index, event.event));
-            }
-            addressed
+            let made = made::made(&record, &stream, &shard, application, pipeline);
+            let events = made.map_err(|unmade| unmade.detail)?.events;
+            let numbered = events.into_iter().enumerate();
+            numbered.map(|(index, (to, event))| (to, index, event)).collect()
         }
     };
     let place = &letter.origin.place;
@@ -130,14 +118,6 @@ fn meant(
     match to == address::letters(application, pipeline, stream) {
         true => Err(RenderError::DeadLetters(to.stream)),
         false => Ok(to),
-    }
-}
-
-/// Why there is no destination; without the name, where it may be what is hidden.
-fn unaddressed(error: &RenderError, pipeline: &PipelineConfig) -> String {
-    match pipeline.withholds() {
-        true => error.without_content(),
-        false => error.to_string(),
     }
 }
 

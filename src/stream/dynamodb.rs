@@ -300,6 +300,7 @@ impl StreamSource for DynamoDbStreams {
     ) -> Result<ShardIterator, SourceError> {
         let (kind, sequence_number) = match position {
             StartingPosition::TrimHorizon => (ShardIteratorType::TrimHorizon, None),
+            StartingPosition::Latest => (ShardIteratorType::Latest, None),
             StartingPosition::After(after) => (
                 ShardIteratorType::AfterSequenceNumber,
                 Some(after.as_str().to_owned()),

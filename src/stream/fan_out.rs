@@ -249,6 +249,7 @@ impl FanOut {
     ) -> Result<(Events, aws_sdk_kinesis::Client), Failure> {
         let (kind, sequence_number, timestamp) = match position {
             StartingPosition::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
+            StartingPosition::Latest => (ShardIteratorType::Latest, None, None),
             StartingPosition::AtTimestamp(time) => (
                 ShardIteratorType::AtTimestamp,
                 None,

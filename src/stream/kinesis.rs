@@ -396,6 +396,7 @@ impl StreamSource for KinesisStream {
         self.check(stream)?;
         let (kind, sequence_number, timestamp) = match position {
             StartingPosition::TrimHorizon => (ShardIteratorType::TrimHorizon, None, None),
+            StartingPosition::Latest => (ShardIteratorType::Latest, None, None),
             StartingPosition::AtTimestamp(time) => (
                 ShardIteratorType::AtTimestamp,
                 None,

@@ -110,6 +110,11 @@ fn position(s: &mut State, at: ShardNo, position: &StartingPosition) -> Result<u
     let trimmed = shard.trimmed;
     match position {
         StartingPosition::TrimHorizon => Ok(trimmed),
+        StartingPosition::Latest => {
+            s.model
+                .broken(s.now, "asked for LATEST, which no lease may be".to_owned());
+            Ok(trimmed)
+        }
         StartingPosition::AtTimestamp(t) => {
             if s.streams.kinesis.is_none() {
                 s.model.broken(

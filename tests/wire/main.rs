@@ -2,8 +2,8 @@
 //! Logs of our own, since no emulator has the rules of PutLogEvents, and what goes wrong between the two.
 //!
 //! [`faults`] is the table: each fault with what became of the records. [`poison`] is a long stream with a record of
-//! each kind that can't be delivered in its midst, and what becomes of those when a person sends them again. What Weir
-//! sends is judged too: a put that breaks a rule, or a request that the fake doesn't know, fails the test. No test
+//! each kind that can't be delivered in its midst, and what becomes of those when a person sends them again.
+//! [`reading`] reads stream and log without a lease, and mends what the log lacks. What Weir sends is judged too: a put that breaks a rule, or a request that the fake doesn't know, fails the test. No test
 //! asserts how long something took, but for bounds so wide that to exceed them is to hang.
 //!
 //! Environment:
@@ -31,6 +31,7 @@ mod kinesis;
 mod logs;
 mod permissions;
 mod poison;
+mod reading;
 mod records;
 mod server;
 mod shards;

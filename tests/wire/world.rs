@@ -1,7 +1,7 @@
 //! One fake, one `weir` before it, and what a test asks of both.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -223,6 +223,27 @@ impl World {
         let answer = serde_json::from_slice(&output.stdout);
         let answer = answer.unwrap_or_else(|e| panic!("{e}: {} {told}", output.status));
         (answer, output.status.code().unwrap())
+    }
+
+    /// What a command prints with the settings of [`Self::start`], what it says on stderr, and its exit code.
+    pub async fn ask(&self, arguments: &[&str]) -> (String, String, i32) {
+        let mut command = self.command();
+        command.args(arguments).arg("-c").arg(&self.config);
+        let run = tokio::process::Command::from(command).kill_on_drop(true).output();
+        let output = tokio::time::timeout(3 * PATIENCE, run).await;
+        let output = output.expect("hangs").unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let code = output.status.code().expect("no signal ended it");
+        (text(&output.stdout), text(&output.stderr), code)
+    }
+
+    /// A command that goes on, with its stdout to be read.
+    pub fn follow(&self, arguments: &[&str]) -> tokio::process::Child {
+        let mut command = self.command();
+        command.args(arguments).arg("-c").arg(&self.config);
+        let mut command = tokio::process::Command::from(command);
+        command.stdout(Stdio::piped()).kill_on_drop(true);
+        command.spawn().unwrap()
     }
 
     /// The lines of Weir's own log that tell what records hold.

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
 
+use crate::cli::output::plain;
 use crate::cli::table;
 use crate::logs::LogDestination;
 use crate::logs::dead_letter::{Body, Data, Incomplete, Letter, Origin, RecordBody, Redriven, position};
@@ -354,18 +355,6 @@ fn words(detail: &str) -> String {
         Some((end, _)) => format!("{}…", plain(&detail[..end])),
         None => plain(detail),
     }
-}
-
-/// The text on one line, without what a terminal would take for a command.
-fn plain(text: &str) -> String {
-    let mut plain = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c.is_control() {
-            true => plain.extend(c.escape_default()),
-            false => plain.push(c),
-        }
-    }
-    plain
 }
 
 /// What `show` answers.

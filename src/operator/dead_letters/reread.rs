@@ -3,20 +3,14 @@
 //! A worker reads the same shard at the same time, and a shard has one allowance for all who read it: each answer is
 //! waited out, and what it held is kept for the letters that come next.
 
-use std::time::Duration;
-
 use super::{BETWEEN_LOOKS, LetterDesk};
 use crate::decode::aggregate;
 use crate::logs::dead_letter::{Body, Data, Letter, RecordBody};
-use crate::stream::{Next, Poll, Record, SequenceNumber, ShardId, SourceError, StartingPosition, StreamArn};
+use crate::operator::survey::pace;
+use crate::stream::{Next, Record, SequenceNumber, ShardId, SourceError, StartingPosition, StreamArn};
 
 /// A stream may give nothing at a record's place a few times before it gives the record.
 const READS: u32 = 5;
-/// Kinesis gives five answers a second of a shard, to all who read it; this takes less than two.
-const PACE: Duration = Duration::from_millis(600);
-/// Kinesis gives 2 MB a second of a shard; this takes half of that.
-const BYTES_A_MILLISECOND: usize = 1_000;
-
 /// The last answer of a stream.
 #[derive(Default)]
 pub(super) struct Shelf {
@@ -83,6 +77,7 @@ impl LetterDesk {
         const GONE: &str =
             "it is not in the stream any more: `weir dead-letters discard ID` takes the letter off the list";
         let source = self.mail[of].source.clone();
+        let poll = self.mail[of].config.source.poll();
         let place = &letter.origin.place;
         let stream = StreamArn::new(letter.origin.stream.as_str());
         let shard = ShardId::new(letter.origin.shard.as_str());
@@ -113,7 +108,8 @@ impl LetterDesk {
                 .await;
             let batch = read.map_err(told)?;
             let bytes = batch.records.iter().map(|record| record.data.len()).sum();
-            self.clock.sleep(rest(&*source, batch.records.len(), bytes)).await;
+            let rest = pace::rest(&*source, poll, batch.records.len(), bytes);
+            self.clock.sleep(rest).await;
             if !batch.records.is_empty() {
                 *shelf = Shelf {
                     of,
@@ -134,14 +130,4 @@ impl LetterDesk {
         }
         Err(GONE.to_owned())
     }
-}
-
-/// How long the shard is left to its worker after an answer.
-fn rest(source: &dyn crate::stream::StreamSource, records: usize, bytes: usize) -> Duration {
-    let least = Poll {
-        busy: PACE,
-        idle: PACE,
-    };
-    let by_size = Duration::from_millis((bytes / BYTES_A_MILLISECOND) as u64);
-    source.wait_after(least, records, bytes).max(by_size).max(PACE)
 }

@@ -405,6 +405,7 @@ async fn an_iterator_starts_at_any_position() {
     let seven = SequenceNumber::parse("7").unwrap();
     let positions = [
         (StartingPosition::TrimHorizon, r#""TRIM_HORIZON""#),
+        (StartingPosition::Latest, r#""LATEST""#),
         (
             StartingPosition::AtTimestamp(Timestamp::from_millis(1_459_799_926_480)),
             r#""AT_TIMESTAMP","Timestamp":1459799926.48"#,
