@@ -1,7 +1,9 @@
-//! Health, metrics and the accounts over HTTP, on a port of their own.
+//! Health, metrics, the accounts and the status page over HTTP, on a port of their own.
 //!
 //! Owns the answers; asks nobody anything: it reads the shared readiness, the metrics, and the time the
 //! coordinator last came round. Must never check a dependency in `/livez`.
+
+pub mod page;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -75,6 +77,7 @@ pub async fn serve(listener: TcpListener, server: Server, mut stop: Stop) -> std
         .route("/readyz", get(readyz))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
+        .merge(page::routes())
         .with_state(server);
     axum::serve(listener, routes)
         .with_graceful_shutdown(async move { stop.wished().await })
