@@ -99,6 +99,9 @@ impl Browser {
         let process = answer["capabilities"]["goog:processID"].as_i64();
         self.process = process.and_then(|id| Pid::from_raw(id as i32));
         self.size(1280, 900).await;
+        // What its own first page asked for is nobody's concern.
+        self.go("about:blank").await;
+        self.requests().await;
     }
 
     /// One exchange; the answer's `value`. Panics on an error.

@@ -149,8 +149,7 @@ async fn the_keyboard_reaches_all_and_updates_take_nothing_away() {
     browser.run("document.querySelector('#text').focus()").await;
     browser.press(&["p", "a", "r", "e", "n", "t"]).await;
     stage.show(&browser, &of(&canned::stuck())).await;
-    let shown =
-        "[...document.querySelectorAll('#shards tbody')].map(b => b.rows[0].cells[2].innerText).join()";
+    let shown = "[...document.querySelectorAll('#shards tbody')].map(b => b.rows[0].cells[2].innerText.trim()).join()";
     assert!(browser.text(shown).await.starts_with("waiting for parent"));
     assert_eq!(
         browser
