@@ -110,9 +110,9 @@ fn cases() -> Vec<Case> {
             canned::at_risk(),
             "Needs you",
             &[
-                "orders",
+                "pipeline orders",
                 "Records at risk: in 1 h the stream trims some that are not delivered.",
-                "orders",
+                "pipeline orders",
                 "12 dead letters in the last minute",
                 "worker ip-10-0-5-88-c20d8e13f6aa4971",
                 "Found dead",
