@@ -43,6 +43,7 @@ impl Browser {
             // A port of its own choice, which it tells.
             .arg("--port=0")
             .env("HOME", dir.path())
+            .env("TMPDIR", dir.path())
             .stdin(Stdio::null())
             .stdout(out.try_clone().unwrap())
             .stderr(out)
