@@ -88,6 +88,34 @@ mod tests {
     }
 
     #[test]
+    fn the_page_has_words_for_every_state() {
+        use crate::readiness::Latch;
+        use crate::status::ShardState::*;
+        let states = [
+            Starting,
+            Reading,
+            CaughtUp,
+            BackingOff,
+            HeldByDestination,
+            WaitingForMemory,
+            Suspected,
+            Draining,
+            Elsewhere,
+            WaitingForParent,
+            Unowned,
+            Paused,
+            Ended,
+        ];
+        let states = states.map(|state| serde_json::to_value(state).unwrap());
+        let latches = [Latch::Tables, Latch::Heartbeat, Latch::Plan];
+        let latches = latches.map(|latch| serde_json::to_value(latch).unwrap());
+        for word in states.iter().chain(&latches).map(|value| value.as_str().unwrap()) {
+            let told = [format!("\n  {word}: ['"), format!(" {word}: '")];
+            assert!(told.iter().any(|told| PAGE.contains(told)), "{word}");
+        }
+    }
+
+    #[test]
     fn a_hash_is_written_as_the_policy_wants_it() {
         // The example of Content Security Policy Level 3, section 2.3.1.
         assert_eq!(

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::browser::Browser;
 use crate::emulator::{Microburst, free_address};
@@ -95,14 +95,10 @@ impl Fleet {
 
 /// Waits until the page tells of each shard the owner that the lease table has, and of each owner that it lives.
 async fn shows(browser: &Browser, owners: &BTreeMap<String, String>) {
-    let owners: Vec<Value> = owners.iter().map(|(key, owner)| json!([key, owner])).collect();
-    let owners = json!(owners);
-    let rows = "[...document.querySelectorAll('#shards tbody')].map(b => [JSON.parse(keyOf(b))[1], b.rows[0].cells[3].title])";
-    // A row's key holds the lease's.
-    let rows = rows.replace(
-        "keyOf(b)",
-        "[...document.querySelector('#shards').byKey].find(e => e[1] === b)[0]",
-    );
+    let owners = json!(owners.iter().collect::<Vec<_>>());
+    // A row's key is the pipeline and the lease's.
+    let rows = "[...document.querySelector('#shards').byKey]\
+                .map(([key, body]) => [JSON.parse(key)[1], body.rows[0].cells[3].title])";
     browser
         .until(&format!(
             "{owners}.every(([key, owner]) => {rows}.some(r => r[0] === key && r[1] === owner))"
