@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 use weir::metrics::account::Account;
-use weir::readiness::{Latch, Report};
+use weir::readiness::{Latch, Phase, Report};
 use weir::status::{LastError, Memory, PipelineStatus, Rates, ShardState, ShardStatus, Status, WorkerStatus};
 
 const ME: &str = "ip-10-0-3-17-1f0c9a55d2b7e840";
@@ -143,6 +143,8 @@ pub fn healthy() -> Status {
         started: "2026-11-20T22:01:10Z".to_owned(),
         readiness: Report {
             ready: true,
+            phase: Phase::Ready,
+            started: true,
             draining: false,
             waiting_for: Vec::new(),
             problems: BTreeMap::new(),
@@ -251,6 +253,7 @@ pub fn refused() -> Status {
 pub fn draining() -> Status {
     let mut status = healthy();
     status.readiness.draining = true;
+    status.readiness.phase = Phase::Draining;
     status.readiness.ready = false;
     for pipeline in status.pipelines.values_mut() {
         for shard in pipeline.shards.iter_mut().filter(|s| s.mine) {
@@ -264,6 +267,8 @@ pub fn draining() -> Status {
 pub fn starting() -> Status {
     let mut status = healthy();
     status.readiness.ready = false;
+    status.readiness.phase = Phase::Starting;
+    status.readiness.started = false;
     status.readiness.waiting_for = vec![Latch::Heartbeat, Latch::Plan];
     status.worker = None;
     status.workers.clear();
@@ -279,6 +284,14 @@ pub fn starting() -> Status {
             ..pipeline.clone()
         };
     }
+    status
+}
+
+/// It was fenced, and comes back.
+pub fn rejoining() -> Status {
+    let mut status = starting();
+    status.readiness.phase = Phase::Rejoining;
+    status.readiness.started = true;
     status
 }
 

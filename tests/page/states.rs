@@ -106,6 +106,14 @@ fn cases() -> Vec<Case> {
             ],
         ),
         case(
+            "rejoining",
+            canned::rejoining(),
+            "Rejoining",
+            &[
+                "It lost its place in the fleet, and joins anew. It waits for its first heartbeat and the first plan.",
+            ],
+        ),
+        case(
             "at-risk",
             canned::at_risk(),
             "Needs you",
