@@ -90,23 +90,7 @@ mod tests {
     #[test]
     fn the_page_has_words_for_every_state() {
         use crate::readiness::Latch;
-        use crate::status::ShardState::*;
-        let states = [
-            Starting,
-            Reading,
-            CaughtUp,
-            BackingOff,
-            HeldByDestination,
-            WaitingForMemory,
-            Suspected,
-            Draining,
-            Elsewhere,
-            WaitingForParent,
-            Unowned,
-            Paused,
-            Ended,
-        ];
-        let states = states.map(|state| serde_json::to_value(state).unwrap());
+        let states = crate::status::ShardState::ALL.map(|state| serde_json::to_value(state).unwrap());
         let latches = [Latch::Tables, Latch::Heartbeat, Latch::Plan];
         let latches = latches.map(|latch| serde_json::to_value(latch).unwrap());
         for word in states.iter().chain(&latches).map(|value| value.as_str().unwrap()) {

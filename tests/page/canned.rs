@@ -56,7 +56,7 @@ pub fn shard(pipeline: &str, id: String, state: ShardState) -> ShardStatus {
         lag_seconds: mine.then_some(0.8),
         until_trim_seconds: mine.then_some(86_399.0),
         state,
-        why: None,
+        why: (state == Elsewhere).then(|| format!("read by {}", owner.unwrap_or_default())),
     }
 }
 
@@ -144,7 +144,7 @@ pub fn healthy() -> Status {
         readiness: Report {
             ready: true,
             phase: Phase::Ready,
-            started: true,
+            has_started: true,
             draining: false,
             waiting_for: Vec::new(),
             problems: BTreeMap::new(),
@@ -204,7 +204,7 @@ pub fn stuck() -> Status {
     orders.shards[1].until_trim_seconds = Some(84_898.0);
     orders.shards[1].children = vec![child.clone()];
     let mut waiting = shard("orders", child, ShardState::WaitingForParent);
-    waiting.why = Some(format!("waiting for parent {id}, which is not read to its end"));
+    waiting.why = Some(format!("waiting for its parent {id} to be read to its end"));
     waiting.parents = vec![id.clone()];
     orders.shards.insert(2, waiting);
     orders.lag_seconds = Some(1_502.0);
@@ -268,7 +268,7 @@ pub fn starting() -> Status {
     let mut status = healthy();
     status.readiness.ready = false;
     status.readiness.phase = Phase::Starting;
-    status.readiness.started = false;
+    status.readiness.has_started = false;
     status.readiness.waiting_for = vec![Latch::Heartbeat, Latch::Plan];
     status.worker = None;
     status.workers.clear();
@@ -291,7 +291,7 @@ pub fn starting() -> Status {
 pub fn rejoining() -> Status {
     let mut status = starting();
     status.readiness.phase = Phase::Rejoining;
-    status.readiness.started = true;
+    status.readiness.has_started = true;
     status
 }
 

@@ -70,7 +70,7 @@ fn cases() -> Vec<Case> {
                 "weir iam-policy prints what it needs",
                 "Last error, 1 s ago, reading orders/shardId-",
                 "backing off until 03:12:49 UTC: AccessDeniedException on GetRecords",
-                "waiting for parent shardId-",
+                "waiting for its parent shardId-",
             ],
         ),
         case(
