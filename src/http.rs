@@ -1,4 +1,4 @@
-//! Health, metrics and the accounts over HTTP, on a port of their own.
+//! Health, metrics, the accounts and the status page over HTTP, on a port of their own.
 //!
 //! Owns the server and its routes; asks nobody anything: it reads the shared readiness, the metrics, and the marks of
 //! those that must make progress. It runs on a thread and a runtime of its own, so that it still answers, and says
@@ -7,6 +7,7 @@
 mod health;
 mod liveness;
 mod log_level;
+pub mod page;
 mod status;
 
 use std::net::{SocketAddr, TcpListener};
@@ -149,6 +150,7 @@ fn routes(shared: Shared) -> Router {
         .route("/log-level", get(log_level::get).put(log_level::put))
         .route("/metrics", get(metrics))
         .route("/status", get(status::status))
+        .merge(page::routes())
         .layer(DefaultBodyLimit::max(log_level::LONGEST))
         .with_state(shared)
 }

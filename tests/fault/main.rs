@@ -23,6 +23,9 @@
 )]
 
 mod audit;
+#[path = "../page/browser.rs"]
+#[expect(dead_code, reason = "the page's own tests ask more of a browser")]
+mod browser;
 mod clients;
 mod commands;
 mod crash;
@@ -36,6 +39,7 @@ mod kcl;
 mod kinesis;
 mod letters;
 mod outage;
+mod page;
 mod shutdown;
 mod start;
 mod tally;
