@@ -2,11 +2,15 @@
 
 use std::process::ExitCode;
 
+use super::examples::examples;
 use super::flags::WrongUse;
 use crate::config::Vars;
 
+const AFTER: &str = examples!("health" "health --ready"; "Exit codes: 0 it is, 1 it is not or does not answer, 2 for wrong arguments.");
+
 /// Ask whether the daemon on this machine is alive
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
 pub(super) struct HealthArgs {
     /// Ask whether it is ready: /readyz instead of /livez
     #[arg(long)]

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::examples::examples;
 use super::flags::{Flags, Given, WrongUse};
 use crate::config::check::{self, StateNames};
 use crate::config::problem::Problem;
@@ -14,12 +15,18 @@ use crate::config::{
 use crate::decode::DecodeSettings;
 use crate::shape::Shape;
 
+const AFTER: &str = examples!(
+    "run --table orders --log-group /cdc/orders"
+    "run --kinesis-stream rds-audit --decode audit --log-group /db/audit"
+    "run -c weir.yaml"
+    "run -c weir.yaml --until-caught-up";
+    "Exit codes: 0 after a complete drain, 1 after a failure, 2 for wrong arguments or settings, 130 or 143 after a second signal."
+);
+
 /// Read streams until told to stop
 ///
-/// The simplest uses: weir run --table orders --log-group /cdc/orders for the changes of a DynamoDB table, and
-/// weir run --kinesis-stream rds-audit --decode audit --log-group /db/audit for a Kinesis stream. Everything can
-/// be set in a file: weir run --config weir.yaml; beside it, only --application, --http-address and --log-format
-/// may be given.
+/// A table or a Kinesis stream and a log group are enough. Everything can be set in a file; beside it, only
+/// --application, --http-address, --log-format and --until-caught-up may be given.
 ///
 /// Each flag can also be given as the environment variable that its help names; the flag stands before the
 /// variable, both before the file, and an empty variable counts as not set. WEIR_LOG sets the level of
@@ -33,9 +40,8 @@ use crate::shape::Shape;
 /// The flags make one pipeline, named after its table or stream; under another name it begins anew.
 ///
 /// SIGTERM and SIGINT drain: what is in flight is delivered and checkpointed. A second signal ends at once.
-/// Exit codes: 0 after a complete drain, 1 after a failure, 2 for wrong arguments or settings, 130 or 143
-/// after a second signal.
 #[derive(Debug, Default, clap::Args)]
+#[command(after_help = AFTER)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     settings: PipelineArgs,
