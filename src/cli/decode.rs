@@ -72,7 +72,7 @@ const LIMIT: RangeInclusive<usize> = (1 << 20)..=(64 << 20);
 )]
 pub(super) struct DecodeArgs {
     /// The input; - is standard input
-    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
+    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true, value_hint = clap::ValueHint::FilePath)]
     file: String,
     /// What the records are read as: auto, subscription, audit, change, json, text or base64, as for `weir run
     /// --decode`; or aggregate, which only takes aggregates of the Kinesis Producer Library apart

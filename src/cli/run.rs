@@ -61,7 +61,7 @@ pub(super) struct RunArgs {
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct PipelineArgs {
     /// The settings, in YAML [env: WEIR_CONFIG]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     config: Option<String>,
     /// Names the state tables: NAME and NAME-fleet [env: WEIR_APPLICATION] [default: weir]
     #[arg(long, value_name = "NAME")]
