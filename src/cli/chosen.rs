@@ -17,6 +17,11 @@ pub(super) struct ChosenArgs {
 }
 
 impl ChosenArgs {
+    /// Whether any of the flags is there. What the environment holds is not asked.
+    pub fn are_given(&self) -> bool {
+        self.pipeline.is_some() || self.settings.are_given()
+    }
+
     /// The settings with the pipelines that are meant: the one that is named, or all. A wrong name is one of the
     /// flags' problems, and leaves none.
     pub fn some(&self, flags: &mut Flags<'_>) -> Result<Config, WrongUse> {

@@ -33,7 +33,11 @@ const AFTER: &str = examples!(
     "leases list --application prod-cdc --json"
     "leases show orders/shardId-00000001700000000000-0a1b2c3d --watch -c weir.yaml"
 );
-const AFTER_LIST: &str = examples!("leases list -c weir.yaml" "leases list --application prod-cdc --json");
+const AFTER_LIST: &str = examples!(
+    "leases list -c weir.yaml"
+    "leases list --pipeline orders -c weir.yaml"
+    "leases list --application prod-cdc --json"
+);
 const AFTER_SHOW: &str = examples!(
     "leases show orders/shardId-00000001700000000000-0a1b2c3d -c weir.yaml"
     "leases show orders/shardId-00000001700000000000-0a1b2c3d --watch -c weir.yaml"
@@ -53,7 +57,11 @@ const AFTER_HAND_BACK: &str =
 enum Command {
     /// Show all leases
     #[command(after_help = AFTER_LIST)]
-    List,
+    List {
+        /// Only those of this pipeline
+        #[arg(long, value_name = "NAME")]
+        pipeline: Option<String>,
+    },
     /// Show one lease, its owner and its parents
     #[command(after_help = AFTER_SHOW)]
     Show {
@@ -106,7 +114,7 @@ enum Command {
 /// What was asked for, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Order {
-    List,
+    List { pipeline: Option<String> },
     Show(LeaseKey, bool),
     Release(LeaseKey, bool),
     Set(LeaseKey, Checkpoint, bool),
@@ -117,7 +125,7 @@ pub(super) enum Order {
 pub(super) fn read(args: &LeasesArgs, vars: Vars<'_>) -> Result<(Config, Order, bool), WrongUse> {
     args.settings.read(vars, |flags| {
         Some(match args.command.clone() {
-            Command::List => Order::List,
+            Command::List { pipeline } => Order::List { pipeline },
             Command::Show { key, watch } => Order::Show(LeaseKey::new(key), watch),
             Command::Release { key, force } => Order::Release(LeaseKey::new(key), force),
             Command::Set { key, to, force } => {
@@ -131,8 +139,8 @@ pub(super) fn read(args: &LeasesArgs, vars: Vars<'_>) -> Result<(Config, Order, 
 
 pub(super) async fn carry_out(order: Order, json: bool, desk: &mut Desk) -> Result<ExitCode, Refusal> {
     Ok(match order {
-        Order::List => {
-            let leases = desk.list().await?;
+        Order::List { pipeline } => {
+            let leases = desk.list(pipeline.as_deref()).await?;
             match json {
                 true => {
                     let view = |lease| LeaseView::of(lease, desk.keys.pipeline_of(lease));

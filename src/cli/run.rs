@@ -119,6 +119,41 @@ pub(super) struct PipelineArgs {
     start: Option<String>,
 }
 
+impl PipelineArgs {
+    /// Whether any of the flags is there. What the environment holds is not asked.
+    pub fn are_given(&self) -> bool {
+        let Self {
+            config,
+            application,
+            table,
+            kinesis_stream,
+            stream_arn,
+            decode,
+            format,
+            fan_out,
+            log_group,
+            log_stream,
+            allow_groups,
+            start,
+        } = self;
+        let flags = [
+            config,
+            application,
+            table,
+            kinesis_stream,
+            stream_arn,
+            decode,
+            format,
+            fan_out,
+            log_group,
+            log_stream,
+            allow_groups,
+            start,
+        ];
+        flags.into_iter().any(Option::is_some)
+    }
+}
+
 /// When a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
@@ -212,16 +247,19 @@ fn without_file(flags: &mut Flags<'_>, args: &PipelineArgs, overrides: Overrides
     match first {
         Some(first) => {
             for again in given {
-                let what = format!("names a stream again, beside {}: keep one of the two", first.origin);
+                let what = format!(
+                    "names a stream again, beside {}: keep one of the two",
+                    first.origin
+                );
                 flags
                     .problems
                     .push(Problem::with(&again.origin, &again.text, what));
             }
         }
         None => flags.problems.push(Problem::new(
-            "nothing to read",
-            "name a table, a Kinesis stream or a file\n  weir run --table orders --log-group /cdc/orders\n  \
-             weir run --kinesis-stream rds-audit --decode audit --log-group /db/audit\n  weir run --config weir.yaml",
+            "no pipeline is given",
+            "name a table, a Kinesis stream or a file\n  --table orders --log-group /cdc/orders\n  \
+             --kinesis-stream rds-audit --decode audit --log-group /db/audit\n  --config weir.yaml",
         )),
     }
     // A wrong --application is told already; the default that stands in for it is not what was meant.
@@ -666,8 +704,8 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
         let shown = refusal("", "");
         assert!(
             shown.contains(
-                "\n  weir run --table orders --log-group /cdc/orders\n  weir run --kinesis-stream rds-audit --decode \
-                 audit --log-group /db/audit\n  weir run --config weir.yaml"
+                "\n  --table orders --log-group /cdc/orders\n  --kinesis-stream rds-audit --decode audit --log-group \
+                 /db/audit\n  --config weir.yaml"
             ),
             "{shown}"
         );
