@@ -45,7 +45,8 @@ const AFTER: &str = examples!(
     "With a pipe:\n  \
      echo H4sICAgtzGYAA2hvZ2UAy8hPT+UCAJ2H4rkFAAAA | weir decode\n  \
      aws kinesis get-records --shard-iterator ITERATOR | weir decode\n  \
-     aws dynamodbstreams get-records --shard-iterator ITERATOR | weir decode -c weir.yaml --pipeline orders\n\n\
+     aws dynamodbstreams get-records --shard-iterator ITERATOR |\n    \
+       weir decode -c weir.yaml --pipeline orders\n\n\
      Exit codes: 0 everything was decoded, 1 something was not (stderr says what), 2 for wrong arguments."
 );
 

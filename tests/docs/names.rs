@@ -37,7 +37,7 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    assert!(seen > 30, "{seen}");
+    assert!(seen > 20, "{seen}");
 }
 
 /// A path without `..`.
@@ -158,7 +158,7 @@ fn is_test(binary: &str, path: &str, file: &str, text: &str) -> bool {
     };
     let file = file.trim_end_matches(".rs").replace('/', "::");
     let (modules, test) = path.rsplit_once("::").unwrap_or(("", path));
-    let in_file = modules == file || modules == format!("{file}::tests");
+    let in_file = modules.is_empty() || modules == file || modules == format!("{file}::tests");
     let is_there = match test.strip_suffix('…') {
         Some(begin) => text.contains(&format!("fn {begin}")),
         None => text.contains(&format!("fn {test}(")),

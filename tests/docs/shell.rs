@@ -10,7 +10,9 @@ pub fn refusal(words: &[String], partly: bool) -> Option<String> {
     let error = cli::command().try_get_matches_from(words).err()?;
     let taken = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => true,
+        // The value of a flag, too.
         ErrorKind::MissingRequiredArgument
+        | ErrorKind::InvalidValue
         | ErrorKind::MissingSubcommand
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => partly,
         _ => false,
