@@ -10,9 +10,8 @@ pub fn refusal(words: &[String], partly: bool) -> Option<String> {
     let error = cli::command().try_get_matches_from(words).err()?;
     let taken = match error.kind() {
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => true,
-        // The value of a flag, too.
+        ErrorKind::InvalidValue => partly && error.to_string().contains("a value is required"),
         ErrorKind::MissingRequiredArgument
-        | ErrorKind::InvalidValue
         | ErrorKind::MissingSubcommand
         | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => partly,
         _ => false,
@@ -30,8 +29,7 @@ fn in_line(line: &str) -> Vec<Vec<String>> {
     let mut commands = vec![Vec::new()];
     let mut word: Option<String> = None;
     let mut quote = None;
-    let mut chars = line.chars().peekable();
-    while let Some(c) = chars.next() {
+    for c in line.chars() {
         match (quote, c) {
             (Some(mark), c) if c == mark => quote = None,
             (Some(_), c) => word.get_or_insert_default().push(c),
