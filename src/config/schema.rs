@@ -1,4 +1,4 @@
-//! The JSON Schema of the settings' file, made of [`keys`].
+//! The JSON Schema of the settings' file, made of [`crate::config::keys`].
 //!
 //! For editors, and for checks before a deployment: what it refuses, the parser refuses too; what needs to be known of
 //! two keys at once, or of the world, only the parser tells. Of the dialect 2020-12, by keywords that draft 7 has as

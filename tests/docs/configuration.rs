@@ -7,7 +7,8 @@ use crate::is_generated;
 const BEGIN: &str = "# Settings
 
 Every key of the settings' file. This page is generated of what the program itself knows; tests keep it equal, and hold
-each key, bound, word and default against the reader. [`config/full.yaml`](../config/full.yaml) has all keys in one file.
+each key, bound, word and default against the reader. [`config/full.yaml`](../config/full.yaml) has all keys in one
+file.
 
 The simplest file:
 
@@ -18,15 +19,16 @@ pipelines:
     destination: { group: /cdc/orders }
 ```
 
-- `weir check -c weir.yaml` tells everything that is wrong with a file, and with what it names in AWS. `weir run` refuses a
-  wrong file with every problem at once, each with its key, the value and the way out.
+- `weir check -c weir.yaml` tells everything that is wrong with a file, and with what it names in AWS. `weir run`
+  refuses a wrong file with every problem at once, each with its key, the value and the way out.
 - **Variables.** Any value may hold `${VAR}` or `${VAR:-default}`, taken from the environment; `$${` is a literal `${`.
 - **Durations** need a unit: `ms`, `s`, `m`, `h`. **Sizes** do too: `KiB`, `MiB`, `GiB`, `KB`, `MB`, `GB`.
-- **Texts** that YAML would read as a number or a boolean have to be in quotes, and so do those that begin with `*` or `{`.
+- **Texts** that YAML would read as a number or a boolean have to be in quotes, and so do those that begin with `*` or
+  `{`.
 - **Flags.** Without a file, flags and their variables make one pipeline (`weir run --help`). Beside a file,
   `--application`, `--http-address` and `--log-format` stand before what it says.
-- **Editors.** `weir schema > weir.schema.json` writes a JSON Schema; a file that begins with
-  `# yaml-language-server: $schema=weir.schema.json` is completed and checked while it is written.
+- **Editors.** `weir schema > weir.schema.json` writes a JSON Schema; a file that begins with `# yaml-language-server:
+  $schema=weir.schema.json` is completed and checked while it is written.
 ";
 
 #[test]

@@ -252,6 +252,105 @@ fn wrong(kind: &Kind) -> Vec<Value> {
     wrong
 }
 
+/// Texts at the edges of their shapes: those that are taken, and those that are not.
+fn edges() -> Vec<(&'static str, Vec<String>, Vec<String>)> {
+    let long = |count: usize| "a".repeat(count);
+    let all = |texts: &[&str]| -> Vec<String> { texts.iter().map(|&text| text.to_owned()).collect() };
+    let both = |texts: &[&str], more: String| [all(texts), vec![more]].concat();
+    let uuid = "1234abcd-12AB-34cd-56ef-1234567890ab";
+    let log_key = format!("arn:aws-cn:kms:cn-north-1:111122223333:key/{uuid}");
+    let mrk = format!("mrk-{}", long(32));
+    vec![
+        (
+            "application",
+            both(&["abc", "A_.-9"], long(249)),
+            both(&["ab", "a b", "a/b"], long(250)),
+        ),
+        (
+            "state.lease_table",
+            both(&["abc"], long(255)),
+            both(&["ab", "a:b"], long(256)),
+        ),
+        (
+            "state.region",
+            both(&["a", "us-gov-west-1"], long(63)),
+            both(&["EU", "-a", "a-", "a_b"], long(64)),
+        ),
+        (
+            "state.assume_role_arn",
+            all(&[
+                "arn:aws:iam::111122223333:role/a",
+                "arn:aws-cn:iam::111122223333:role/a/b/c:d",
+            ]),
+            all(&[
+                "arn:aws:iam::1:role/a",
+                "arn:aws:iam::111122223333:user/a",
+                "arn:aws:iam::111122223333:role/a/",
+                "role/a",
+            ]),
+        ),
+        (
+            "state.external_id",
+            both(&["ab", "a+=,.@:/-_"], long(1224)),
+            both(&["a", "a b", "a*"], long(1225)),
+        ),
+        (
+            "state.kms_key",
+            both(
+                &[
+                    uuid,
+                    "alias/a/b_-9",
+                    "arn:aws:kms:eu-west-1:111122223333:alias/a",
+                    &log_key,
+                ],
+                mrk.clone(),
+            ),
+            all(&[
+                "a",
+                "alias/",
+                "alias/a b",
+                "mrk-1",
+                "arn:aws:kms:eu-west-1:1:alias/a",
+            ]),
+        ),
+        (
+            "pipelines.p.destination.kms_key",
+            vec![log_key],
+            both(&[uuid, "alias/a"], mrk),
+        ),
+        (
+            "http.address",
+            all(&["[::1]:0", "127.0.0.1:65535"]),
+            all(&["80", ":80", "localhost:80", "1.2.3.4"]),
+        ),
+        (
+            "pipelines.p.source.start",
+            all(&["latest", "2024-11-09T08:12:19.123+01:00", "20241109T081219Z"]),
+            all(&["now", "yesterday", "Latest"]),
+        ),
+        (
+            "drain.timeout",
+            all(&["1 s", "1000ms", "60m"]),
+            all(&["1  sec", "1d", "s", "1.0s"]),
+        ),
+        (
+            "memory",
+            all(&["16 MiB", "100MB", "17000kB", "64GiB"]),
+            all(&["16mb", "16M", "MiB", "0x10MiB"]),
+        ),
+        (
+            "pipelines.p.dead_letter.group",
+            all(&["a", "/a/b_c-d.e#f"]),
+            all(&["{table}", "a}b"]),
+        ),
+        (
+            "pipelines.p.destination.group",
+            all(&["a", "/{table}/x", "{pipeline}"]),
+            vec![],
+        ),
+    ]
+}
+
 /// Whether the schema takes each of these files, by another's validator.
 fn verdicts(files: &[Value]) -> Vec<bool> {
     let tools = std::env::var_os("WEIR_TOOLS").map_or_else(
@@ -306,6 +405,22 @@ fn the_schema_and_the_reader_take_and_refuse_the_same() {
         }
         if matches!(key.default, Default::Required | Default::Alternative) {
             files.push((format!("{path} is missing"), with(&bases[0], at, None), false));
+        }
+    }
+    for (path, right, wrong) in edges() {
+        // Where a role is, which an external id needs.
+        let base = &bases[usize::from(path != "state.external_id")];
+        let at = &places(base, path)[0];
+        let edges = right
+            .iter()
+            .map(|text| (text, true))
+            .chain(wrong.iter().map(|text| (text, false)));
+        for (text, is_right) in edges {
+            files.push((
+                format!("{path}: {text}"),
+                with(base, at, Some(&json!(text))),
+                is_right,
+            ));
         }
     }
     let pipeline = &bases[1]["pipelines"]["p"];
