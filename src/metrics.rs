@@ -138,7 +138,7 @@ metrics! {
     shard_until_trim: GaugeVec = "weir_shard_until_trim_seconds" ["pipeline", "shard_id"];
     /// The least time until the stream trims a record that is not delivered, of the shards this worker reads. Take the minimum over the workers.
     pipeline_until_trim: GaugeVec = "weir_pipeline_until_trim_seconds" ["pipeline"];
-    /// For how many seconds there has been something delivered or read that the shard's checkpoint doesn't cover. 0 when it covers all. Above a minute: the destination doesn't accept, or the lease table can't be written.
+    /// How long ago the oldest record was read that the shard's checkpoint doesn't cover, in seconds. 0 when it covers all. Above a minute (or a longer `checkpoint.interval`): the destination doesn't accept, or the lease table can't be written.
     shard_checkpoint_age: GaugeVec = "weir_shard_checkpoint_age_seconds" ["pipeline", "shard_id"];
     /// Requests to the state tables that failed, by class. They are repeated.
     table_errors: IntCounterVec = "weir_table_errors_total" ["class"];
@@ -209,6 +209,9 @@ impl Metrics {
         ] {
             counter.with_label_values(p);
         }
+        for histogram in [&self.put_seconds, &self.put_events, &self.put_bytes] {
+            histogram.with_label_values(p);
+        }
         for gauge in [
             &self.records_in_flight,
             &self.buffer_bytes,
@@ -231,11 +234,29 @@ impl Metrics {
             self.bytes_filtered
                 .with_label_values(&[pipeline, reason.as_str()]);
         }
+        for class in crate::stream::SourceError::CLASSES {
+            self.source_errors.with_label_values(&[pipeline, class]);
+        }
+        for class in crate::logs::SinkError::CLASSES {
+            self.put_errors.with_label_values(&[pipeline, class]);
+        }
         for outcome in ["complete", "partial", "failed"] {
             self.look_ups.with_label_values(&[pipeline, outcome]);
         }
         for counter in [&self.heartbeats, &self.fences, &self.evictions] {
             counter.with_label_values::<&str>(&[]);
+        }
+    }
+
+    /// Removes every series of a shard: its task has ended.
+    pub fn forget_shard(&self, pipeline: &str, shard: &str) {
+        for gauge in [
+            &self.shard_lag,
+            &self.shard_until_trim,
+            &self.shard_checkpoint_age,
+        ] {
+            // An error says that nobody set it.
+            let _ = gauge.remove_label_values(&[pipeline, shard]);
         }
     }
 
@@ -261,6 +282,10 @@ mod tests {
             "weir_records_dead_lettered_total{pipeline=\"orders\",reason=\"too_old\"} 0",
             "weir_records_filtered_total{pipeline=\"orders\",reason=\"filter\"} 0",
             "weir_events_filtered_total{pipeline=\"orders\"} 0",
+            "weir_dead_lettered_bytes_total{pipeline=\"orders\",reason=\"undecodable\"} 0",
+            "weir_source_errors_total{class=\"access_denied\",pipeline=\"orders\"} 0",
+            "weir_put_errors_total{class=\"denied\",pipeline=\"orders\"} 0",
+            "weir_put_seconds_count{pipeline=\"orders\"} 0",
             "weir_heartbeats_total 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");

@@ -97,6 +97,11 @@ impl Readiness {
         self.state().problems.remove(part);
     }
 
+    /// What is wrong with a part.
+    pub fn problem_of(&self, part: &str) -> Option<String> {
+        self.state().problems.get(part).cloned()
+    }
+
     pub fn report(&self) -> Report {
         let state = self.state();
         let waiting_for: Vec<Latch> = ALL.into_iter().filter(|l| !state.open.contains(l)).collect();
@@ -123,6 +128,8 @@ mod tests {
         }
         assert!(readiness.report().ready);
         assert_eq!(readiness.report().problems["orders"], "access denied");
+        assert_eq!(readiness.problem_of("orders").as_deref(), Some("access denied"));
+        assert_eq!(readiness.problem_of("audit"), None);
         readiness.drain();
         assert!(!readiness.report().ready);
     }

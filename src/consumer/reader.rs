@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Pipeline;
@@ -138,6 +139,30 @@ pub(super) struct Reader {
     pub(super) not_before: Option<Timestamp>,
     /// The checkpoint that this began at: it and the sub-records before it are done, and come once more.
     pub(super) done: Option<Place>,
+    pub(super) memory: Memory,
+}
+
+/// Whether a read waits for memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory(Arc<AtomicBool>);
+
+impl Memory {
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Waits for memory, and shows it. As cancel-safe as `work`.
+    async fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        struct Waiting<'a>(&'a Memory);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.0.store(false, Ordering::Relaxed);
+            }
+        }
+        let _waiting = Waiting(self);
+        self.0.store(true, Ordering::Relaxed);
+        work.await
+    }
 }
 
 impl Reader {
@@ -194,14 +219,13 @@ impl Reader {
             });
         }
         // What could not be decoded is not worth reading.
-        self.pipeline.budget.wait_for_events(PORTION).await;
+        self.memory
+            .wait(self.pipeline.budget.wait_for_events(PORTION))
+            .await;
         // At once, for all that is to come: one that held memory and waited for more could wait for ever.
         let for_look = look.as_ref().map_or(0, |_| lookup::MEMORY);
-        let mut memory = self
-            .pipeline
-            .budget
-            .reserve_answer(source.largest_answer() + for_look)
-            .await;
+        let bytes = source.largest_answer() + for_look;
+        let mut memory = self.memory.wait(self.pipeline.budget.reserve_answer(bytes)).await;
         // Once more: the process may have been suspended while it waited.
         let limit = self.limit()?;
         let asked = source.records(&self.stream, &iterator);
@@ -319,7 +343,8 @@ impl Reader {
         if count > 0 {
             let wait = self.pipeline.budget.reserve_events(estimate);
             // Safe to cancel, as it says.
-            match timeout(&*self.pipeline.clock, STARVED, wait).await {
+            let wait = timeout(&*self.pipeline.clock, STARVED, wait);
+            match self.memory.wait(wait).await {
                 Ok(reserved) => memory = Some(reserved),
                 Err(_) => {
                     return Portion {
@@ -380,4 +405,22 @@ impl Outcome {
 
 fn slow(limit: Duration) -> SourceError {
     SourceError::Unavailable(format!("no answer within {limit:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn that_memory_is_waited_for_is_shown_as_long_as_somebody_waits() {
+        let memory = Memory::default();
+        assert!(memory.wait(async { memory.is_waited_for() }).await);
+        assert!(!memory.is_waited_for(), "it is there");
+        let seen = memory.clone();
+        let mut never = Box::pin(memory.wait(std::future::pending::<()>()));
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(never.as_mut().poll(cx)));
+        assert!(polled.await.is_pending() && seen.is_waited_for());
+        drop(never);
+        assert!(!seen.is_waited_for(), "nobody waits any more");
+    }
 }

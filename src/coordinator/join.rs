@@ -163,6 +163,7 @@ impl Life {
                 rate: rate.clone(),
                 metrics: worker.metrics.clone(),
                 readiness: worker.readiness.clone(),
+                reports: worker.reports.clone(),
             };
             let (sink, router) = Sink::new(
                 pipeline.sink.clone(),
