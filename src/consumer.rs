@@ -47,6 +47,7 @@ use crate::readiness::Readiness;
 use crate::shutdown::Stop;
 use crate::status::reports::Reports;
 use crate::stream::{Place, SequenceNumber, ShardIterator, StartingPosition, StreamArn, StreamSource};
+use crate::trace::{Batches, Tracer};
 
 /// The part of a drain's time that the coordinator may wait for a successor before it asks a consumer to stop.
 pub const SUCCESSOR_SHARE: f64 = 0.25;
@@ -108,6 +109,7 @@ pub struct Pipeline {
     pub metrics: Metrics,
     pub readiness: Readiness,
     pub reports: Reports,
+    pub tracer: Tracer,
     pub checkpoint_interval: Duration,
     pub drain_timeout: Duration,
     pub request_timeout: Duration,
@@ -185,8 +187,13 @@ pub async fn run(
     info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, "reading the shard");
     let interval = FIRST_CHECKPOINT.min(pipeline.checkpoint_interval);
     let telling = Telling::new(&pipeline, lease, &stream);
+    let batches = pipeline.tracer.batches();
+    if let Some(batches) = &batches {
+        lane.traced_by(batches.clone());
+    }
     let consumer = Consumer {
         key: lease.key.clone(),
+        batches: batches.clone(),
         stream,
         reader,
         lane,
@@ -214,7 +221,11 @@ pub async fn run(
         pipeline,
     };
     let (readiness, part) = (consumer.pipeline.readiness.clone(), consumer.part());
+    let name = consumer.pipeline.config.name.clone();
     let end = consumer.run(held, deliveries, stop).await;
+    if let Some(batches) = batches {
+        batches.left(&name, &shard);
+    }
     // Whoever reads the shard next tells what is wrong then.
     readiness.solved(&part);
     end
@@ -228,6 +239,8 @@ struct Consumer {
     reader: Reader,
     lane: Lane,
     accounts: Accounts,
+    /// Those that are traced; `None`: none ever is.
+    batches: Option<Batches>,
     destinations: Destinations,
     position: StartingPosition,
     /// The record of the checkpoint, which the first read must give once more: if it doesn't, the stream has
@@ -437,6 +450,15 @@ impl Consumer {
             }
         }
         self.fit_reservations();
+        self.tell_delivered();
+    }
+
+    /// Ends the traces of the batches whose every record is finished.
+    fn tell_delivered(&self) {
+        if let Some(batches) = &self.batches {
+            let shard = self.reader.shard.to_string();
+            batches.settled(self.ledger.base(), &self.pipeline.config.name, &shard);
+        }
     }
 
     /// Gives memory back as the records that hold it are finished.
@@ -453,7 +475,11 @@ impl Consumer {
         else {
             return Ok(());
         };
+        let began = self.batches.as_ref().and_then(Batches::checkpoint_begins);
         self.leases.checkpoint(held, &to).await?;
+        if let (Some(batches), Some(began)) = (&self.batches, began) {
+            batches.checkpointed(began);
+        }
         self.accounts.checkpointed();
         let left = self.ledger.oldest().map(|oldest| oldest.received);
         self.telling.checkpointed(to.checkpoint(), left);

@@ -96,7 +96,7 @@ impl Ledger {
             time,
             at,
         } = record;
-        let index = self.base + self.entries.len() as u64;
+        let index = self.next();
         let size = bytes.max(held);
         let held = if events == 0 { 0 } else { held };
         self.bytes += held;
@@ -150,6 +150,16 @@ impl Ledger {
                 self.acknowledged = Some(Acknowledged(Checkpoint::At(sequence_number, sub_sequence_number)));
             }
         }
+    }
+
+    /// The index of the oldest record that is not finished, or of the next one to come.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The index that the next record will have.
+    pub fn next(&self) -> u64 {
+        self.base + self.entries.len() as u64
     }
 
     /// The newest position all of whose predecessors are finished; `None` before the first.

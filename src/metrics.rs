@@ -7,6 +7,9 @@
 pub mod account;
 
 mod family;
+#[cfg(test)]
+mod page;
+pub mod process;
 
 use prometheus::{Encoder, GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, Registry, TextEncoder};
 
@@ -35,6 +38,7 @@ macro_rules! metrics {
 
             fn build() -> prometheus::Result<Self> {
                 let registry = Registry::new();
+                registry.register(Box::new(process::Process::new()?))?;
                 $(
                     let buckets: &[f64] = &[];
                     $(let buckets = { let _ = buckets; $buckets };)?
@@ -142,7 +146,7 @@ metrics! {
     shard_checkpoint_age: GaugeVec = "weir_shard_checkpoint_age_seconds" ["pipeline", "shard_id"];
     /// Requests to the state tables that failed, by class. They are repeated.
     table_errors: IntCounterVec = "weir_table_errors_total" ["class"];
-    /// Requests to AWS that were answered or given up, by service, operation and class: `ok`, or why not. Each attempt counts, so what isn't `ok` has been or will be repeated.
+    /// Requests to AWS that were answered or given up, by service, operation and class: `ok`, or why not. Each attempt counts. `conflict` and `expired_iterator` are everyday business; `denied` and `not_found` that go on need you, the others AWS or the network.
     aws_requests: IntCounterVec = "weir_aws_requests_total" ["service", "operation", "class"];
     /// How long requests to AWS took, in seconds, by service and operation.
     aws_request_seconds: HistogramVec = "weir_aws_request_seconds" ["service", "operation"] in SECONDS;
@@ -156,6 +160,8 @@ metrics! {
     hung_shards: IntCounterVec = "weir_hung_shards_total" ["pipeline"];
     /// Things that a person should fix, as /readyz lists them under `problems`: a denied permission, a missing table or stream, a destination that refuses. Alert when it stays above 0.
     problems: IntGaugeVec = "weir_problems" [];
+    /// Finished spans of traces, by what became of them: `sent`, or dropped because the collector `failed` or the queue to it was full (`queue_full`). Nothing while no traces are sent.
+    trace_spans: IntCounterVec = "weir_trace_spans_total" ["outcome"];
     /// Always 1; the version is in the label.
     build_info: IntGaugeVec = "weir_build_info" ["version"];
 }

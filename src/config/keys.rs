@@ -52,6 +52,8 @@ pub enum Kind {
     Duration(RangeInclusive<Duration>),
     Size(RangeInclusive<usize>),
     Number(RangeInclusive<u32>),
+    /// A part of the whole, 0 to 1.
+    Part,
     /// One of [`check::RETENTION_DAYS`].
     Days,
     /// One text, or a list of them.
@@ -88,6 +90,7 @@ impl Kind {
                 show_size(*bounds.end())
             ),
             Self::Number(bounds) => format!("{} to {}", bounds.start(), bounds.end()),
+            Self::Part => "0 to 1".to_owned(),
             Self::Days => "days".to_owned(),
             Self::Texts => "text, or a list of texts".to_owned(),
             Self::Tags => format!("map of texts, {} at most", check::MOST_TAGS),

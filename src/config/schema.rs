@@ -90,6 +90,7 @@ fn parsed(value: &str, kind: &Kind) -> Value {
     match kind {
         Kind::Boolean => json!(value == "true"),
         Kind::Number(_) | Kind::Days => value.parse::<u32>().map_or(Value::Null, Value::from),
+        Kind::Part => value.parse::<f64>().map_or(Value::Null, Value::from),
         _ => json!(value.trim_matches('"')),
     }
 }
@@ -124,6 +125,12 @@ fn kind(kind: &Kind) -> Map<String, Value> {
             "minimum": bounds.start(),
             "maximum": bounds.end(),
             "pattern": format!("^[0-9]+$|{VARIABLE}"),
+        }),
+        Kind::Part => json!({
+            "type": ["number", "string"],
+            "minimum": 0,
+            "maximum": 1,
+            "pattern": format!("^[0-9.eE+-]+$|{VARIABLE}"),
         }),
         Kind::Days => {
             let words: Vec<String> = check::RETENTION_DAYS.iter().map(u16::to_string).collect();

@@ -24,7 +24,9 @@ impl Consumer {
             damaged_aggregates,
             begins,
             then,
+            trace,
         } = portion;
+        let (entered_from, mut entered_bytes) = (self.ledger.next(), 0);
         let now = self.pipeline.clock.now();
         if begins.is_some() {
             self.accounts.read();
@@ -48,6 +50,7 @@ impl Consumer {
             }
             let bytes = record.data.len();
             self.accounts.received(bytes);
+            entered_bytes += bytes;
             self.telling.received(now);
             self.last = Some(record.place());
             self.is_whole = false;
@@ -110,7 +113,12 @@ impl Consumer {
             });
             outgoing.pack(&mut parcel, index, &record);
         }
+        if let (Some(batches), Some(batch)) = (&self.batches, trace) {
+            let is_whole = came_back.is_some() || !matches!(then, Then::Rest(_));
+            batches.entered(batch, entered_from, self.ledger.next(), entered_bytes, is_whole);
+        }
         self.pipeline.sink.submit(parcel);
+        self.tell_delivered();
         if some {
             self.look_up.after_read(already_delivered, earliest);
         }

@@ -24,6 +24,7 @@ use crate::stream::{
     Next, Place, Record, RecordBatch, SequenceNumber, ShardId, ShardIterator, SourceError, StartingPosition,
     StreamArn,
 };
+use crate::trace::{self, Value};
 
 /// A request to the stream. An answer of a megabyte takes well below a second in the region.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -62,6 +63,8 @@ pub(super) struct Portion {
     /// done; `None` inside: it had none.
     pub(super) begins: Option<Option<SequenceNumber>>,
     pub(super) then: Then,
+    /// Of the whole answer, if it is traced.
+    pub(super) trace: Option<trace::Batch>,
 }
 
 impl Portion {
@@ -122,6 +125,7 @@ pub(super) struct Rest {
     damaged_aggregates: u64,
     found: Option<(Found, Reservation)>,
     begins: Option<Option<SequenceNumber>>,
+    trace: Option<trace::Batch>,
     /// For the records as they came.
     _memory: Reservation,
 }
@@ -228,8 +232,15 @@ impl Reader {
         let mut memory = self.memory.wait(self.pipeline.budget.reserve_answer(bytes)).await;
         // Once more: the process may have been suspended while it waited.
         let limit = self.limit()?;
+        let trace = self.pipeline.tracer.batch();
         let asked = source.records(&self.stream, &iterator);
         let batch = timeout(clock, limit, asked).await.map_err(|_| slow(limit))??;
+        // An answer without records is no batch.
+        let trace = trace.filter(|_| !batch.records.is_empty());
+        if let Some(trace) = &trace {
+            let records = Value::Count(batch.records.len() as u64);
+            trace.part("get_records", trace.began(), vec![("weir.records", records)]);
+        }
         let begins = Some(batch.records.first().map(|r| r.sequence_number.clone()));
         let (records, damaged_aggregates, after) = self.take_apart(batch);
         let found = match look {
@@ -250,6 +261,7 @@ impl Reader {
             damaged_aggregates,
             found,
             begins,
+            trace,
             _memory: memory,
         };
         Ok(self.portion(Box::new(rest)).await)
@@ -349,11 +361,13 @@ impl Reader {
                 Err(_) => {
                     return Portion {
                         then: Then::Dropped,
+                        trace: rest.trace.take(),
                         ..Portion::default()
                     };
                 }
             }
         }
+        let began = rest.trace.as_ref().map(trace::Batch::now);
         let mut bytes = 0;
         let mut records = Vec::with_capacity(count);
         // What was estimated too low, gzip in gzip say, ends the portion when it shows.
@@ -372,6 +386,10 @@ impl Reader {
             bytes += outcome.held(&record);
             records.push((record, outcome));
         }
+        if let (Some(trace), Some(began)) = (&rest.trace, began) {
+            let decoded = Value::Count(records.len() as u64);
+            trace.part("decode", began, vec![("weir.records", decoded)]);
+        }
         if let Some(memory) = &mut memory {
             memory.fit(bytes * budget::COPIES);
         }
@@ -381,6 +399,7 @@ impl Reader {
             found: rest.found.take(),
             damaged_aggregates: std::mem::take(&mut rest.damaged_aggregates),
             begins: rest.begins.take(),
+            trace: rest.trace.clone(),
             then: match rest.records.is_empty() {
                 true => Then::Next(rest.after),
                 false => Then::Rest(rest),

@@ -189,6 +189,7 @@ impl Life {
                 metrics: worker.metrics.clone(),
                 readiness: worker.readiness.clone(),
                 reports: worker.reports.clone(),
+                tracer: worker.tracer.clone(),
                 checkpoint_interval: settings.checkpoint_interval,
                 drain_timeout: settings.drain_timeout,
                 request_timeout: times.request,

@@ -13,7 +13,7 @@ mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -32,6 +32,7 @@ use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::status::reports::Reports;
 use crate::stream::Place;
+use crate::trace::Batches;
 
 pub use rate::{LiveWorkers, PutRate};
 
@@ -70,6 +71,8 @@ struct Shared {
     letters_to: LogDestination,
     /// Where events of records went that may be unfinished, each with the newest of them.
     sent: Mutex<BTreeMap<LogDestination, u64>>,
+    /// The batches that are traced, if any ever is.
+    batches: OnceLock<Batches>,
 }
 
 impl Shared {
@@ -88,6 +91,7 @@ impl Shared {
             shard: shard.to_owned(),
             letters_to,
             sent: Mutex::default(),
+            batches: OnceLock::new(),
         };
         (Arc::new(shared), rx)
     }
@@ -113,6 +117,12 @@ impl Shared {
 }
 
 impl Lane {
+    /// Its puts are told as parts of these batches.
+    pub fn traced_by(&self, batches: Batches) {
+        // Asked once in the life of a lane.
+        let _ = self.shared.batches.set(batches);
+    }
+
     /// Puts nothing more of what was submitted. A put on its way may still arrive.
     pub fn withdraw(&self) {
         self.shared.alive.store(false, Ordering::Release);

@@ -236,6 +236,7 @@ fn worker(seat: &Seat) -> Worker {
         metrics,
         readiness: Readiness::new(),
         reports,
+        tracer: weir::trace::Tracer::off(),
     }
 }
 

@@ -32,6 +32,14 @@ pub static TOP: &[Key] = &[
         more: &[],
     },
     Key {
+        name: "tracing",
+        kind: Kind::Section(TRACING),
+        default: Default::Words("its defaults"),
+        example: "{ otlp_endpoint: \"http://127.0.0.1:4318\", sample: 0.1 }",
+        about: "Traces, one for each batch that is read: how long its records took, and where.",
+        more: &[],
+    },
+    Key {
         name: "memory",
         kind: Kind::Size(bounds::MEMORY),
         default: Default::Value("256MiB"),
@@ -112,6 +120,27 @@ static LOG: &[Key] = &[Key {
     about: "`auto` is text on a terminal and JSON elsewhere.",
     more: &[],
 }];
+
+static TRACING: &[Key] = &[
+    Key {
+        name: "otlp_endpoint",
+        kind: form("URL", r#"https?://[^\s/@?#"<>\\^`{|}]+(/[^\s?#"<>\\^`{|}]*)?"#),
+        default: Default::Words("no traces"),
+        example: "http://127.0.0.1:4318",
+        about: "Where a collector takes OTLP over HTTP, in JSON; `/v1/traces` is added. The environment's \
+                `OTEL_EXPORTER_OTLP_ENDPOINT` stands before it; `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME` and \
+                `OTEL_RESOURCE_ATTRIBUTES` count, too.",
+        more: &[],
+    },
+    Key {
+        name: "sample",
+        kind: Kind::Part,
+        default: Default::Value("0.01"),
+        example: "0.1",
+        about: "The part of all batches that is traced.",
+        more: &[],
+    },
+];
 
 static LEASES: &[Key] = &[
     Key {

@@ -22,6 +22,7 @@ use crate::logs::batch::{self, MAX_MESSAGE_BYTES, Refusal};
 use crate::logs::dead_letter::Body;
 use crate::logs::{Accepted, LogDestination, SinkError, oversize, untimely};
 use crate::status::reports::Trouble;
+use crate::trace::{self, Batch, Value};
 
 /// What stands in the dead letter of an event that the service took out of a put.
 const REJECTED: &str = "rejected by CloudWatch Logs (rejectedLogEventsInfo)";
@@ -199,10 +200,15 @@ impl Writer {
                 let labels = [self.context.settings.pipeline.as_str()];
                 self.context.metrics.put_retries.with_label_values(&labels).inc();
             }
+            let batches = flight.batches();
+            let began = batches.first().map(Batch::now);
             let asked = clock.now();
-            let answer = self.context.raw.put(&self.to, flight.events(), within).await;
+            let put = self.context.raw.put(&self.to, flight.events(), within).await;
             self.count_seconds(clock.now().since(asked));
-            let mut error = match answer {
+            if let Some(began) = began {
+                self.trace(&batches, began, flight.events().len(), put.as_ref().err());
+            }
+            let mut error = match put {
                 Ok(accepted) => {
                     visit.worked();
                     if told.is_some() {
@@ -530,6 +536,20 @@ impl Writer {
             .put_seconds
             .with_label_values(&labels)
             .observe(took.as_secs_f64());
+    }
+
+    /// Tells a put as a part of the batches that its events are of.
+    fn trace(&self, batches: &[Batch], began: u64, events: usize, error: Option<&SinkError>) {
+        if let Some((first, links)) = trace::first_and_links(batches) {
+            let attributes = vec![
+                ("weir.log_group", Value::Text(self.to.group.clone())),
+                ("weir.log_stream", Value::Text(self.to.stream.clone())),
+                ("weir.events", Value::Count(events as u64)),
+            ];
+            // Its class alone: the words may quote an event.
+            let error = error.map(|error| error.class().to_owned());
+            first.part_of_many("put", began, attributes, links, error);
+        }
     }
 
     fn part(&self) -> String {
