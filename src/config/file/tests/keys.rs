@@ -229,6 +229,7 @@ fn wrong(kind: &Kind) -> Vec<Value> {
             json!(1.5),
             json!("many"),
         ],
+        Kind::Part => vec![json!(-0.1), json!(1.1), json!("1%"), json!({}), json!("")],
         Kind::Days => vec![json!(2), json!("2"), json!("year"), json!(true)],
         Kind::Texts => vec![json!(5), json!([5]), json!({}), json!(""), json!([""])],
         Kind::Tags => vec![json!(5), json!([]), json!({"a": 5}), json!({"a!": "b"})],
@@ -317,6 +318,19 @@ fn edges() -> Vec<(&'static str, Vec<String>, Vec<String>)> {
             "pipelines.p.destination.kms_key",
             vec![log_key],
             both(&[uuid, "alias/a"], mrk),
+        ),
+        (
+            "tracing.otlp_endpoint",
+            all(&["http://c", "https://[::1]:4318/otlp/v1/traces", "http://c:4318/"]),
+            all(&[
+                "c:4318",
+                "grpc://c",
+                "http://",
+                "http:///x",
+                "http://a b",
+                "http://u:p@c",
+                "http://c?x",
+            ]),
         ),
         (
             "http.address",
