@@ -119,7 +119,7 @@ pub async fn run(config: Config, until: Until, log_level: LogLevel) -> ExitCode 
 }
 
 async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), Failure> {
-    let signals = Signals::listen(log_level.clone()).map_err(Failure::Signals)?;
+    let signals = Signals::listen(Some(log_level.clone())).map_err(Failure::Signals)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Metrics::new();
     let readiness = Readiness::new();

@@ -8,6 +8,7 @@ mod chosen;
 pub mod completions;
 mod dead_letters;
 pub mod decode;
+mod examples;
 pub mod exit;
 mod flags;
 pub mod health;
@@ -30,7 +31,7 @@ mod view;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Config;
 use crate::operator::Desk;
@@ -64,6 +65,38 @@ enum Command {
     Health(health::HealthArgs),
     Schema(schema::SchemaArgs),
     Completions(completions::CompletionsArgs),
+}
+
+/// The subcommands by what one wants, as `weir --help` shows them.
+const GROUPS: [(&str, &[&str]); 4] = [
+    (
+        "Set up",
+        &["check", "decode", "iam-policy", "schema", "completions"],
+    ),
+    ("Run", &["run", "health"]),
+    ("Look", &["tail", "verify", "leases", "pipelines"]),
+    ("Mend", &["dead-letters", "replay"]),
+];
+
+/// The command line as clap has it: for the parsing, the completions, and the docs that are made of it.
+pub fn command() -> clap::Command {
+    let command = Cli::command();
+    let of = |name: &str| command.find_subcommand(name);
+    let longest = command.get_subcommands().map(|one| one.get_name().len()).max();
+    let width = longest.unwrap_or_default();
+    let mut groups = String::new();
+    for (wish, names) in GROUPS {
+        groups.push_str(&format!("{wish}:\n"));
+        for one in names.iter().filter_map(|name| of(name)) {
+            let (name, about) = (one.get_name(), one.get_about().cloned().unwrap_or_default());
+            groups.push_str(&format!("  {name:width$}  {about}\n"));
+        }
+        groups.push('\n');
+    }
+    command.help_template(format!(
+        "{{about-with-newline}}\n{{usage-heading}} {{usage}}\n\n{groups}Options:\n{{options}}\n\n\
+         `weir COMMAND --help` tells more, with examples."
+    ))
 }
 
 /// What to do, settings checked.
@@ -101,7 +134,9 @@ enum What {
 /// Does not return for `--help` and `--version`, nor for arguments that don't exist: those print what they
 /// have to say and exit, with 0 and 2.
 pub fn parse() -> Result<Job, WrongUse> {
-    match Cli::parse().command {
+    let matches = command().get_matches();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    match cli.command {
         Command::Run(args) => {
             run::read(&args, &variable).map(|(config, until)| Job::Run(Box::new(config), until))
         }

@@ -6,8 +6,10 @@
 pub mod check;
 mod file;
 mod interpolate;
+pub mod keys;
 pub mod problem;
 mod reader;
+pub mod schema;
 mod units;
 
 use std::collections::BTreeMap;

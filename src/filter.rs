@@ -17,7 +17,7 @@ pub use fits::fields_of;
 use rule::Rule;
 
 /// The most patterns of one filter (Lambda's quota, unless it is raised).
-const MOST: usize = 5;
+pub const MOST: usize = 5;
 
 /// Up to five patterns; an event that any of them matches is kept.
 #[derive(Clone, Debug, PartialEq)]

@@ -150,6 +150,19 @@ fn now(row: Option<&Lease>) -> String {
     }
 }
 
+/// Refuses a name that is none of these.
+fn known_pipeline(name: &str, known: Vec<String>) -> Result<(), Refusal> {
+    if known.iter().any(|one| one == name) {
+        return Ok(());
+    }
+    let words: Vec<&str> = known.iter().map(String::as_str).collect();
+    Err(Refusal::NoPipeline {
+        name: name.to_owned(),
+        near: suggest::nearest(name, &words).map(str::to_owned),
+        known,
+    })
+}
+
 /// The first few, and how many more.
 fn list<T: ToString>(all: &[T]) -> String {
     const SHOWN: usize = 5;
@@ -224,9 +237,16 @@ pub struct PipelineState {
 }
 
 impl Desk {
-    /// All leases, by key.
-    pub async fn list(&mut self) -> Result<Vec<Lease>, Refusal> {
+    /// All leases, or those of one pipeline, by key.
+    pub async fn list(&mut self, pipeline: Option<&str>) -> Result<Vec<Lease>, Refusal> {
         let mut leases = self.leases().await?;
+        if let Some(name) = pipeline {
+            leases.retain(|lease| self.keys.pipeline_of(lease) == Some(name));
+            if leases.is_empty() {
+                let known: Vec<String> = self.pipelines().await?.into_iter().map(|p| p.name).collect();
+                known_pipeline(name, known)?;
+            }
+        }
         leases.sort_by(|a, b| a.key.cmp(&b.key));
         Ok(leases)
     }
@@ -420,14 +440,7 @@ impl Desk {
         known.extend(workers.into_iter().flat_map(|row| row.held.into_keys()));
         known.sort();
         known.dedup();
-        if !known.iter().any(|one| one == name) {
-            let words: Vec<&str> = known.iter().map(String::as_str).collect();
-            return Err(Refusal::NoPipeline {
-                name: name.to_owned(),
-                near: suggest::nearest(name, &words).map(str::to_owned),
-                known,
-            });
-        }
+        known_pipeline(name, known)?;
         self.ask(async |t| t.pause_pipeline(name, paused).await).await?;
         let state = states.into_iter().find(|state| state.name == name);
         Ok(PipelineState {

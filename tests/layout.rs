@@ -46,6 +46,8 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "backoff.rs",
         "check.rs",
         "check/",
+        "config/keys",
+        "config/schema.rs",
         "consumer/activity.rs",
         "consumer/lag.rs",
         "consumer/start.rs",

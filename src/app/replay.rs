@@ -50,7 +50,7 @@ impl<F: Into<Failure>> From<F> for Failed {
 }
 
 async fn send(config: Config, order: &Order) -> Result<Option<(Period, Done)>, Failed> {
-    let signals = Signals::listen().map_err(Failure::Signals)?;
+    let signals = Signals::listen(None).map_err(Failure::Signals)?;
     let (stopper, mut stop) = shutdown::channel();
     let signals = tokio::spawn(signals.handle(stopper));
     let mut desk = by_hand::stream_desk(config.clone()).await?;

@@ -6,21 +6,21 @@ use tracing::{error, info};
 use crate::log_level::LogLevel;
 use crate::shutdown::Stopper;
 
-/// SIGTERM (ECS, Kubernetes) and SIGINT (a terminal) end. SIGHUP, which would by default, changes the log's level.
+/// SIGTERM (ECS, Kubernetes) and SIGINT (a terminal) end. SIGHUP, which would by default, changes the log's level of a
+/// process that has one to change.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
-    hang_up: Signal,
-    log_level: LogLevel,
+    hang_up: Option<(Signal, LogLevel)>,
 }
 
 impl Signals {
-    pub fn listen(log_level: LogLevel) -> std::io::Result<Self> {
+    pub fn listen(log_level: Option<LogLevel>) -> std::io::Result<Self> {
+        let hang_up = log_level.map(|level| Ok::<_, std::io::Error>((signal(SignalKind::hangup())?, level)));
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
-            hang_up: signal(SignalKind::hangup())?,
-            log_level,
+            hang_up: hang_up.transpose()?,
         })
     }
 
@@ -32,7 +32,7 @@ impl Signals {
                 biased;
                 _ = self.terminate.recv() => return ("SIGTERM", SignalKind::terminate().as_raw_value()),
                 _ = self.interrupt.recv() => return ("SIGINT", SignalKind::interrupt().as_raw_value()),
-                _ = self.hang_up.recv() => self.log_level.toggle("SIGHUP"),
+                () = hung_up(self.hang_up.as_mut()) => {}
             }
         }
     }
@@ -46,5 +46,16 @@ impl Signals {
         error!("{name} again: ending at once; what was not checkpointed will be repeated");
         // 128 + n, as a shell reports a process that a signal ended.
         std::process::exit(128 + number);
+    }
+}
+
+/// Heeds the next SIGHUP, if any is to be heeded.
+async fn hung_up(heeded: Option<&mut (Signal, LogLevel)>) {
+    match heeded {
+        Some((signal, log_level)) => {
+            signal.recv().await;
+            log_level.toggle("SIGHUP");
+        }
+        None => std::future::pending().await,
     }
 }

@@ -7,6 +7,7 @@ use super::chosen::ChosenArgs;
 use super::exit::Exit;
 use super::flags::{Flags, WrongUse};
 use super::output;
+use super::run::Use;
 use crate::check::{Finding, Report, Severity, Subject};
 use crate::config::{Config, Vars, check};
 
@@ -55,7 +56,7 @@ pub(super) fn read(args: &CheckArgs, vars: Vars<'_>) -> Result<Order, WrongUse> 
     let address = flags.read("--http-address", args.http_address.as_ref(), check::address);
     // `weir run` would refuse it.
     flags.read("--log-format", None, check::log_format);
-    let config = args.chosen.some(&mut flags);
+    let config = args.chosen.some(&mut flags, Use::of("check"));
     let order = config.and_then(|mut config| {
         config.http_address = address.unwrap_or(config.http_address);
         let config = Box::new(config);

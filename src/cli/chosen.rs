@@ -17,13 +17,14 @@ pub(super) struct ChosenArgs {
 }
 
 impl ChosenArgs {
-    /// The settings with the pipelines that are meant: the one that is named, or all. A wrong name is one of the
-    /// flags' problems, and leaves none.
-    pub fn some(&self, flags: &mut Flags<'_>) -> Result<Config, WrongUse> {
-        self.some_of(flags, Use::RUN)
+    /// Whether any of the flags is there. What the environment holds is not asked.
+    pub fn are_given(&self) -> bool {
+        self.pipeline.is_some() || self.settings.are_given()
     }
 
-    fn some_of(&self, flags: &mut Flags<'_>, of: Use) -> Result<Config, WrongUse> {
+    /// The settings with the pipelines that are meant: the one that is named, or all. A wrong name is one of the
+    /// flags' problems, and leaves none.
+    pub fn some(&self, flags: &mut Flags<'_>, of: Use) -> Result<Config, WrongUse> {
         let mut config = run::settings(&self.settings, flags.vars(), of)?;
         if let Some(name) = &self.pipeline {
             let names: Vec<String> = config.pipelines.iter().map(|p| p.name.clone()).collect();
@@ -43,7 +44,7 @@ impl ChosenArgs {
     /// The settings with one pipeline: the one that is named, or the only one. `None` only after a problem was
     /// reported.
     pub fn one(&self, flags: &mut Flags<'_>, of: Use) -> Result<Option<(Config, PipelineConfig)>, WrongUse> {
-        let config = self.some_of(flags, of)?;
+        let config = self.some(flags, of)?;
         if let [_, _, ..] = &config.pipelines[..] {
             let names: Vec<&str> = config.pipelines.iter().map(|p| p.name.as_str()).collect();
             let what = format!(

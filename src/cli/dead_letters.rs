@@ -9,9 +9,11 @@ use std::process::ExitCode;
 use clap::{ArgGroup, Subcommand};
 
 use super::chosen::ChosenArgs;
+use super::examples::examples;
 use super::exit::Exit;
 use super::flags::{Flags, WrongUse};
 use super::output;
+use super::run::Use;
 use super::since::{self, Since};
 use crate::clock::Timestamp;
 use crate::config::check::Checked;
@@ -35,36 +37,33 @@ pub(super) struct DeadLettersArgs {
     command: Command,
 }
 
-/// The examples, and how it ends.
 macro_rules! after {
     ($($example:literal)*) => {
-        concat!(
-            "Examples:\n",
-            $("  weir dead-letters ", $example, "\n",)*
-            "\nExit codes: 0 done, 1 failed or some were left (the answer or stderr says why), 2 for wrong arguments or \
-             settings."
+        examples!(
+            $($example)*;
+            "Exit codes: 0 done, 1 failed or some were left (the answer or stderr says why), 2 for wrong arguments or settings."
         )
     };
 }
 
 const AFTER: &str = after!(
-    "list -c weir.yaml"
-    "show 3fa2 -c weir.yaml"
-    "redrive --reason undecodable -c weir.yaml --dry-run"
-    "redrive --reason undecodable -c weir.yaml"
+    "dead-letters list -c weir.yaml"
+    "dead-letters show 3fa2 -c weir.yaml"
+    "dead-letters redrive --reason undecodable -c weir.yaml --dry-run"
+    "dead-letters redrive --reason undecodable -c weir.yaml"
 );
 const AFTER_LIST: &str = after!(
-    "list -c weir.yaml --since 24h"
-    "list --kinesis-stream rds-audit --log-group /db/audit --reason too_old"
+    "dead-letters list -c weir.yaml --since 24h"
+    "dead-letters list --kinesis-stream rds-audit --log-group /db/audit --reason too_old"
 );
-const AFTER_SHOW: &str = after!("show 3fa2 -c weir.yaml");
+const AFTER_SHOW: &str = after!("dead-letters show 3fa2 -c weir.yaml");
 const AFTER_REDRIVE: &str = after!(
-    "redrive 3fa2 77c0 -c weir.yaml"
-    "redrive --reason too_old -c weir.yaml --dry-run"
-    "redrive --everything -c weir.yaml --since 24h"
-    "redrive 3fa2 --again -c weir.yaml"
+    "dead-letters redrive 3fa2 77c0 -c weir.yaml"
+    "dead-letters redrive --reason too_old -c weir.yaml --dry-run"
+    "dead-letters redrive --everything -c weir.yaml --since 24h"
+    "dead-letters redrive 3fa2 --again -c weir.yaml"
 );
-const AFTER_DISCARD: &str = after!("discard 3fa2 77c0 -c weir.yaml");
+const AFTER_DISCARD: &str = after!("dead-letters discard 3fa2 77c0 -c weir.yaml");
 
 #[derive(Debug, Subcommand)]
 enum Command {
@@ -193,7 +192,7 @@ pub(super) fn read(args: &DeadLettersArgs, vars: Vars<'_>) -> Result<(Config, Or
     | Command::Redrive { look, .. }
     | Command::Discard { look, .. }) = &args.command;
     let mut flags = Flags::new(vars);
-    let config = look.chosen.some(&mut flags)?;
+    let config = look.chosen.some(&mut flags, Use::of("dead-letters list"))?;
     let since = match &look.since {
         Some(text) => flags.argument("--since", text, since::since),
         None => Some(Since::At(Timestamp::from_millis(0))),

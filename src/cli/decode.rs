@@ -10,7 +10,6 @@ mod lines;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Write};
 use std::ops::RangeInclusive;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,13 +17,16 @@ use serde::Deserialize;
 
 use self::delivery::Delivery;
 use self::framing::{Expected, Frame, Frames};
+use super::chosen::ChosenArgs;
+use super::examples::examples;
 use super::exit::Exit;
 use super::flags::{Flags, WrongUse};
 use super::output::{failed, tell};
+use super::run::Use;
 use crate::clock::Timestamp;
 use crate::config::check::{self, Checked};
 use crate::config::problem::Problem;
-use crate::config::{Config, Overrides, PipelineConfig, StreamChoice, Vars};
+use crate::config::{PipelineConfig, StreamChoice, Vars};
 use crate::decode::aggregate::user_records;
 use crate::decode::{Decode, DecodeSettings, Origin, Skip};
 use crate::shape::{self, Shape};
@@ -35,29 +37,30 @@ use crate::suggest;
 /// of it, and a command that is typed on the side should take no more than half a gigabyte.
 const LIMIT: RangeInclusive<usize> = (1 << 20)..=(64 << 20);
 
+const AFTER: &str = examples!(
+    "decode record.bin"
+    "decode --as audit audit.log"
+    "decode --base64 records.txt"
+    "decode -c weir.yaml --pipeline orders changes.jsonl"
+    "decode --table orders --log-group /cdc/orders --format plain changes.jsonl";
+    "With a pipe:\n  \
+     echo H4sICAgtzGYAA2hvZ2UAy8hPT+UCAJ2H4rkFAAAA | weir decode\n  \
+     aws kinesis get-records --shard-iterator ITERATOR | weir decode\n  \
+     aws dynamodbstreams get-records --shard-iterator ITERATOR |\n    \
+       weir decode -c weir.yaml --pipeline orders\n\n\
+     Exit codes: 0 everything was decoded, 1 something was not (stderr says what), 2 for wrong arguments."
+);
+
 /// Show what records hold, as `weir run` would log it
 ///
 /// Reads FILE, or standard input, and prints a line of JSON for each event. What the input is
-/// shows by itself:
+/// shows by itself: bytes as they lie in Kinesis (gzip, an aggregate, anything), the same in base64,
+/// as consoles and logs show it, what Lambda was called with, the answer of `get-records`, a record a
+/// line if each line is JSON, an audit log as the database wrote it, or any other text.
 ///
-///   weir decode record.bin              bytes as they lie in Kinesis: gzip, an aggregate, anything
-///   echo H4sIA… | weir decode           the same in base64, as consoles and logs show it
-///   weir decode event.json              what Lambda was called with: each record's data
-///   aws kinesis get-records … | weir decode
-///                                       each record's data
-///   weir decode changes.jsonl           a record a line, if each line is JSON
-///   weir decode --as audit audit.log    an audit log as the database wrote it
-///   weir decode --base64 records.txt    a record a line; one alone may be wrapped, as `base64` does it
-///   weir decode note.txt                any other text: one record
-///
-/// With the settings of `weir run`, a pipeline's rules are tried before they are deployed: its decode, filter,
-/// redact and format. How many events its filter drops is told on standard error.
-///
-///   weir decode -c weir.yaml --pipeline orders changes.jsonl
-///                                       changes as Lambda gets them, or as they lie in a log
-///   weir decode -c weir.yaml audit.log  the file's only pipeline
-///   aws dynamodbstreams get-records … | weir decode -c weir.yaml --pipeline orders
-///                                       changes as the stream gives them
+/// With -c or the flags of `weir run` (a variable alone is none), a pipeline's rules are tried before
+/// they are deployed: its decode, filter, redact and format. How many events its filter drops is told
+/// on standard error.
 ///
 /// Of an event that came through a subscription of CloudWatch Logs its log group is shown; JSON is
 /// printed as it is, on one line; text becomes {"message": …}. What can't be decoded is told on
@@ -66,35 +69,23 @@ const LIMIT: RangeInclusive<usize> = (1 << 20)..=(64 << 20);
 ///
 /// A record, a line or an event of Lambda may have 16 MiB; lines may be as many as they are.
 #[derive(Debug, clap::Args)]
-#[command(
-    verbatim_doc_comment,
-    after_help = "Exit codes: 0 everything was decoded, 1 something was not (stderr says what), 2 for wrong arguments."
-)]
+#[command(verbatim_doc_comment, after_help = AFTER)]
 pub(super) struct DecodeArgs {
     /// The input; - is standard input
-    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true)]
+    #[arg(value_name = "FILE", default_value = "-", hide_default_value = true, value_hint = clap::ValueHint::FilePath)]
     file: String,
     /// What the records are read as: auto, subscription, audit, change, json, text or base64, as for `weir run
-    /// --decode`; or aggregate, which only takes aggregates of the Kinesis Producer Library apart
-    #[arg(
-        long = "as",
-        value_name = "HOW",
-        default_value = "auto",
-        conflicts_with = "config"
-    )]
-    how: String,
+    /// --decode`; or aggregate, which only takes aggregates of the Kinesis Producer Library apart [default: auto]
+    #[arg(long = "as", value_name = "HOW")]
+    how: Option<String>,
     /// The input is base64: a record a line, or one that is wrapped
     #[arg(long)]
     base64: bool,
-    /// The most that one record may open to when gzip is undone. 1MiB to 64MiB
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", conflicts_with = "config")]
-    limit: String,
-    /// The settings, in YAML: decode as one of their pipelines would
-    #[arg(short, long, value_name = "SETTINGS")]
-    config: Option<String>,
-    /// That pipeline; the only one by default
-    #[arg(long, value_name = "NAME", requires = "config")]
-    pipeline: Option<String>,
+    /// The most that one record may open to when gzip is undone. 1MiB to 64MiB [default: 64MiB]
+    #[arg(long, value_name = "SIZE")]
+    limit: Option<String>,
+    #[command(flatten)]
+    chosen: ChosenArgs,
 }
 
 /// What records are read as.
@@ -179,29 +170,36 @@ impl Rules {
 /// The order, or every problem with it at once.
 pub(super) fn read(args: &DecodeArgs, vars: Vars<'_>) -> Result<Order, WrongUse> {
     let mut flags = Flags::new(vars);
-    let mut file = None;
-    let how_and_rules = match &args.config {
-        None => {
-            let how = flags.argument("--as", &args.how, how);
-            let limit = flags.argument("--limit", &args.limit, check::size(LIMIT));
+    // Not by the variables of `weir run` alone: without a flag, a record shows itself.
+    let how_and_rules = match args.chosen.are_given() {
+        false => {
+            let how = match &args.how {
+                Some(text) => flags.argument("--as", text, how),
+                None => Some(As::Events(Decode::Auto)),
+            };
+            let limit = match &args.limit {
+                Some(text) => flags.argument("--limit", text, check::size(LIMIT)),
+                None => Some(*LIMIT.end()),
+            };
             how.zip(limit).map(|(how, limit)| (how, Rules::none(how, limit)))
         }
-        Some(path) => match Config::load(Path::new(path), vars, Overrides::default()) {
-            Ok(config) => match choose(config.pipelines, args.pipeline.as_deref()) {
-                Ok(pipeline) => Some((
-                    As::Events(pipeline.decode.how),
-                    Rules::of(config.application, pipeline),
-                )),
-                Err(problem) => {
-                    flags.problems.push(problem);
-                    None
+        true => {
+            for (flag, given, key) in [
+                ("--as", &args.how, "decode"),
+                ("--limit", &args.limit, "inflate_limit"),
+            ] {
+                if let Some(given) = given {
+                    let what = format!("can't stand beside a pipeline, whose `{key}` holds: leave it out");
+                    flags.problems.push(Problem::with(flag, given, what));
                 }
-            },
-            Err(error) => {
-                file = Some((path.clone(), error));
-                None
             }
-        },
+            args.chosen
+                .one(&mut flags, Use::of("decode"))?
+                .map(|(config, pipeline)| {
+                    let how = As::Events(pipeline.decode.how);
+                    (how, Rules::of(config.application, pipeline))
+                })
+        }
     };
     let order = how_and_rules.map(|(how, rules)| Order {
         file: Some(args.file.clone()).filter(|file| file != "-"),
@@ -209,29 +207,7 @@ pub(super) fn read(args: &DecodeArgs, vars: Vars<'_>) -> Result<Order, WrongUse>
         base64: args.base64,
         rules,
     });
-    flags.finish(order, file)
-}
-
-/// The pipeline of this name, or the only one.
-fn choose(pipelines: Vec<PipelineConfig>, name: Option<&str>) -> Result<PipelineConfig, Problem> {
-    let flag = "--pipeline";
-    let names: Vec<String> = pipelines.iter().map(|pipeline| pipeline.name.clone()).collect();
-    let is_alone = pipelines.len() == 1;
-    let wanted = |pipeline: &PipelineConfig| name.map_or(is_alone, |name| pipeline.name == name);
-    pipelines.into_iter().find(wanted).ok_or_else(|| match name {
-        Some(name) => {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            let what = format!("is not in the settings: {}", suggest::one_of(name, &names));
-            Problem::with(flag, name, what)
-        }
-        None => Problem::new(
-            flag,
-            format!(
-                "is missing: the settings have several, name one of {}",
-                names.join(", ")
-            ),
-        ),
-    })
+    flags.finish(order, None)
 }
 
 fn how(text: &str) -> Checked<As> {
@@ -584,7 +560,7 @@ pipelines:
             ),
             (
                 with(&one, "--pipeline audits"),
-                "--pipeline: `audits` is not in the settings: did you mean `audit`?",
+                "--pipeline: `audits` is no pipeline of these settings: did you mean `audit`?",
             ),
             (with(&wrong, ""), ": pipelines: there is none"),
             (order("-c no-such.yaml"), "no-such.yaml: can't be read: "),
@@ -593,10 +569,20 @@ pipelines:
             assert!(refused.contains(says), "{refused}");
             assert_eq!(refused.lines().count(), 1, "{refused}");
         }
-        for beside in ["-c x --as text", "-c x --limit 1MiB", "--pipeline x"] {
-            let arguments = std::iter::once("decode").chain(beside.split_whitespace());
-            assert!(Args::try_parse_from(arguments).is_err(), "{beside}");
-        }
+        // The flags of `run` make one, too.
+        let flags = order("--table orders --log-group g --format diff").unwrap();
+        assert_eq!(flags.rules.shape.format, Format::Diff);
+        assert_eq!(flags.rules.settings, DecodeSettings::of(Decode::Lambda));
+        let none = order("--pipeline x").unwrap_err().to_string();
+        assert!(none.starts_with("nothing to read: "), "{none}");
+        let beside = order("--table orders --log-group g --limit 1MiB --as text")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            beside.contains("--as: `text` can't stand beside a pipeline, whose `decode` holds"),
+            "{beside}"
+        );
+        assert!(beside.contains("--limit: `1MiB` can't stand"), "{beside}");
     }
 
     /// What stands on stdout and stderr, and whether everything was decoded.

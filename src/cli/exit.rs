@@ -2,10 +2,6 @@
 
 use std::process::ExitCode;
 
-/// What the help of the operator's commands says of them.
-pub const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed or refused (stderr says why), 2 for wrong arguments or settings.";
-
 /// The exit codes. A supervisor restarts after [`Self::Failed`]; a person mends [`Self::Misused`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exit {

@@ -130,7 +130,7 @@ impl<'v> Flags<'v> {
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct SettingsArgs {
     /// The settings, in YAML: the file that `weir run` has [env: WEIR_CONFIG]
-    #[arg(short, long, value_name = "FILE", global = true)]
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, global = true)]
     config: Option<String>,
     /// Names the state tables: NAME and NAME-fleet [env: WEIR_APPLICATION] [default: weir]
     #[arg(long, value_name = "NAME", global = true)]

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::examples::examples;
 use super::flags::{Flags, WrongUse};
 use super::output;
 use crate::config::{self, Vars, check};
@@ -21,6 +22,13 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// Longer than any answer of the daemon's: a problem for each of a thousand shards.
 const LONGEST: u64 = 1 << 20;
 
+const AFTER: &str = examples!(
+    "health"
+    "health --ready"
+    "health --ready --http-address 127.0.0.1:9090";
+    "Exit codes: 0 it is, 1 it is not or does not answer, 2 for wrong arguments or settings."
+);
+
 /// Ask whether the daemon on this machine is alive
 ///
 /// For health checks in images without curl: exit code 0 says yes, 1 says no, and one line says why. Without --ready
@@ -29,6 +37,7 @@ const LONGEST: u64 = 1 << 20;
 /// Asks where the daemon's own settings say: --http-address, else WEIR_HTTP_ADDRESS, else `http.address` in the file,
 /// else 127.0.0.1:8080. Of the file nothing else is read, and nothing else in it can be wrong here.
 #[derive(Debug, clap::Args)]
+#[command(after_help = AFTER)]
 pub(super) struct HealthArgs {
     /// Ask whether it is ready: /readyz instead of /livez
     #[arg(long)]

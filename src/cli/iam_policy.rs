@@ -7,6 +7,7 @@ use clap::ValueEnum;
 use super::chosen::ChosenArgs;
 use super::flags::{Flags, WrongUse};
 use super::output;
+use super::run::Use;
 use crate::aws::arn::Place;
 use crate::config::check::Checked;
 use crate::config::problem::Problem;
@@ -82,7 +83,7 @@ fn account(text: &str) -> Checked<String> {
 /// The settings and the order, or every problem with them at once.
 pub(super) fn read(args: &IamPolicyArgs, vars: Vars<'_>) -> Result<(Config, Order), WrongUse> {
     let mut flags = Flags::new(vars);
-    let config = args.chosen.some(&mut flags)?;
+    let config = args.chosen.some(&mut flags, Use::of("iam-policy"))?;
     let given = flags
         .find("--region", args.region.as_ref())
         .or_else(|| flags.find_in("--region", "AWS_REGION"));

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::exit::EXIT_CODES;
+use super::examples::examples;
 use super::flags::{SettingsArgs, WrongUse};
 use super::view::{ChangedView, HandedBackView, LeaseView, ShownView, cells, joined};
 use super::{output, table};
@@ -20,7 +20,7 @@ use crate::operator::{Changed, Desk, HandedBack, Refusal, Shown, position};
 /// works on the tables that `weir run` made with the same settings, and creates none. Each write is refused if the
 /// lease changed since it was read.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = AFTER)]
 pub(super) struct LeasesArgs {
     #[command(flatten)]
     settings: SettingsArgs,
@@ -28,13 +28,42 @@ pub(super) struct LeasesArgs {
     command: Command,
 }
 
+const AFTER: &str = examples!(
+    "leases list -c weir.yaml"
+    "leases list --application prod-cdc --json"
+    "leases show orders/shardId-00000001700000000000-0a1b2c3d --watch -c weir.yaml"
+);
+const AFTER_LIST: &str = examples!(
+    "leases list -c weir.yaml"
+    "leases list --pipeline orders -c weir.yaml"
+    "leases list --application prod-cdc --json"
+);
+const AFTER_SHOW: &str = examples!(
+    "leases show orders/shardId-00000001700000000000-0a1b2c3d -c weir.yaml"
+    "leases show orders/shardId-00000001700000000000-0a1b2c3d --watch -c weir.yaml"
+);
+const AFTER_RELEASE: &str =
+    examples!("leases release orders/shardId-00000001700000000000-0a1b2c3d -c weir.yaml");
+const AFTER_SET: &str = examples!(
+    "pipelines pause orders --wait -c weir.yaml"
+    "leases set orders/shardId-00000001700000000000-0a1b2c3d --to trim_horizon -c weir.yaml"
+    "leases set rds-audit/shardId-000000000000 --to 2024-11-09T08:12:19Z -c weir.yaml"
+    "pipelines resume orders -c weir.yaml"
+);
+const AFTER_HAND_BACK: &str =
+    examples!("leases hand-back --dry-run -c weir.yaml" "leases hand-back -c weir.yaml");
+
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Show all leases
-    #[command(after_help = EXIT_CODES)]
-    List,
+    #[command(after_help = AFTER_LIST)]
+    List {
+        /// Only those of this pipeline
+        #[arg(long, value_name = "NAME")]
+        pipeline: Option<String>,
+    },
     /// Show one lease, its owner and its parents
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = AFTER_SHOW)]
     Show {
         /// As `weir leases list` shows it
         key: String,
@@ -46,7 +75,7 @@ enum Command {
     ///
     /// The owner is watched first: a worker of Weir's for 85 % of `leases.duration`, one of the Kinesis Client
     /// Library's for `leases.foreign_watch`. Of an owner that is alive nothing is taken.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = AFTER_RELEASE)]
     Release {
         /// As `weir leases list` shows it
         key: String,
@@ -58,7 +87,7 @@ enum Command {
     ///
     /// Going back repeats what lies between, going forward skips it. The lease must have no living owner, which
     /// is watched as for `release`: pause its pipeline first (`weir pipelines pause NAME --wait`).
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = AFTER_SET)]
     Set {
         /// As `weir leases list` shows it
         key: String,
@@ -74,7 +103,7 @@ enum Command {
     /// Stop every worker of Weir's first: owners are watched as for `release`, and nothing is done while one is
     /// alive. Then each unfinished lease loses its owner and what only Weir reads; the checkpoints stay. Only a
     /// table with that library's keys (`leases.keys: kcl`) can be handed back. Doing it again changes nothing.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = AFTER_HAND_BACK)]
     HandBack {
         /// Show what would be done
         #[arg(long)]
@@ -85,7 +114,7 @@ enum Command {
 /// What was asked for, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Order {
-    List,
+    List { pipeline: Option<String> },
     Show(LeaseKey, bool),
     Release(LeaseKey, bool),
     Set(LeaseKey, Checkpoint, bool),
@@ -96,7 +125,7 @@ pub(super) enum Order {
 pub(super) fn read(args: &LeasesArgs, vars: Vars<'_>) -> Result<(Config, Order, bool), WrongUse> {
     args.settings.read(vars, |flags| {
         Some(match args.command.clone() {
-            Command::List => Order::List,
+            Command::List { pipeline } => Order::List { pipeline },
             Command::Show { key, watch } => Order::Show(LeaseKey::new(key), watch),
             Command::Release { key, force } => Order::Release(LeaseKey::new(key), force),
             Command::Set { key, to, force } => {
@@ -110,8 +139,8 @@ pub(super) fn read(args: &LeasesArgs, vars: Vars<'_>) -> Result<(Config, Order, 
 
 pub(super) async fn carry_out(order: Order, json: bool, desk: &mut Desk) -> Result<ExitCode, Refusal> {
     Ok(match order {
-        Order::List => {
-            let leases = desk.list().await?;
+        Order::List { pipeline } => {
+            let leases = desk.list(pipeline.as_deref()).await?;
             match json {
                 true => {
                     let view = |lease| LeaseView::of(lease, desk.keys.pipeline_of(lease));

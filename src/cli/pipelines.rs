@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-use super::exit::EXIT_CODES;
+use super::examples::examples;
 use super::flags::{SettingsArgs, WrongUse};
 use super::view::PipelineView;
 use super::{output, table};
@@ -19,7 +19,7 @@ use crate::operator::{Desk, PipelineState, Refusal};
 /// free its leases. A stream of DynamoDB keeps its records for 24 hours, one of Kinesis as long as it is set to: what is
 /// not read by then is lost.
 #[derive(Debug, clap::Args)]
-#[command(after_help = EXIT_CODES)]
+#[command(after_help = AFTER)]
 pub(super) struct PipelinesArgs {
     #[command(flatten)]
     settings: SettingsArgs,
@@ -27,15 +27,22 @@ pub(super) struct PipelinesArgs {
     command: Command,
 }
 
+const AFTER: &str = examples!("pipelines list -c weir.yaml" "pipelines pause orders --wait -c weir.yaml" "pipelines resume orders -c weir.yaml");
+const AFTER_LIST: &str =
+    examples!("pipelines list -c weir.yaml" "pipelines list --application prod-cdc --json");
+const AFTER_PAUSE: &str =
+    examples!("pipelines pause orders -c weir.yaml" "pipelines pause orders --wait -c weir.yaml");
+const AFTER_RESUME: &str = examples!("pipelines resume orders -c weir.yaml");
+
 #[derive(Clone, Debug, Subcommand)]
 enum Command {
     /// Show all pipelines
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = AFTER_LIST)]
     List,
     /// Stop reading a pipeline, on all workers
     ///
     /// Workers see it within about 10 s.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = AFTER_PAUSE)]
     Pause {
         /// The pipeline, as in the settings
         name: String,
@@ -46,7 +53,7 @@ enum Command {
     /// Read a paused pipeline on, from where it was stopped
     ///
     /// Workers see it within about 10 s.
-    #[command(after_help = EXIT_CODES)]
+    #[command(after_help = AFTER_RESUME)]
     Resume {
         /// The pipeline, as in the settings
         name: String,

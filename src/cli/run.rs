@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use super::examples::examples;
 use super::flags::{Flags, Given, WrongUse};
 use super::otel;
 use crate::config::check::{self, StateNames};
@@ -15,12 +16,18 @@ use crate::config::{
 use crate::decode::DecodeSettings;
 use crate::shape::Shape;
 
+const AFTER: &str = examples!(
+    "run --table orders --log-group /cdc/orders"
+    "run --kinesis-stream rds-audit --decode audit --log-group /db/audit"
+    "run -c weir.yaml"
+    "run -c weir.yaml --until-caught-up";
+    "Exit codes: 0 after a complete drain, 1 after a failure, 2 for wrong arguments or settings, 130 or 143 after a second signal."
+);
+
 /// Read streams until told to stop
 ///
-/// The simplest uses: weir run --table orders --log-group /cdc/orders for the changes of a DynamoDB table, and
-/// weir run --kinesis-stream rds-audit --decode audit --log-group /db/audit for a Kinesis stream. Everything can
-/// be set in a file: weir run --config weir.yaml; beside it, only --application, --http-address and --log-format
-/// may be given.
+/// A table or a Kinesis stream and a log group are enough. Everything can be set in a file; beside it, only
+/// --application, --http-address, --log-format and --until-caught-up may be given.
 ///
 /// Each flag can also be given as the environment variable that its help names; the flag stands before the
 /// variable, both before the file, and an empty variable counts as not set. WEIR_LOG sets the level of
@@ -34,9 +41,8 @@ use crate::shape::Shape;
 /// The flags make one pipeline, named after its table or stream; under another name it begins anew.
 ///
 /// SIGTERM and SIGINT drain: what is in flight is delivered and checkpointed. A second signal ends at once.
-/// Exit codes: 0 after a complete drain, 1 after a failure, 2 for wrong arguments or settings, 130 or 143
-/// after a second signal.
 #[derive(Debug, Default, clap::Args)]
+#[command(after_help = AFTER)]
 pub(super) struct RunArgs {
     #[command(flatten)]
     settings: PipelineArgs,
@@ -56,7 +62,7 @@ pub(super) struct RunArgs {
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct PipelineArgs {
     /// The settings, in YAML [env: WEIR_CONFIG]
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     config: Option<String>,
     /// Names the state tables: NAME and NAME-fleet [env: WEIR_APPLICATION] [default: weir]
     #[arg(long, value_name = "NAME")]
@@ -114,6 +120,41 @@ pub(super) struct PipelineArgs {
     start: Option<String>,
 }
 
+impl PipelineArgs {
+    /// Whether any of the flags is there. What the environment holds is not asked.
+    pub fn are_given(&self) -> bool {
+        let Self {
+            config,
+            application,
+            table,
+            kinesis_stream,
+            stream_arn,
+            decode,
+            format,
+            fan_out,
+            log_group,
+            log_stream,
+            allow_groups,
+            start,
+        } = self;
+        let flags = [
+            config,
+            application,
+            table,
+            kinesis_stream,
+            stream_arn,
+            decode,
+            format,
+            fan_out,
+            log_group,
+            log_stream,
+            allow_groups,
+            start,
+        ];
+        flags.into_iter().any(Option::is_some)
+    }
+}
+
 /// When a run ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
@@ -136,7 +177,7 @@ pub(super) fn read(args: &RunArgs, vars: Vars<'_>) -> Result<(Config, Until), Wr
         Some(true) => Until::CaughtUp,
         Some(false) | None => Until::Stopped,
     };
-    finish(flags, &args.settings, overrides, Use::RUN).map(|config| (config, until))
+    finish(flags, &args.settings, overrides, Use::of("run")).map(|config| (config, until))
 }
 
 /// Which command the settings are for.
@@ -149,10 +190,13 @@ pub(super) struct Use {
 }
 
 impl Use {
-    pub const RUN: Use = Use {
-        command: "run",
-        needs_group: true,
-    };
+    /// One that writes, or tells what is written.
+    pub const fn of(command: &'static str) -> Self {
+        Self {
+            command,
+            needs_group: true,
+        }
+    }
 }
 
 /// What stands for the log group of a command that does without.
@@ -715,8 +759,8 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
         let shown = refusal("", "");
         assert!(
             shown.contains(
-                "\n  weir run --table orders --log-group /cdc/orders\n  weir run --kinesis-stream rds-audit --decode \
-                 audit --log-group /db/audit\n  weir run --config weir.yaml"
+                "\n  --table orders --log-group /cdc/orders\n  --kinesis-stream rds-audit --decode audit --log-group \
+                 /db/audit\n  --config weir.yaml"
             ),
             "{shown}"
         );

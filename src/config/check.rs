@@ -38,9 +38,12 @@ pub fn pipeline_name(text: &str) -> Checked<String> {
     )
 }
 
+/// What the rate of puts may be.
+pub const PUT_RATE: RangeInclusive<u32> = 1..=100_000;
+
 /// PutLogEvents a second. The quota is 5,000 in most regions, and can be raised.
 pub fn put_rate(text: &str) -> Checked<u32> {
-    const MOST: u32 = 100_000;
+    const MOST: u32 = *PUT_RATE.end();
     match text.parse::<u64>() {
         Ok(0) => Err(format!("lets nothing through: use 1 to {MOST}")),
         Ok(rate) => u32::try_from(rate)

@@ -3,7 +3,7 @@
 //! Owns which key is where and which keys exclude each other; `check` owns what one value may be, and
 //! `config` the defaults. Reads text, not files. The sections stand in files of their names.
 
-mod bounds;
+pub mod bounds;
 mod destination;
 mod pipeline;
 mod redact;
@@ -211,14 +211,12 @@ fn consumers_apart(all: &mut Section<'_>, application: Option<&str>, read: &[Opt
 
 /// The tags of `of`, which AWS limits.
 fn tags(tags: &mut Section<'_>, of: &str) -> BTreeMap<String, String> {
-    /// The most that a table takes (Developer Guide of DynamoDB, "Tagging restrictions"), and a log group (API
-    /// reference of CloudWatch Logs, CreateLogGroup).
-    const MOST: usize = 50;
     let names = tags.names();
-    if names.len() > MOST {
+    if names.len() > check::MOST_TAGS {
         tags.problem_here(format!(
-            "there are {}, and {of} takes {MOST}: remove some",
-            names.len()
+            "there are {}, and {of} takes {}: remove some",
+            names.len(),
+            check::MOST_TAGS
         ));
     }
     let mut read = BTreeMap::new();

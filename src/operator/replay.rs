@@ -12,10 +12,10 @@ use tokio::sync::mpsc;
 use super::made::{self, Made};
 use super::survey::{Batch, Seen, Survey};
 use super::verify::{self, EventId, Period, Progress, StreamDesk};
-use crate::clock::{Timestamp, timeout};
+use crate::clock::{Monotonic, Timestamp, timeout};
 use crate::decode::Envelope;
 use crate::lease::fence::Fence;
-use crate::ledger::Ledger;
+use crate::ledger::{Ledger, Received};
 use crate::logs::dead_letter::RecordBody;
 use crate::logs::group::GroupSettings;
 use crate::logs::guard::Guard;
@@ -24,6 +24,7 @@ use crate::logs::{LogDestination, address};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::shutdown::Stop;
+use crate::status::reports::Reports;
 use crate::stream::{Record, ShardId, StreamArn};
 
 /// Events in flight hold so much at most, beside one answer of the stream.
@@ -182,6 +183,7 @@ impl StreamDesk {
             rate: PutRate::new(put_rate, LiveWorkers::default()),
             metrics: Metrics::new(),
             readiness: Readiness::new(),
+            reports: Reports::default(),
         };
         Sink::new(self.logs.clone(), settings, surroundings, self.rng.fork())
     }
@@ -279,6 +281,7 @@ impl StreamDesk {
         } = line;
         let mut parcel = Parcel::new(lane);
         let withheld = self.config.withholds();
+        let now = self.clock.now();
         for part in records.iter().flat_map(|record| self.parts(record)) {
             *last = (*last).max(part.time);
             let position = verify::position(&self.config.name, stream, shard, &part);
@@ -317,7 +320,7 @@ impl StreamDesk {
                         continue;
                     }
                     let bytes = events.iter().map(|(_, (_, event))| event.message.len()).sum();
-                    let at = ledger.receive(part.place(), count, bytes, bytes, part.time);
+                    let at = ledger.receive(received(&part, count, bytes, now));
                     for (index, (to, event)) in events {
                         parcel.event(&to, at, part.place(), index, event);
                     }
@@ -329,7 +332,7 @@ impl StreamDesk {
                         continue;
                     }
                     let bytes = part.data.len();
-                    let at = ledger.receive(part.place(), 1, bytes, bytes, part.time);
+                    let at = ledger.receive(received(&part, 1, bytes, now));
                     let body = RecordBody::of(&part, withheld);
                     parcel.dead_letter(&letters, at, &part.place(), unmade.reason, &unmade.detail, body);
                 }
@@ -371,6 +374,18 @@ fn end(lines: &mut Lines, stream: StreamArn, shard: ShardId) {
     }
 }
 
+/// The entry of a record in its shard's ledger. Nothing of it is in a budget but its messages.
+fn received(record: &Record, events: u32, bytes: usize, at: Monotonic) -> Received {
+    Received {
+        place: record.place(),
+        events,
+        held: bytes,
+        bytes,
+        time: record.time,
+        at,
+    }
+}
+
 fn in_flight(lines: &Lines) -> usize {
     lines.values().map(|line| line.ledger.bytes()).sum()
 }
@@ -381,9 +396,10 @@ fn reached(lines: &Lines, reading: &[(StreamArn, ShardId)], period: Period) -> O
     if reading.iter().any(|shard| !lines.contains_key(shard)) {
         return period.from;
     }
+    let oldest = |line: &Line| line.ledger.oldest().and_then(|oldest| oldest.time);
     let times = lines.values().filter_map(|line| match line.is_over {
-        true => line.ledger.oldest(),
-        false => line.ledger.oldest().or(line.last),
+        true => oldest(line),
+        false => oldest(line).or(line.last),
     });
     times.min().or(period.from)
 }

@@ -101,6 +101,10 @@ async fn a_person_sees_and_mends_the_leases() {
     let table = weir(&world, config, &["leases", "list"]).await;
     let table = String::from_utf8(table.stdout).unwrap();
     assert!(table.starts_with("LEASE") && table.contains(key), "{table}");
+    let of_one = answer(&world, config, &["leases", "list", "--pipeline", "orders"]).await;
+    assert_eq!(of_one[0]["lease_key"], key);
+    let told = refusal(&world, config, &["leases", "list", "--pipeline", "order"]).await;
+    assert!(told.contains("did you mean `orders`?"), "{told}");
 
     // A lease whose owner is alive is not touched.
     for arguments in [

@@ -104,6 +104,10 @@ fn in_a_tag(c: char) -> bool {
     c.is_alphanumeric() || " +-=._:/@".contains(c)
 }
 
+/// The most tags that a table takes (Developer Guide of DynamoDB, "Tagging restrictions"), and a log group (API
+/// reference of CloudWatch Logs, CreateLogGroup).
+pub const MOST_TAGS: usize = 50;
+
 /// A tag's key.
 pub fn tag_key(text: &str) -> Checked<()> {
     if text.to_lowercase().starts_with("aws:") {

@@ -9,7 +9,7 @@ use crate::logs::dead_letter;
 use crate::logs::template::{EnvelopeFields, Field, Fields, Template, TemplateKind};
 
 /// What CloudWatch Logs takes (API reference of PutRetentionPolicy).
-const RETENTION_DAYS: [u16; 22] = [
+pub const RETENTION_DAYS: [u16; 22] = [
     1, 3, 5, 7, 14, 30, 60, 90, 120, 150, 180, 365, 400, 545, 731, 1096, 1827, 2192, 2557, 2922, 3288, 3653,
 ];
 

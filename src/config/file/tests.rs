@@ -1,5 +1,6 @@
 mod destination;
 mod examples;
+mod keys;
 mod places;
 mod rules;
 mod source;

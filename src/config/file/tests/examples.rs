@@ -42,7 +42,7 @@ fn the_full_example_has_every_key() {
 }
 
 /// Asks the reader itself: an unknown key lists the known ones, if `path` is a section at all.
-fn known_below(path: &str, known: &mut BTreeSet<String>) {
+pub fn known_below(path: &str, known: &mut BTreeSet<String>) {
     let prefix = if path.is_empty() {
         String::new()
     } else {
