@@ -372,7 +372,7 @@ mod tests {
         let told = order(&format!("list --pipeline order --reason late --since 1d {RUN}")).unwrap_err();
         assert_eq!(told.lines().count(), 3, "all at once: {told}");
         assert!(told.contains("did you mean `orders`?"), "{told}");
-        assert!(order("list").unwrap_err().contains("no pipeline is given"));
+        assert!(order("list").unwrap_err().contains("nothing to read"));
     }
 
     #[test]

@@ -571,7 +571,7 @@ pipelines:
         assert_eq!(flags.rules.shape.format, Format::Diff);
         assert_eq!(flags.rules.settings, DecodeSettings::of(Decode::Lambda));
         let none = order("--pipeline x").unwrap_err().to_string();
-        assert!(none.starts_with("no pipeline is given: "), "{none}");
+        assert!(none.starts_with("nothing to read: "), "{none}");
         let beside = order("--table orders --log-group g --limit 1MiB --as text")
             .unwrap_err()
             .to_string();

@@ -262,9 +262,9 @@ fn without_file(flags: &mut Flags<'_>, args: &PipelineArgs, overrides: Overrides
             }
         }
         None => flags.problems.push(Problem::new(
-            "no pipeline is given",
-            "name a table, a Kinesis stream or a file\n  --table orders --log-group /cdc/orders\n  \
-             --kinesis-stream rds-audit --decode audit --log-group /db/audit\n  --config weir.yaml",
+            "nothing to read",
+            "name a table, a Kinesis stream or a file\n  weir run --table orders --log-group /cdc/orders\n  \
+             weir run --kinesis-stream rds-audit --decode audit --log-group /db/audit\n  weir run --config weir.yaml",
         )),
     }
     // A wrong --application is told already; the default that stands in for it is not what was meant.
@@ -709,8 +709,8 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
         let shown = refusal("", "");
         assert!(
             shown.contains(
-                "\n  --table orders --log-group /cdc/orders\n  --kinesis-stream rds-audit --decode audit --log-group \
-                 /db/audit\n  --config weir.yaml"
+                "\n  weir run --table orders --log-group /cdc/orders\n  weir run --kinesis-stream rds-audit --decode \
+                 audit --log-group /db/audit\n  weir run --config weir.yaml"
             ),
             "{shown}"
         );
