@@ -759,8 +759,8 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
         let shown = refusal("", "");
         assert!(
             shown.contains(
-                "\n  --table orders --log-group /cdc/orders\n  --kinesis-stream rds-audit --decode audit --log-group \
-                 /db/audit\n  --config weir.yaml"
+                "\n  weir run --table orders --log-group /cdc/orders\n  weir run --kinesis-stream rds-audit --decode \
+                 audit --log-group /db/audit\n  weir run --config weir.yaml"
             ),
             "{shown}"
         );

@@ -188,21 +188,6 @@ impl World {
         (Weir::start(command, ([127, 0, 0, 1], 0).into(), &log), log)
     }
 
-    /// What a command that takes these settings answers: stdout, stderr and the exit code.
-    pub async fn ask(&self, arguments: &[&str]) -> (String, String, i32) {
-        let mut command = self.command();
-        command.args(arguments).arg("-c").arg(&self.config);
-        let run = tokio::process::Command::from(command).kill_on_drop(true).output();
-        let output = tokio::time::timeout(PATIENCE, run).await;
-        let output = output.expect("hangs").unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        (
-            text(&output.stdout),
-            text(&output.stderr),
-            output.status.code().unwrap(),
-        )
-    }
-
     /// Replaces the file of settings.
     pub fn rewrite(&self, change: impl Fn(String) -> String) {
         let text = std::fs::read_to_string(&self.config).unwrap();
