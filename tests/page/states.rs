@@ -80,6 +80,9 @@ fn cases() -> Vec<Case> {
             &[
                 "destination /cdc/orders",
                 "logs:PutLogEvents",
+                "keeps up",
+                "orders",
+                "stuck",
                 "held by destination",
                 "held by destination /cdc/orders",
             ],
