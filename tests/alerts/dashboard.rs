@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use ::weir::metrics::Metrics;
 use serde_json::{Value, json};
-use weir::metrics::Metrics;
 
 use crate::prometheus::promtool;
 use crate::{queries, read, repository, rules};
@@ -96,7 +96,11 @@ fn what_the_dashboard_asks_for_exists_and_no_metric_is_missing() {
 fn each_panel_says_what_it_shows_in_which_unit_of_the_chosen_source_and_none_overlap() {
     let dashboard = dashboard();
     let chosen = json!({ "type": "prometheus", "uid": "${datasource}" });
-    let variables: Vec<_> = dashboard["templating"]["list"].as_array().unwrap().iter().collect();
+    let variables: Vec<_> = dashboard["templating"]["list"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .collect();
     let names: Vec<_> = variables.iter().map(|v| v["name"].as_str().unwrap()).collect();
     assert_eq!(names, ["datasource", "job", "pipeline"]);
     let (mut ids, mut places) = (BTreeSet::new(), BTreeSet::new());
@@ -110,7 +114,10 @@ fn each_panel_says_what_it_shows_in_which_unit_of_the_chosen_source_and_none_ove
         for target in panel["targets"].as_array().unwrap() {
             assert_eq!(target["datasource"], chosen, "{title}");
         }
-        assert!(ids.insert(panel["id"].as_u64().unwrap()), "{title} has another's id");
+        assert!(
+            ids.insert(panel["id"].as_u64().unwrap()),
+            "{title} has another's id"
+        );
         let at = |key: &str| panel["gridPos"][key].as_u64().unwrap();
         assert!(at("x") + at("w") <= 24, "{title} is cut off");
         for x in at("x")..at("x") + at("w") {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weir::metrics::Metrics;
+use ::weir::metrics::Metrics;
 
 /// What other collectors tell of each process, and Prometheus of each target and alert.
 const OTHERS: [&str; 7] = [

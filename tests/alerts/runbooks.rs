@@ -16,7 +16,10 @@ fn pages() -> Vec<(String, String)> {
     let mut pages: Vec<_> = files
         .map(|file| {
             let path = file.unwrap().path();
-            (path.file_name().unwrap().to_str().unwrap().to_owned(), read(&path))
+            (
+                path.file_name().unwrap().to_str().unwrap().to_owned(),
+                read(&path),
+            )
         })
         .collect();
     pages.sort();
@@ -51,7 +54,12 @@ fn each_alert_has_its_page_each_page_its_alert_and_the_index_names_all() {
 #[test]
 fn each_page_says_the_same_four_things_and_fits_a_screen() {
     for (name, text) in pages().iter().filter(|(name, _)| name != INDEX) {
-        for part in ["**It means**", "**Data at risk?**", "**Type first**", "**Wake somebody else"] {
+        for part in [
+            "**It means**",
+            "**Data at risk?**",
+            "**Type first**",
+            "**Wake somebody else",
+        ] {
             assert!(text.contains(part), "{name} lacks {part}");
         }
         assert!(text.lines().count() <= LONGEST, "{name} is too long");
