@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 
 use ::weir::metrics::Metrics;
 
+use crate::prometheus::promtool_reads;
+
 /// What other collectors tell of each process, and Prometheus of each target and alert.
 const OTHERS: [&str; 7] = [
     "ALERTS",
@@ -52,4 +54,35 @@ fn names_are_found_outside_of_quotes_and_histograms_by_their_parts() {
     );
     assert_eq!(of_weir("weir_put_seconds_bucket"), Some("weir_put_seconds"));
     assert_eq!(of_weir("weir_puts_total_bucket"), None);
+}
+
+/// A series of each metric, with labels of each name that it has: a worker shows most of them only once there is
+/// something to tell.
+#[test]
+fn prometheus_finds_nothing_amiss_with_the_name_or_help_of_any_metric() {
+    let mut text = String::new();
+    for metric in Metrics::ALL {
+        let name = metric.name;
+        text += &format!("# HELP {name} {}\n# TYPE {name} {}\n", metric.help, metric.kind);
+        let labels: Vec<_> = metric
+            .labels
+            .iter()
+            .map(|label| format!("{label}=\"x\""))
+            .collect();
+        let labels = labels.join(",");
+        match metric.kind {
+            "histogram" => {
+                let bucket = [labels.as_str(), "le=\"+Inf\""]
+                    .into_iter()
+                    .filter(|part| !part.is_empty());
+                let bucket = bucket.collect::<Vec<_>>().join(",");
+                text += &format!(
+                    "{name}_bucket{{{bucket}}} 1\n{name}_sum{{{labels}}} 1\n{name}_count{{{labels}}} 1\n"
+                );
+            }
+            _ => text += &format!("{name}{{{labels}}} 1\n"),
+        }
+    }
+    let told = promtool_reads(&["check", "metrics"], &text);
+    assert_eq!(told, "");
 }
