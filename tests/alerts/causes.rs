@@ -92,8 +92,8 @@ impl Fired {
     }
 }
 
-/// The three on ministack. Their leases are as long as by default; a checkpoint each second, since fifteen are a quarter
-/// of an hour of the rules' time.
+/// The three on ministack. Their leases are as long as by default. They write a checkpoint each second, and look at the
+/// shards as often, since the default's fifteen and thirty are a quarter and half of an hour of the rules' time.
 struct Healthy {
     world: World,
     config: String,
@@ -109,7 +109,8 @@ impl Healthy {
                 world.table(table).await;
             }
             text += &format!(
-                "  {table}:\n    source: {{ dynamodb_table: {table} }}\n    destination: {{ group: /cdc/{table} }}\n"
+                "  {table}:\n    source: {{ dynamodb_table: {table}, sync_interval: 1s }}\n    \
+                 destination: {{ group: /cdc/{table} }}\n"
             );
         }
         let config = world.dir.path().join("healthy.yaml");
