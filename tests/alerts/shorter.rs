@@ -10,10 +10,11 @@ const BY: u64 = 60;
 
 /// What is compared with a time, and would take the test as long as in earnest. What is left as it is: the hours until
 /// data is trimmed, because a test can have old records, and the age at which a worker dies young.
-const TIMES: [(&str, &str, &str); 3] = [
+const TIMES: [(&str, &str, &str); 4] = [
     ("WeirLagGrowing", ":max > 600", ":max > 10"),
     ("WeirLagGrowing", "15m) - 60", "15m) - 1"),
     ("WeirShardStuck", "_seconds > 600", "_seconds > 10"),
+    ("WeirShardStuck", "_seconds > 60\n", "_seconds > 1\n"),
 ];
 
 /// The rules' file, shortened. JSON is YAML.
