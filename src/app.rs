@@ -18,6 +18,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tracing::{error, info, warn};
 
 pub use by_hand::{dead_letters, operate};
@@ -28,7 +29,7 @@ use tables::Asking;
 pub use tail::tail;
 pub use verify::verify;
 
-use crate::aws::AwsClients;
+use crate::aws::{AwsClients, Requests};
 use crate::cli::Until;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
@@ -38,16 +39,22 @@ use crate::decode::Decode;
 use crate::http::{self, Server};
 use crate::lease::SharedTable;
 use crate::lease::keys::KeysError;
+use crate::log_level::LogLevel;
 use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::logs::guard::{Guard, Loop};
 use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::readiness::Readiness;
-use crate::shutdown;
+use crate::shutdown::{self, Stopper};
 use crate::status::reports::Reports;
+use crate::trace::Tracer;
+use crate::trace::export::Exporter;
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+
+/// The last spans may take so long on their way.
+const LAST_TRACES: Duration = Duration::from_secs(1);
 
 /// Why the process ends with a failure. Each is its last word.
 #[derive(Debug, thiserror::Error)]
@@ -80,6 +87,8 @@ enum Failure {
     Keys(#[from] KeysError),
     #[error(transparent)]
     Worker(#[from] coordinator::Died),
+    #[error("the thread of the HTTP server can't be started: {0}")]
+    HttpThread(std::io::Error),
     #[error("the HTTP server ended: {0}")]
     Http(String),
 }
@@ -94,8 +103,8 @@ impl Failure {
 }
 
 /// Works until a signal and a complete drain; or until everything that the streams hold is delivered.
-pub async fn run(config: Config, until: Until) -> ExitCode {
-    match work(config, until).await {
+pub async fn run(config: Config, until: Until, log_level: LogLevel) -> ExitCode {
+    match work(config, until, log_level).await {
         Ok(()) => {
             info!("ended");
             Exit::Done.into()
@@ -107,13 +116,14 @@ pub async fn run(config: Config, until: Until) -> ExitCode {
     }
 }
 
-async fn work(config: Config, _until: Until) -> Result<(), Failure> {
-    let signals = Signals::listen().map_err(Failure::Signals)?;
+async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), Failure> {
+    let signals = Signals::listen(log_level.clone()).map_err(Failure::Signals)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Metrics::new();
     let readiness = Readiness::new();
     let reports = Reports::default();
     let mut rng = fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?);
+    let (tracer, traces) = traces(&config, &clock, rng.fork(), &metrics)?;
 
     for pipeline in &config.pipelines {
         if let Start::At(start) = pipeline.source.start
@@ -126,24 +136,26 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
         }
     }
     warn_of_redactions(&config);
-    let listener = http::bind(config.http_address).await?;
+    let listener = http::bind(config.http_address)?;
     let address = listener.local_addr().unwrap_or(config.http_address);
-    info!(%address, "health at /livez and /readyz, metrics at /metrics, the accounts at /status");
+    info!(%address, "health at /livez, /readyz and /startupz, metrics at /metrics, the accounts at /status");
     let server = Server {
         clock: clock.clone(),
         readiness: readiness.clone(),
         metrics: metrics.clone(),
         reports: reports.clone(),
+        log_level,
         pipelines: config.pipelines.iter().map(|p| p.name.clone()).collect(),
     };
     let (http_stopper, http_stop) = shutdown::channel();
-    let mut http = tokio::spawn(http::serve(listener, server, http_stop));
+    let mut http = http::start(listener, server, http_stop).map_err(Failure::HttpThread)?;
 
     let (stopper, stop) = shutdown::channel();
     let signals = tokio::spawn(signals.handle(stopper));
 
     let worker = async {
-        let clients = AwsClients::from_env()?;
+        let counted = Requests::counted_in(metrics.clone(), clock.clone());
+        let clients = AwsClients::from_env()?.counted(counted);
         let state = clients.clients(&config.state.aws).await?;
         let table: SharedTable = Arc::new(tables::state_table(&state, &config, &clock));
         let mut pipelines = Vec::new();
@@ -205,25 +217,47 @@ async fn work(config: Config, _until: Until) -> Result<(), Failure> {
             metrics: metrics.clone(),
             readiness: readiness.clone(),
             reports,
+            tracer,
         };
         Ok::<(), Failure>(Box::pin(coordinator::run(worker, stop)).await?)
     };
     // Neither is cancelled while it matters: whichever ends first ends the process.
     let ended = tokio::select! {
         ended = worker => ended,
-        ended = &mut http => return Err(Failure::Http(format!("{ended:?}"))),
+        ended = http.ended() => return Err(Failure::Http(format!("{ended:?}"))),
     };
     tell_accounts(&config, &metrics);
+    if let Some((stopper, mut exporter)) = traces {
+        stopper.stop();
+        // What a collector doesn't take by then is lost.
+        if tokio::time::timeout(LAST_TRACES, &mut exporter).await.is_err() {
+            exporter.abort();
+        }
+    }
     signals.abort();
     http_stopper.stop();
-    // A scraper that holds its connection open must not hold the process.
-    if tokio::time::timeout(Duration::from_secs(1), &mut http)
-        .await
-        .is_err()
-    {
-        http.abort();
-    }
+    // A scraper that holds its connection open must not hold the process, with which the thread ends.
+    let _ = tokio::time::timeout(Duration::from_secs(1), http.ended()).await;
     ended
+}
+
+/// The tracer, and the task that sends what it traces, with the way to stop it; none while no traces are wished.
+fn traces(
+    config: &Config,
+    clock: &Arc<dyn Clock>,
+    rng: fastrand::Rng,
+    metrics: &Metrics,
+) -> Result<(Tracer, Option<(Stopper, JoinHandle<()>)>), Failure> {
+    let settings = &config.tracing;
+    let Some(endpoint) = &settings.otlp_endpoint else {
+        return Ok((Tracer::off(), None));
+    };
+    let connector = crate::aws::connector_from_env()?;
+    let exporter = Exporter::to(endpoint, settings, connector, clock.clone(), metrics.clone());
+    let (tracer, queue) = Tracer::on(settings.sample, clock.clone(), rng, metrics.clone());
+    let (stopper, stop) = shutdown::channel();
+    let task = tokio::spawn(exporter.run(queue, stop));
+    Ok((tracer, Some((stopper, task))))
 }
 
 /// Says which values may be told although they are hidden elsewhere: as a change's old ones and not as its new ones,

@@ -14,6 +14,7 @@
 pub(crate) mod canned;
 pub mod failure;
 pub mod raw;
+mod requests;
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -24,17 +25,20 @@ use std::time::Duration;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::SharedAsyncSleep;
 use aws_sdk_dynamodb::config::{SharedCredentialsProvider, StalledStreamProtectionConfig};
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::tls::{Provider, TlsContext, TrustStore};
 use aws_smithy_http_client::{Builder, Connector};
-use aws_smithy_runtime_api::client::http::SharedHttpClient;
+use aws_smithy_runtime_api::client::http::{HttpConnectorSettings, SharedHttpClient, SharedHttpConnector};
+use aws_smithy_runtime_api::client::interceptors::SharedInterceptor;
 use aws_smithy_types::retry::RetryConfig;
 use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
+pub use self::requests::{Class, Requests};
 use crate::config::AwsSettings;
 
 /// How long a connection may take to be made. The endpoints are in the same region as a rule, and a lease
@@ -99,6 +103,8 @@ impl std::fmt::Debug for Connections {
 pub struct AwsClients {
     http: SharedHttpClient,
     connections: Connections,
+    /// Who counts the requests, if anybody does.
+    requests: Option<Requests>,
     made: tokio::sync::Mutex<HashMap<AwsSettings, Clients>>,
 }
 
@@ -114,8 +120,15 @@ impl AwsClients {
         Self {
             http: (connections.0)(),
             connections,
+            requests: None,
             made: tokio::sync::Mutex::default(),
         }
+    }
+
+    /// The clients made from now on have their requests counted.
+    pub fn counted(mut self, requests: Requests) -> Self {
+        self.requests = Some(requests);
+        self
     }
 
     /// The clients for `settings`. Looks the region up where the settings have none; asks for no credentials
@@ -127,11 +140,21 @@ impl AwsClients {
             return Ok(clients.clone());
         }
         let config = Box::pin(self.sdk_config(settings)).await?;
+        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&config);
+        let mut streams = aws_sdk_dynamodbstreams::config::Builder::from(&config);
+        let mut kinesis = aws_sdk_kinesis::config::Builder::from(&config);
+        let mut logs = aws_sdk_cloudwatchlogs::config::Builder::from(&config);
+        if let Some(requests) = self.requests.clone().map(SharedInterceptor::new) {
+            dynamodb.push_interceptor(requests.clone());
+            streams.push_interceptor(requests.clone());
+            kinesis.push_interceptor(requests.clone());
+            logs.push_interceptor(requests);
+        }
         let clients = Clients {
-            dynamodb: aws_sdk_dynamodb::Client::new(&config),
-            streams: aws_sdk_dynamodbstreams::Client::new(&config),
-            kinesis: aws_sdk_kinesis::Client::new(&config),
-            logs: aws_sdk_cloudwatchlogs::Client::new(&config),
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            streams: aws_sdk_dynamodbstreams::Client::from_conf(streams.build()),
+            kinesis: aws_sdk_kinesis::Client::from_conf(kinesis.build()),
+            logs: aws_sdk_cloudwatchlogs::Client::from_conf(logs.build()),
             region: config.region().map(ToString::to_string).unwrap_or_default(),
             connections: self.connections.clone(),
         };
@@ -182,24 +205,45 @@ impl AwsClients {
     }
 }
 
-/// An HTTP client: the SDK keeps a pool of connections in it for each set of time-outs.
-fn http_client(proxy: ProxyConfig, bundle: Option<CaBundle>) -> SharedHttpClient {
-    let trust = match bundle {
+/// For what is no request to AWS: goes by the same proxy, and trusts the same roots.
+pub fn connector_from_env() -> Result<SharedHttpConnector, AwsError> {
+    let bundle = CaBundle::find(|name| std::env::var_os(name))?;
+    let connector = connector(&ProxyConfig::from_env(), &trust(bundle), None, None);
+    Ok(SharedHttpConnector::new(connector))
+}
+
+fn trust(bundle: Option<CaBundle>) -> TrustStore {
+    match bundle {
         // A bundle named for AWS is all that is trusted, as in the AWS CLI.
         Some(bundle) => TrustStore::empty().with_pem_certificate(bundle.pem),
         // The platform's roots, which are SSL_CERT_FILE's where it is set.
         None => TrustStore::default(),
-    };
+    }
+}
+
+fn connector(
+    proxy: &ProxyConfig,
+    trust: &TrustStore,
+    settings: Option<HttpConnectorSettings>,
+    sleep: Option<SharedAsyncSleep>,
+) -> Connector {
+    let mut connector = Connector::builder()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .proxy_config(proxy.clone());
+    if let Ok(context) = TlsContext::builder().with_trust_store(trust.clone()).build() {
+        connector = connector.tls_context(context);
+    }
+    connector.set_connector_settings(settings);
+    connector.set_sleep_impl(sleep);
+    connector.build()
+}
+
+/// An HTTP client: the SDK keeps a pool of connections in it for each set of time-outs.
+fn http_client(proxy: ProxyConfig, bundle: Option<CaBundle>) -> SharedHttpClient {
+    let trust = trust(bundle);
     Builder::new().build_with_connector_fn(move |settings, components| {
-        let mut connector = Connector::builder()
-            .tls_provider(Provider::Rustls(CryptoMode::Ring))
-            .proxy_config(proxy.clone());
-        if let Ok(context) = TlsContext::builder().with_trust_store(trust.clone()).build() {
-            connector = connector.tls_context(context);
-        }
-        connector.set_connector_settings(settings.cloned());
-        connector.set_sleep_impl(components.and_then(|c| c.sleep_impl()));
-        connector.build()
+        let sleep = components.and_then(|c| c.sleep_impl());
+        connector(&proxy, &trust, settings.cloned(), sleep)
     })
 }
 

@@ -14,6 +14,7 @@ pub mod health;
 pub mod iam_policy;
 mod leases;
 pub mod logging;
+mod otel;
 mod output;
 mod pipelines;
 pub mod replay;

@@ -13,7 +13,7 @@ mod units;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -27,6 +27,9 @@ use problem::Problems;
 
 /// What the name of the fleet's table adds to the application's, unless the settings name it.
 pub const FLEET_SUFFIX: &str = "-fleet";
+
+/// Where health and metrics are served unless the settings say otherwise.
+pub const HTTP_ADDRESS: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 
 /// The largest file that is read, in bytes. A hundred pipelines with every key take about 60 KB.
 const LARGEST_FILE: u64 = 1 << 20;
@@ -58,6 +61,8 @@ pub struct Config {
     pub memory: usize,
     /// The most PutLogEvents a second, over all workers, for each account and region that is written to.
     pub put_rate: u32,
+    /// Traces of what becomes of the records.
+    pub tracing: TracingConfig,
     /// The state tables.
     pub state: StateConfig,
     /// At least one; names are unique.
@@ -69,7 +74,7 @@ impl Config {
     pub fn of(pipelines: Vec<PipelineConfig>) -> Self {
         Self {
             application: "weir".to_owned(),
-            http_address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 8080)),
+            http_address: HTTP_ADDRESS,
             log_format: LogFormat::Auto,
             // KCL's failoverTimeMillis. The protocol's times (L·0.33, L·0.8, L·0.85) were simulated at 10 s.
             lease_duration: Duration::from_secs(10),
@@ -84,6 +89,7 @@ impl Config {
             memory: 256 << 20,
             // CloudWatch Logs' quota is 5,000 a second for an account and region; others write there too.
             put_rate: 4_000,
+            tracing: TracingConfig::default(),
             state: StateConfig::default(),
             pipelines,
         }
@@ -101,20 +107,28 @@ impl Config {
 
     /// Reads the file at `path`. What `overrides` holds stands before what the file says.
     pub fn load(path: &Path, vars: Vars<'_>, overrides: Overrides) -> Result<Self, ConfigError> {
-        let mut bytes = Vec::new();
-        // One byte more than allowed tells "too large" without reading on.
-        File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-        if bytes.len() as u64 > LARGEST_FILE {
-            return Err(ConfigError::TooLarge);
-        }
-        let text = String::from_utf8(bytes).map_err(|_| ConfigError::NotText)?;
-        Self::from_yaml(&text, vars, overrides)
+        Self::from_yaml(&text_of(path)?, vars, overrides)
     }
 
     /// Reads the text of a file, as [`Self::load`] does.
     pub fn from_yaml(text: &str, vars: Vars<'_>, overrides: Overrides) -> Result<Self, ConfigError> {
         file::read(text, vars, overrides)
     }
+}
+
+/// The `http.address` of the file at `path`, whatever else is wrong with its settings. `None`: it has none.
+pub fn http_address(path: &Path, vars: Vars<'_>) -> Result<Option<SocketAddr>, ConfigError> {
+    file::http_address(&text_of(path)?, vars)
+}
+
+fn text_of(path: &Path) -> Result<String, ConfigError> {
+    let mut bytes = Vec::new();
+    // One byte more than allowed tells "too large" without reading on.
+    File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > LARGEST_FILE {
+        return Err(ConfigError::TooLarge);
+    }
+    String::from_utf8(bytes).map_err(|_| ConfigError::NotText)
 }
 
 /// The settings that may be given beside a file, checked.
@@ -140,6 +154,40 @@ pub enum ConfigError {
     /// YAML, but wrong settings.
     #[error(transparent)]
     Invalid(Problems),
+}
+
+/// What is traced, and where traces go.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TracingConfig {
+    /// Where a collector takes OTLP over HTTP; `/v1/traces` is added. `None`: nothing is traced.
+    pub otlp_endpoint: Option<String>,
+    /// The part of all batches that is traced, from 0 to 1.
+    pub sample: f64,
+    /// Sent with each request; from the environment alone.
+    pub headers: Headers,
+    /// What the traces say of this process: `service.name` and others.
+    pub resource: BTreeMap<String, String>,
+}
+
+impl Default for TracingConfig {
+    fn default() -> Self {
+        Self {
+            otlp_endpoint: None,
+            sample: 0.01,
+            headers: Headers::default(),
+            resource: BTreeMap::from([("service.name".to_owned(), "weir".to_owned())]),
+        }
+    }
+}
+
+/// Headers, which may hold a key: `Debug` shows none.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Headers(pub BTreeMap<String, String>);
+
+impl std::fmt::Debug for Headers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} headers", self.0.len())
+    }
 }
 
 /// Whose make of lease keys.

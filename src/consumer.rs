@@ -5,13 +5,17 @@
 //! starts it and waits for its [`End`].
 
 mod accounts;
+mod activity;
 pub mod budget;
 mod destinations;
 mod ending;
+mod intake;
+mod lag;
 mod lookup;
 mod reader;
 mod start;
 mod suspicion;
+mod telling;
 mod trouble;
 
 use std::sync::Arc;
@@ -22,29 +26,28 @@ use tracing::{debug, info, warn};
 
 use self::accounts::Accounts;
 use self::budget::{Budget, Reservation};
-use self::destinations::{Destinations, Outgoing};
+use self::destinations::Destinations;
 use self::lookup::{Look, LookUp};
-use self::reader::{After, Outcome, Portion, Reader, Then};
+use self::reader::Reader;
 use self::start::{From, start};
+use self::telling::Telling;
 use self::trouble::Closed;
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Progress, Timestamp};
 use crate::config::{PipelineConfig, Start};
-use crate::decode::Skip;
 use crate::lease::held::{HeldLease, LeaseError, Leases};
 use crate::lease::keys::Keys;
 use crate::lease::{Checkpoint, LeaseKey, SharedTable, plan};
 use crate::ledger::{Acknowledged, Ledger};
 use crate::logs::Subscriptions;
 use crate::logs::guard::Guard;
-use crate::logs::sink::{Delivered, Lane, Parcel, Sink};
+use crate::logs::sink::{Delivered, Lane, Sink};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
 use crate::shutdown::Stop;
 use crate::status::reports::Reports;
-use crate::stream::{
-    Next, Place, Poll, SequenceNumber, ShardIterator, StartingPosition, StreamArn, StreamSource,
-};
+use crate::stream::{Place, SequenceNumber, ShardIterator, StartingPosition, StreamArn, StreamSource};
+use crate::trace::{Batches, Tracer};
 
 /// The part of a drain's time that the coordinator may wait for a successor before it asks a consumer to stop.
 pub const SUCCESSOR_SHARE: f64 = 0.25;
@@ -106,6 +109,7 @@ pub struct Pipeline {
     pub metrics: Metrics,
     pub readiness: Readiness,
     pub reports: Reports,
+    pub tracer: Tracer,
     pub checkpoint_interval: Duration,
     pub drain_timeout: Duration,
     pub request_timeout: Duration,
@@ -174,6 +178,7 @@ pub async fn run(
         shard: lease.shard.clone(),
         not_before,
         done,
+        memory: reader::Memory::default(),
     };
     let checkpointed = match &position {
         StartingPosition::At(sequence_number) => Some(sequence_number.clone()),
@@ -181,8 +186,14 @@ pub async fn run(
     };
     info!(lease = %lease.key, shard_id = %lease.shard, position = %lease.checkpoint, "reading the shard");
     let interval = FIRST_CHECKPOINT.min(pipeline.checkpoint_interval);
+    let telling = Telling::new(&pipeline, lease, &stream);
+    let batches = pipeline.tracer.batches();
+    if let Some(batches) = &batches {
+        lane.traced_by(batches.clone());
+    }
     let consumer = Consumer {
         key: lease.key.clone(),
+        batches: batches.clone(),
         stream,
         reader,
         lane,
@@ -202,7 +213,7 @@ pub async fn run(
         look_up,
         ledger: Ledger::default(),
         doubtful_ends: 0,
-        behind: None,
+        telling,
         reservations: Vec::new(),
         checkpoint_due: pipeline.clock.now() + interval,
         interval,
@@ -210,7 +221,11 @@ pub async fn run(
         pipeline,
     };
     let (readiness, part) = (consumer.pipeline.readiness.clone(), consumer.part());
+    let name = consumer.pipeline.config.name.clone();
     let end = consumer.run(held, deliveries, stop).await;
+    if let Some(batches) = batches {
+        batches.left(&name, &shard);
+    }
     // Whoever reads the shard next tells what is wrong then.
     readiness.solved(&part);
     end
@@ -224,6 +239,8 @@ struct Consumer {
     reader: Reader,
     lane: Lane,
     accounts: Accounts,
+    /// Those that are traced; `None`: none ever is.
+    batches: Option<Batches>,
     destinations: Destinations,
     position: StartingPosition,
     /// The record of the checkpoint, which the first read must give once more: if it doesn't, the stream has
@@ -247,8 +264,7 @@ struct Consumer {
     ledger: Ledger,
     /// How many answers in a row had no record, no next iterator and no children.
     doubtful_ends: u32,
-    /// How old the newest record of the last read was; zero after one that gave none.
-    behind: Option<Duration>,
+    telling: Telling,
     /// The memory of what is in flight, oldest first: given back as the ledger shrinks.
     reservations: Vec<Reservation>,
     checkpoint_due: Monotonic,
@@ -289,7 +305,7 @@ impl Consumer {
         let mut backoff = Backoff::default();
         loop {
             self.progress.mark(clock.now());
-            self.tell_lag();
+            self.tell();
             self.look_up.expire(clock.now());
             if self.leases.fence().check().is_err() {
                 return End::Fenced;
@@ -304,9 +320,7 @@ impl Consumer {
                     Err(error) => return self.lost(error),
                 }
             }
-            // The shard's own cap; the budget is the pipeline's.
-            let (records, bytes) = self.ledger.span();
-            let may_read = reading && bytes <= AHEAD_BYTES && records <= AHEAD_RECORDS;
+            let may_read = reading && !self.is_full();
             if self.is_stalled(is_rest && reading && !may_read) {
                 // What is left of the answer would hold memory that other shards could be read with.
                 (read, is_rest) = (self.read(None, Duration::ZERO), false);
@@ -327,6 +341,7 @@ impl Consumer {
                             // That a stream has pushed nothing yet doesn't say that it works.
                             if !portion.is_quiet() {
                                 backoff.reset();
+                                self.telling.hindrance = None;
                             }
                             if self.misses_its_checkpoint(&portion)
                                 && self.record_gap(TRIMMED_AT_CHECKPOINT).await.is_err()
@@ -407,6 +422,12 @@ impl Consumer {
         self.reader.done = Some(last);
     }
 
+    /// As much as may be is ahead of the checkpoint. That is the shard's own cap; the budget is the pipeline's.
+    fn is_full(&self) -> bool {
+        let (records, bytes) = self.ledger.span();
+        bytes > AHEAD_BYTES || records > AHEAD_RECORDS
+    }
+
     /// Whether the rest of an answer has waited in vain for a while. Asked at each round.
     fn is_stalled(&mut self, waits: bool) -> bool {
         let now = self.pipeline.clock.now();
@@ -422,211 +443,22 @@ impl Consumer {
         false
     }
 
-    /// How far the log is behind the table: while records are in flight, by the oldest of them, however
-    /// long they wait; else by the last read.
-    fn tell_lag(&self) {
-        let now = self.pipeline.clock.wall();
-        if let Some(lag) = self
-            .ledger
-            .oldest()
-            .map(|oldest| now.since(oldest))
-            .or(self.behind)
-        {
-            self.accounts.lag(lag);
-        }
-    }
-
-    /// Takes in some records: submit their events, enter them into the books.
-    fn receive(&mut self, portion: Portion) -> Step {
-        let Portion {
-            records,
-            memory,
-            found,
-            damaged_aggregates,
-            begins,
-            then,
-        } = portion;
-        let now = self.pipeline.clock.now();
-        if begins.is_some() {
-            self.accounts.read();
-        }
-        if damaged_aggregates > 0 {
-            self.accounts.damaged_aggregates(damaged_aggregates);
-        }
-        if let Some((found, memory)) = found {
-            self.look_up.use_now(found, memory, now);
-        }
-        let mut already_delivered = 0;
-        let mut earliest: Option<Timestamp> = None;
-        let mut parcel = Parcel::new(&self.lane);
-        let mut came_back = None;
-        let some = !records.is_empty();
-        for (record, outcome) in records {
-            let held = outcome.held(&record);
-            if let Some(group) = self.destinations.comes_back(&record, &outcome) {
-                came_back = Some(group);
-                break;
-            }
-            self.accounts.received(record.data.len());
-            self.last = Some(record.place());
-            self.is_whole = false;
-            let outgoing = match outcome {
-                Outcome::Empty => {
-                    self.accounts.filtered(Skip::Nothing);
-                    Outgoing::Nothing
-                }
-                Outcome::BeforeStart => {
-                    self.accounts.before_start();
-                    Outgoing::Nothing
-                }
-                Outcome::Undecodable(error) => self.destinations.letter(&error),
-                Outcome::Decoded(decoded) => {
-                    let times = decoded.events.iter().map(|e| e.event.timestamp);
-                    earliest = earliest.into_iter().chain(times).min();
-                    self.accounts.unparsed_lines(decoded.unparsed_lines);
-                    self.accounts.filtered_events(decoded.filtered);
-                    if decoded.events.is_empty() {
-                        self.accounts.filtered(decoded.skipped.unwrap_or(Skip::Nothing));
-                        Outgoing::Nothing
-                    } else if self.look_up.has(decoded.events.iter().map(|e| &e.event)) {
-                        self.accounts.already_delivered();
-                        already_delivered += 1;
-                        Outgoing::Nothing
-                    } else {
-                        self.destinations.address(decoded)
-                    }
-                }
-            };
-            if let Outgoing::Letter(letter) = &outgoing {
-                self.letters += 1;
-                // Often it is all records, or none.
-                if self.letters.is_power_of_two() {
-                    warn!(
-                        lease = %self.key,
-                        shard_id = %self.reader.shard,
-                        sequence_number = %record.sequence_number,
-                        letters = self.letters,
-                        group = letter.group(),
-                        "a record goes to the dead letters: {}",
-                        letter.detail()
-                    );
-                }
-            }
-            let size = record.data.len().max(held);
-            let index = self
-                .ledger
-                .receive(record.place(), outgoing.pieces(), held, size, record.time);
-            outgoing.pack(&mut parcel, index, &record);
-        }
-        self.pipeline.sink.submit(parcel);
-        if some {
-            self.look_up.after_read(already_delivered, earliest);
-        }
-        if already_delivered > 0 {
-            // At once, or crash after crash would leave more to look up, until it is more than is looked up.
-            self.checkpoint_due = now;
-            self.interval = FIRST_CHECKPOINT.min(self.pipeline.checkpoint_interval);
-        }
-        self.reservations.extend(memory);
-        self.fit_reservations();
-        match (came_back, then) {
-            (Some(group), _) => Step::Suspicion(group),
-            (None, Then::Rest(rest)) => Step::GoOn(rest),
-            (None, Then::Dropped) => Step::Read(None, Duration::ZERO),
-            (None, Then::Next(after)) => self.go_on(after),
-        }
-    }
-
-    /// The answer was taken in to its end.
-    fn go_on(&mut self, after: After) -> Step {
-        if after.quiet {
-            return match after.next {
-                Next::At(iterator) => Step::Read(Some(iterator), Duration::ZERO),
-                Next::End | Next::PerhapsEnd => Step::Read(None, Duration::ZERO),
-            };
-        }
-        self.solved();
-        let is_doubtful = after.next == Next::PerhapsEnd && after.records == 0;
-        self.doubtful_ends = if is_doubtful { self.doubtful_ends + 1 } else { 0 };
-        let now = self.pipeline.clock.wall();
-        let age = match &after.last {
-            Some((_, time)) => time.map_or(Duration::ZERO, |t| now.since(t)),
-            None => Duration::ZERO,
-        };
-        self.behind = Some(after.behind.unwrap_or(age));
-        if after.behind == Some(Duration::ZERO) {
-            self.tip_at = Some(self.pipeline.clock.now());
-        }
-        let last = after.last.map(|(sequence_number, _)| sequence_number);
-        if let Some(last) = &last {
-            // Whole, also where it is an aggregate whose last parts were done.
-            self.last = Some(Place {
-                sequence_number: last.clone(),
-                sub_sequence_number: u64::MAX,
-            });
-        }
-        self.is_whole = true;
-        if let Some(position) = after.continuation.or(last) {
-            self.position = StartingPosition::After(position);
-        }
-        let source = &self.pipeline.config.source;
-        let poll = Poll {
-            busy: source.poll_busy,
-            idle: source.poll_idle,
-        };
-        // An answer without records is no end while the stream says that there are more.
-        let has_more = after.behind.is_some_and(|behind| !behind.is_zero());
-        let records = after.records.max(usize::from(has_more));
-        let wait = self.pipeline.source.wait_after(poll, records, after.bytes);
-        match after.next {
-            Next::At(iterator) => Step::Read(Some(iterator), wait),
-            Next::End => Step::Ended,
-            Next::PerhapsEnd if self.doubtful_ends >= DOUBTS => Step::PerhapsEnded,
-            Next::PerhapsEnd => Step::Read(None, wait.max(DOUBT_WAIT)),
-        }
-    }
-
-    /// Whether the checkpointed record, which was asked for once more, is not there any more. A shard that
-    /// holds nothing at all says nothing of what it held.
-    fn misses_its_checkpoint(&mut self, portion: &Portion) -> bool {
-        let Some(first) = &portion.begins else {
-            return false;
-        };
-        let is_at_tip = matches!(&portion.then, Then::Next(after) if after.behind == Some(Duration::ZERO));
-        match (&self.checkpointed, first) {
-            (Some(checkpointed), Some(first)) => {
-                let missed = first > checkpointed;
-                self.checkpointed = None;
-                missed
-            }
-            (Some(_), None) if is_at_tip => {
-                self.checkpointed = None;
-                warn!(
-                    lease = %self.key,
-                    shard_id = %self.reader.shard,
-                    "the shard holds neither the record at the checkpoint nor a later one: if it was not read for longer \
-                     than the stream keeps records, some may have been trimmed unread"
-                );
-                false
-            }
-            _ => false,
-        }
-    }
-
-    /// Reading works.
-    fn solved(&mut self) {
-        if std::mem::take(&mut self.troubled) {
-            self.pipeline.readiness.solved(&self.part());
-        }
-    }
-
     fn settle(&mut self, delivered: &Delivered) {
         for (index, refusal) in delivered.pieces() {
             if let Some(finished) = self.ledger.accepted(*index, *refusal) {
-                self.accounts.finished(finished.refused);
+                self.accounts.finished(finished);
             }
         }
         self.fit_reservations();
+        self.tell_delivered();
+    }
+
+    /// Ends the traces of the batches whose every record is finished.
+    fn tell_delivered(&self) {
+        if let Some(batches) = &self.batches {
+            let shard = self.reader.shard.to_string();
+            batches.settled(self.ledger.base(), &self.pipeline.config.name, &shard);
+        }
     }
 
     /// Gives memory back as the records that hold it are finished.
@@ -643,8 +475,14 @@ impl Consumer {
         else {
             return Ok(());
         };
+        let began = self.batches.as_ref().and_then(Batches::checkpoint_begins);
         self.leases.checkpoint(held, &to).await?;
+        if let (Some(batches), Some(began)) = (&self.batches, began) {
+            batches.checkpointed(began);
+        }
         self.accounts.checkpointed();
+        let left = self.ledger.oldest().map(|oldest| oldest.received);
+        self.telling.checkpointed(to.checkpoint(), left);
         debug!(lease = %self.key, shard_id = %self.reader.shard, position = %to.checkpoint(), "checkpoint");
         self.written = Some(to);
         Ok(())

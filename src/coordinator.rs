@@ -49,6 +49,7 @@ use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
 use crate::status::reports::Reports;
 use crate::stream::StreamSource;
+use crate::trace::Tracer;
 
 /// A certificate is written after up to this much jitter (protocol rule 4).
 const EVICTION_JITTER: Duration = Duration::from_millis(250);
@@ -110,6 +111,7 @@ pub struct Worker {
     pub metrics: Metrics,
     pub readiness: Readiness,
     pub reports: Reports,
+    pub tracer: Tracer,
 }
 
 /// One pipeline with its adapters.

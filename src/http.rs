@@ -1,31 +1,34 @@
 //! Health, metrics and the accounts over HTTP, on a port of their own.
 //!
-//! Owns the answers; asks nobody anything: it reads the shared readiness, the metrics, and the time the
-//! coordinator last came round. Must never check a dependency in `/livez`.
+//! Owns the server and its routes; asks nobody anything: it reads the shared readiness, the metrics, and the marks of
+//! those that must make progress. It runs on a thread and a runtime of its own, so that it still answers, and says
+//! what is wrong, when each thread of the runtime that does the work is blocked.
+
+mod health;
+mod liveness;
+mod log_level;
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::extract::State;
+use axum::extract::{DefaultBodyLimit, FromRef, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
 
-use crate::clock::Clock;
+use self::liveness::{LOOK, Liveness};
+use crate::clock::{Clock, Progress};
+use crate::log_level::LogLevel;
 use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::readiness::{Readiness, Report};
 use crate::shutdown::Stop;
 use crate::status::reports::Reports;
-
-/// `/livez` fails when the coordinator has not come round for this long: only a restart cures that. It
-/// comes round each second; a request to the tables ends after one, a scan after ten.
-const STUCK_AFTER: Duration = Duration::from_secs(60);
 
 /// What the answers are made from.
 #[derive(Clone)]
@@ -34,6 +37,7 @@ pub struct Server {
     pub readiness: Readiness,
     pub metrics: Metrics,
     pub reports: Reports,
+    pub log_level: LogLevel,
     /// The names of the pipelines.
     pub pipelines: Arc<[String]>,
 }
@@ -62,45 +66,118 @@ pub struct BindError {
     source: std::io::Error,
 }
 
-pub async fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| BindError { address, source })
+/// Listens; who connects waits until [`start`].
+pub fn bind(address: SocketAddr) -> Result<TcpListener, BindError> {
+    let listen = || {
+        let listener = TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    listen().map_err(|source| BindError { address, source })
 }
 
-/// Answers until a stop is wished.
-pub async fn serve(listener: TcpListener, server: Server, mut stop: Stop) -> std::io::Result<()> {
-    let routes = Router::new()
-        .route("/livez", get(livez))
-        .route("/readyz", get(readyz))
+/// The server at work. Dropping it ends nothing but its watch over the runtime.
+pub struct Running {
+    ended: oneshot::Receiver<std::io::Result<()>>,
+    ticker: AbortHandle,
+}
+
+impl Running {
+    /// Returns when the server has ended, and how. Cancel-safe.
+    pub async fn ended(&mut self) -> std::io::Result<()> {
+        let panicked = |_| std::io::Error::other("its thread panicked");
+        (&mut self.ended).await.map_err(panicked)?
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.ticker.abort();
+    }
+}
+
+/// Answers until a stop is wished, on a thread of its own. To be called on the runtime whose progress `/livez` tells.
+pub fn start(listener: TcpListener, server: Server, stop: Stop) -> std::io::Result<Running> {
+    let (clock, runtime) = (server.clock.clone(), Progress::default());
+    let ticks = runtime.clone();
+    let ticker = tokio::spawn(async move {
+        loop {
+            ticks.mark(clock.now());
+            clock.sleep(LOOK).await;
+        }
+    });
+    let coordinator = server.readiness.coordinator().clone();
+    let liveness = Liveness::of(coordinator, runtime, server.clock.now());
+    let shared = Shared {
+        server,
+        liveness: Arc::new(Mutex::new(liveness)),
+    };
+    let (tell, ended) = oneshot::channel();
+    std::thread::Builder::new()
+        .name("http".to_owned())
+        .spawn(move || {
+            let served = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()
+                .and_then(|runtime| runtime.block_on(serve(listener, shared, stop)));
+            // Nobody listens who is about to end the process.
+            let _ = tell.send(served);
+        })?;
+    Ok(Running {
+        ended,
+        ticker: ticker.abort_handle(),
+    })
+}
+
+/// What each answer is made from.
+#[derive(Clone)]
+struct Shared {
+    server: Server,
+    liveness: Arc<Mutex<Liveness>>,
+}
+
+impl Shared {
+    fn liveness(&self) -> MutexGuard<'_, Liveness> {
+        self.liveness.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FromRef<Shared> for Server {
+    fn from_ref(shared: &Shared) -> Self {
+        shared.server.clone()
+    }
+}
+
+fn routes(shared: Shared) -> Router {
+    Router::new()
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/startupz", get(health::startupz))
+        .route("/log-level", get(log_level::get).put(log_level::put))
         .route("/metrics", get(metrics))
         .route("/status", get(status))
-        .with_state(server);
-    axum::serve(listener, routes)
-        .with_graceful_shutdown(async move { stop.wished().await })
-        .await
+        .layer(DefaultBodyLimit::max(log_level::LONGEST))
+        .with_state(shared)
 }
 
-async fn livez(State(server): State<Server>) -> Response {
-    if server
-        .readiness
-        .coordinator()
-        .is_stuck(server.clock.now(), STUCK_AFTER)
-    {
-        let text = format!("the coordinator made no progress for {STUCK_AFTER:?}\n");
-        return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
-    }
-    "ok\n".into_response()
-}
-
-async fn readyz(State(server): State<Server>) -> Response {
-    let report = server.readiness.report();
-    let status = if report.ready {
-        StatusCode::OK
-    } else {
-        StatusCode::SERVICE_UNAVAILABLE
+async fn serve(listener: TcpListener, shared: Shared, mut stop: Stop) -> std::io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let watched = shared.clone();
+    let watch = async move {
+        let clock = &watched.server.clock;
+        loop {
+            clock.sleep(LOOK).await;
+            watched.liveness().look(clock.now());
+        }
     };
-    (status, Json(report)).into_response()
+    let service = routes(shared).into_make_service_with_connect_info::<SocketAddr>();
+    let answers = axum::serve(listener, service).with_graceful_shutdown(async move { stop.wished().await });
+    // Cancel-safe: the watch has nothing to lose.
+    tokio::select! {
+        biased;
+        ended = answers => ended,
+        () = watch => Ok(()),
+    }
 }
 
 async fn status(State(server): State<Server>) -> Response {
@@ -129,3 +206,6 @@ async fn metrics(State(server): State<Server>) -> Response {
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
+
+#[cfg(test)]
+mod tests;

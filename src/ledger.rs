@@ -5,7 +5,7 @@
 
 use std::collections::VecDeque;
 
-use crate::clock::Timestamp;
+use crate::clock::{Monotonic, Timestamp};
 use crate::lease::Checkpoint;
 use crate::logs::batch::Refusal;
 use crate::stream::Place;
@@ -30,6 +30,32 @@ pub struct Finished {
     /// Why one of its events, or the record itself, went to the dead letters. It was not delivered then, though its
     /// other events may be in the log.
     pub refused: Option<Refusal>,
+    /// The record's bytes, as the stream had it.
+    pub bytes: usize,
+}
+
+/// A record as it enters the books.
+#[derive(Debug)]
+pub struct Received {
+    pub place: Place,
+    /// Log events that must be accepted.
+    pub events: u32,
+    /// What it holds of the memory budget until it is finished.
+    pub held: usize,
+    /// Its bytes, as the stream had it.
+    pub bytes: usize,
+    /// When the change happened, where the record tells.
+    pub time: Option<Timestamp>,
+    pub at: Monotonic,
+}
+
+/// The oldest record that is not finished.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Oldest {
+    /// When the change happened, where the record tells.
+    pub time: Option<Timestamp>,
+    /// When it was received.
+    pub received: Monotonic,
 }
 
 #[derive(Debug)]
@@ -40,10 +66,11 @@ struct Entry {
     /// Why one that was accepted went to the dead letters: the first of them.
     refused: Option<Refusal>,
     /// What an unfinished record holds of the memory budget; zero once it is finished.
+    held: usize,
     bytes: usize,
+    /// What it counts for in the span.
     size: usize,
-    /// When the change happened, where the record tells.
-    time: Option<Timestamp>,
+    oldest: Oldest,
 }
 
 /// The records in flight, oldest first.
@@ -59,27 +86,29 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Enters a record of `events` log events; returns its index. With no events it is finished at once
-    /// (filtered, or before the start). Of its `size`, an unfinished record holds `bytes` of the memory budget.
-    pub fn receive(
-        &mut self,
-        place: Place,
-        events: u32,
-        bytes: usize,
-        size: usize,
-        time: Option<Timestamp>,
-    ) -> u64 {
-        let index = self.base + self.entries.len() as u64;
-        let bytes = if events == 0 { 0 } else { bytes };
-        self.bytes += bytes;
+    /// Enters a record; returns its index. With no events it is finished at once (filtered, or before the start).
+    pub fn receive(&mut self, record: Received) -> u64 {
+        let Received {
+            place,
+            events,
+            held,
+            bytes,
+            time,
+            at,
+        } = record;
+        let index = self.next();
+        let size = bytes.max(held);
+        let held = if events == 0 { 0 } else { held };
+        self.bytes += held;
         self.span += size;
         self.entries.push_back(Entry {
             place,
             open: events,
             refused: None,
+            held,
             bytes,
             size,
-            time,
+            oldest: Oldest { time, received: at },
         });
         self.settle();
         index
@@ -100,9 +129,10 @@ impl Ledger {
         }
         let finished = Finished {
             refused: entry.refused,
+            bytes: entry.bytes,
         };
-        self.bytes -= entry.bytes;
-        entry.bytes = 0;
+        self.bytes -= entry.held;
+        entry.held = 0;
         self.settle();
         Some(finished)
     }
@@ -120,6 +150,16 @@ impl Ledger {
                 self.acknowledged = Some(Acknowledged(Checkpoint::At(sequence_number, sub_sequence_number)));
             }
         }
+    }
+
+    /// The index of the oldest record that is not finished, or of the next one to come.
+    pub fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The index that the next record will have.
+    pub fn next(&self) -> u64 {
+        self.base + self.entries.len() as u64
     }
 
     /// The newest position all of whose predecessors are finished; `None` before the first.
@@ -143,12 +183,17 @@ impl Ledger {
         (self.entries.len(), self.span)
     }
 
-    /// When the oldest unfinished record's change happened: the front one is unfinished, or it would be gone.
-    pub fn oldest(&self) -> Option<Timestamp> {
-        self.entries.front().and_then(|e| e.time)
+    /// The oldest unfinished record: the front one is unfinished, or it would be gone.
+    pub fn oldest(&self) -> Option<Oldest> {
+        self.entries.front().map(|e| e.oldest)
     }
 
-    /// Bytes held by unfinished records.
+    /// The index of the oldest unfinished record, or else of the next one.
+    pub fn first_unfinished(&self) -> u64 {
+        self.base
+    }
+
+    /// Bytes of the memory budget held by unfinished records.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -168,6 +213,18 @@ mod tests {
         }
     }
 
+    /// A record of 10 bytes.
+    fn record(n: u64, events: u32, time: Option<Timestamp>) -> Received {
+        Received {
+            place: place(n),
+            events,
+            held: 10,
+            bytes: 10,
+            time,
+            at: Monotonic::from_origin(std::time::Duration::from_secs(n)),
+        }
+    }
+
     fn position(ledger: &Ledger) -> Option<u64> {
         ledger.acknowledged().map(|a| match a.checkpoint() {
             Checkpoint::At(s, 0) => s.as_str().parse().unwrap(),
@@ -178,9 +235,7 @@ mod tests {
     #[test]
     fn a_checkpoint_moves_only_over_the_contiguous_prefix() {
         let mut ledger = Ledger::default();
-        let i: Vec<u64> = (1..=4)
-            .map(|n| ledger.receive(place(n), 1, 10, 10, None))
-            .collect();
+        let i: Vec<u64> = (1..=4).map(|n| ledger.receive(record(n, 1, None))).collect();
         ledger.accepted(i[1], None);
         ledger.accepted(i[3], None);
         assert_eq!(position(&ledger), None);
@@ -197,25 +252,39 @@ mod tests {
     fn finished_records_behind_a_stuck_one_still_count_as_ahead_of_the_checkpoint() {
         let mut ledger = Ledger::default();
         let then = Timestamp::from_millis(77);
-        let stuck = ledger.receive(place(1), 1, 10, 10, Some(then));
+        let stuck = ledger.receive(record(1, 1, Some(then)));
         for n in 2..=5 {
-            let index = ledger.receive(place(n), 1, 10, 10, None);
+            let index = ledger.receive(record(n, 1, None));
             ledger.accepted(index, None);
         }
         assert_eq!((ledger.bytes(), ledger.span()), (10, (5, 50)));
-        assert_eq!(ledger.oldest(), Some(then));
+        let oldest = Oldest {
+            time: Some(then),
+            received: Monotonic::from_origin(std::time::Duration::from_secs(1)),
+        };
+        assert_eq!(
+            (ledger.oldest(), ledger.first_unfinished()),
+            (Some(oldest), stuck)
+        );
         ledger.accepted(stuck, None);
         assert_eq!((ledger.span(), ledger.oldest()), ((0, 0), None));
+        assert_eq!(ledger.first_unfinished(), 5);
     }
 
     #[test]
     fn a_record_without_events_is_finished_but_waits_for_those_before_it() {
         let mut ledger = Ledger::default();
-        let first = ledger.receive(place(1), 2, 10, 10, None);
-        ledger.receive(place(2), 0, 10, 10, None);
+        let first = ledger.receive(record(1, 2, None));
+        ledger.receive(record(2, 0, None));
         assert_eq!(ledger.accepted(first, None), None);
         assert_eq!(position(&ledger), None);
-        assert_eq!(ledger.accepted(first, None), Some(Finished { refused: None }));
+        assert_eq!(
+            ledger.accepted(first, None),
+            Some(Finished {
+                refused: None,
+                bytes: 10
+            })
+        );
         assert_eq!(position(&ledger), Some(2));
     }
 
@@ -230,10 +299,13 @@ mod tests {
             ([invalid, None, old], invalid),
         ] {
             let mut ledger = Ledger::default();
-            let index = ledger.receive(place(1), 3, 10, 10, None);
+            let index = ledger.receive(record(1, 3, None));
             assert_eq!(ledger.accepted(index, pieces[0]), None);
             assert_eq!(ledger.accepted(index, pieces[1]), None);
-            assert_eq!(ledger.accepted(index, pieces[2]), Some(Finished { refused }));
+            assert_eq!(
+                ledger.accepted(index, pieces[2]),
+                Some(Finished { refused, bytes: 10 })
+            );
             assert_eq!(ledger.accepted(index, old), None, "it is gone");
         }
     }
@@ -247,7 +319,7 @@ mod tests {
             let mut ledger = Ledger::default();
             let mut open = events.clone();
             let indices: Vec<u64> =
-                events.iter().enumerate().map(|(n, e)| ledger.receive(place(n as u64), *e, 1, 1, None)).collect();
+                events.iter().enumerate().map(|(n, e)| ledger.receive(record(n as u64, *e, None))).collect();
             for pick in order {
                 let at = pick as usize % open.len();
                 let expect = open[at] == 1;
@@ -256,7 +328,7 @@ mod tests {
                 let prefix = open.iter().take_while(|o| **o == 0).count() as u64;
                 prop_assert_eq!(position(&ledger), prefix.checked_sub(1));
                 prop_assert_eq!(ledger.drained().is_some(), open.iter().all(|o| *o == 0));
-                prop_assert_eq!(ledger.bytes(), open.iter().filter(|o| **o > 0).count());
+                prop_assert_eq!(ledger.bytes(), 10 * open.iter().filter(|o| **o > 0).count());
             }
         }
     }

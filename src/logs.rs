@@ -121,6 +121,16 @@ pub enum SinkError {
 }
 
 impl SinkError {
+    /// Every class.
+    pub const CLASSES: [&str; 6] = [
+        "missing",
+        "invalid",
+        "throttled",
+        "denied",
+        "unanswered",
+        "unavailable",
+    ];
+
     /// The class, for a metric's label.
     pub fn class(&self) -> &'static str {
         match self {
@@ -209,6 +219,20 @@ pub trait LogSink: Send + Sync + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_error_has_a_class_of_its_own() {
+        let text = String::new;
+        let errors = [
+            SinkError::Missing(text()),
+            SinkError::Invalid(text()),
+            SinkError::Throttled(text()),
+            SinkError::Denied(text()),
+            SinkError::Unanswered(text()),
+            SinkError::Unavailable(text()),
+        ];
+        assert_eq!(errors.map(|error| error.class()), SinkError::CLASSES);
+    }
 
     #[test]
     fn rejections_are_mapped_inclusive_and_exclusive_as_aws_counts() {

@@ -9,13 +9,14 @@ fn main() -> ExitCode {
         Ok(job) => job,
         Err(wrong) => return cli::refuse(&wrong),
     };
-    let logs = match &job {
+    let started = match &job {
         Job::Run(config, _) => cli::logging::start(config.log_format),
         _ => cli::logging::start_beside_an_answer(),
     };
-    if let Err(wrong) = logs {
-        return cli::refuse(&wrong);
-    }
+    let log_level = match started {
+        Ok(log_level) => log_level,
+        Err(wrong) => return cli::refuse(&wrong),
+    };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -24,7 +25,7 @@ fn main() -> ExitCode {
         }
     };
     let code = match job {
-        Job::Run(config, until) => runtime.block_on(weir::app::run(*config, until)),
+        Job::Run(config, until) => runtime.block_on(weir::app::run(*config, until, log_level)),
         Job::Operate(config, order) => runtime.block_on(weir::app::operate(*config, order)),
         Job::DeadLetters(config, order) => runtime.block_on(weir::app::dead_letters(*config, order)),
         Job::Check(config, order) => runtime.block_on(weir::app::check(*config, order)),

@@ -7,6 +7,9 @@
 pub mod account;
 
 mod family;
+#[cfg(test)]
+mod page;
+pub mod process;
 
 use prometheus::{Encoder, GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec, Registry, TextEncoder};
 
@@ -35,6 +38,7 @@ macro_rules! metrics {
 
             fn build() -> prometheus::Result<Self> {
                 let registry = Registry::new();
+                registry.register(Box::new(process::Process::new()?))?;
                 $(
                     let buckets: &[f64] = &[];
                     $(let buckets = { let _ = buckets; $buckets };)?
@@ -138,11 +142,11 @@ metrics! {
     shard_until_trim: GaugeVec = "weir_shard_until_trim_seconds" ["pipeline", "shard_id"];
     /// The least time until the stream trims a record that is not delivered, of the shards this worker reads. Take the minimum over the workers.
     pipeline_until_trim: GaugeVec = "weir_pipeline_until_trim_seconds" ["pipeline"];
-    /// For how many seconds there has been something delivered or read that the shard's checkpoint doesn't cover. 0 when it covers all. Above a minute: the destination doesn't accept, or the lease table can't be written.
+    /// How long ago the oldest record was read that the shard's checkpoint doesn't cover, in seconds. 0 when it covers all. Above a minute (or a longer `checkpoint.interval`): the destination doesn't accept, or the lease table can't be written.
     shard_checkpoint_age: GaugeVec = "weir_shard_checkpoint_age_seconds" ["pipeline", "shard_id"];
     /// Requests to the state tables that failed, by class. They are repeated.
     table_errors: IntCounterVec = "weir_table_errors_total" ["class"];
-    /// Requests to AWS that were answered or given up, by service, operation and class: `ok`, or why not. Each attempt counts, so what isn't `ok` has been or will be repeated.
+    /// Requests to AWS that were answered or given up, by service, operation and class: `ok`, or why not. Each attempt counts. `conflict` and `expired_iterator` are everyday business; `denied` and `not_found` that go on need you, the others AWS or the network.
     aws_requests: IntCounterVec = "weir_aws_requests_total" ["service", "operation", "class"];
     /// How long requests to AWS took, in seconds, by service and operation.
     aws_request_seconds: HistogramVec = "weir_aws_request_seconds" ["service", "operation"] in SECONDS;
@@ -156,6 +160,8 @@ metrics! {
     hung_shards: IntCounterVec = "weir_hung_shards_total" ["pipeline"];
     /// Things that a person should fix, as /readyz lists them under `problems`: a denied permission, a missing table or stream, a destination that refuses. Alert when it stays above 0.
     problems: IntGaugeVec = "weir_problems" [];
+    /// Finished spans of traces, by what became of them: `sent`, or dropped because the collector `failed` or the queue to it was full (`queue_full`). Nothing while no traces are sent.
+    trace_spans: IntCounterVec = "weir_trace_spans_total" ["outcome"];
     /// Always 1; the version is in the label.
     build_info: IntGaugeVec = "weir_build_info" ["version"];
 }
@@ -209,6 +215,9 @@ impl Metrics {
         ] {
             counter.with_label_values(p);
         }
+        for histogram in [&self.put_seconds, &self.put_events, &self.put_bytes] {
+            histogram.with_label_values(p);
+        }
         for gauge in [
             &self.records_in_flight,
             &self.buffer_bytes,
@@ -231,11 +240,29 @@ impl Metrics {
             self.bytes_filtered
                 .with_label_values(&[pipeline, reason.as_str()]);
         }
+        for class in crate::stream::SourceError::CLASSES {
+            self.source_errors.with_label_values(&[pipeline, class]);
+        }
+        for class in crate::logs::SinkError::CLASSES {
+            self.put_errors.with_label_values(&[pipeline, class]);
+        }
         for outcome in ["complete", "partial", "failed"] {
             self.look_ups.with_label_values(&[pipeline, outcome]);
         }
         for counter in [&self.heartbeats, &self.fences, &self.evictions] {
             counter.with_label_values::<&str>(&[]);
+        }
+    }
+
+    /// Removes every series of a shard: its task has ended.
+    pub fn forget_shard(&self, pipeline: &str, shard: &str) {
+        for gauge in [
+            &self.shard_lag,
+            &self.shard_until_trim,
+            &self.shard_checkpoint_age,
+        ] {
+            // An error says that nobody set it.
+            let _ = gauge.remove_label_values(&[pipeline, shard]);
         }
     }
 
@@ -261,6 +288,10 @@ mod tests {
             "weir_records_dead_lettered_total{pipeline=\"orders\",reason=\"too_old\"} 0",
             "weir_records_filtered_total{pipeline=\"orders\",reason=\"filter\"} 0",
             "weir_events_filtered_total{pipeline=\"orders\"} 0",
+            "weir_dead_lettered_bytes_total{pipeline=\"orders\",reason=\"undecodable\"} 0",
+            "weir_source_errors_total{class=\"access_denied\",pipeline=\"orders\"} 0",
+            "weir_put_errors_total{class=\"denied\",pipeline=\"orders\"} 0",
+            "weir_put_seconds_count{pipeline=\"orders\"} 0",
             "weir_heartbeats_total 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");

@@ -25,10 +25,26 @@ pub enum Latch {
 
 const ALL: [Latch; 3] = [Latch::Tables, Latch::Heartbeat, Latch::Plan];
 
+/// Where a process is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// It was never ready yet.
+    Starting,
+    Ready,
+    /// It was ready, then fenced itself, and joins the fleet anew.
+    Rejoining,
+    /// It was asked to end.
+    Draining,
+}
+
 /// The answer of `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
     pub ready: bool,
+    pub phase: Phase,
+    /// It has been ready once: `/startupz` says 200.
+    pub started: bool,
     pub draining: bool,
     /// Latches still closed.
     pub waiting_for: Vec<Latch>,
@@ -39,6 +55,7 @@ pub struct Report {
 #[derive(Debug, Default)]
 struct State {
     open: Vec<Latch>,
+    started: bool,
     draining: bool,
     problems: BTreeMap<String, String>,
 }
@@ -65,6 +82,7 @@ impl Readiness {
         if !state.open.contains(&latch) {
             state.open.push(latch);
         }
+        state.started |= ALL.iter().all(|latch| state.open.contains(latch));
     }
 
     /// A fenced worker is not ready until it has joined anew.
@@ -97,11 +115,24 @@ impl Readiness {
         self.state().problems.remove(part);
     }
 
+    /// What is wrong with a part.
+    pub fn problem_of(&self, part: &str) -> Option<String> {
+        self.state().problems.get(part).cloned()
+    }
+
     pub fn report(&self) -> Report {
         let state = self.state();
         let waiting_for: Vec<Latch> = ALL.into_iter().filter(|l| !state.open.contains(l)).collect();
+        let phase = match (state.draining, waiting_for.is_empty(), state.started) {
+            (true, _, _) => Phase::Draining,
+            (false, true, _) => Phase::Ready,
+            (false, false, true) => Phase::Rejoining,
+            (false, false, false) => Phase::Starting,
+        };
         Report {
-            ready: waiting_for.is_empty() && !state.draining,
+            ready: phase == Phase::Ready,
+            phase,
+            started: state.started,
             draining: state.draining,
             waiting_for,
             problems: state.problems.clone(),
@@ -123,7 +154,30 @@ mod tests {
         }
         assert!(readiness.report().ready);
         assert_eq!(readiness.report().problems["orders"], "access denied");
+        assert_eq!(readiness.problem_of("orders").as_deref(), Some("access denied"));
+        assert_eq!(readiness.problem_of("audit"), None);
         readiness.drain();
         assert!(!readiness.report().ready);
+    }
+    #[test]
+    fn a_start_is_not_a_fence_and_stays_begun() {
+        let readiness = Readiness::new();
+        let told = || {
+            let report = readiness.report();
+            (report.phase, report.started)
+        };
+        readiness.open(Latch::Tables);
+        readiness.open(Latch::Heartbeat);
+        assert_eq!(told(), (Phase::Starting, false));
+        readiness.open(Latch::Plan);
+        assert_eq!(told(), (Phase::Ready, true));
+        readiness.close(Latch::Heartbeat);
+        readiness.close(Latch::Plan);
+        assert_eq!(told(), (Phase::Rejoining, true));
+        readiness.open(Latch::Heartbeat);
+        readiness.open(Latch::Plan);
+        assert_eq!(told(), (Phase::Ready, true));
+        readiness.drain();
+        assert_eq!(told(), (Phase::Draining, true));
     }
 }

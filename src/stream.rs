@@ -314,6 +314,17 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// Every class.
+    pub const CLASSES: [&str; 7] = [
+        "iterator_expired",
+        "data_trimmed",
+        "not_found",
+        "no_stream",
+        "throttled",
+        "access_denied",
+        "unavailable",
+    ];
+
     /// The class, for a metric's label.
     pub fn class(&self) -> &'static str {
         match self {
@@ -375,6 +386,11 @@ pub trait StreamSource: Send + Sync + 'static {
         if records > 0 { poll.busy } else { poll.idle }
     }
 
+    /// How long the service keeps records. `None`: not known (yet). Asks nobody.
+    fn retention(&self) -> Option<Duration> {
+        None
+    }
+
     /// Whether [`StartingPosition::AtTimestamp`] may be asked for. DynamoDB Streams has no such iterator.
     fn has_timestamps(&self) -> bool;
 
@@ -390,6 +406,21 @@ pub trait StreamSource: Send + Sync + 'static {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_error_has_a_class_of_its_own() {
+        let text = String::new;
+        let errors = [
+            SourceError::IteratorExpired,
+            SourceError::DataTrimmed,
+            SourceError::NotFound(text()),
+            SourceError::NoStream(text()),
+            SourceError::Throttled(text()),
+            SourceError::AccessDenied(text()),
+            SourceError::Unavailable(text()),
+        ];
+        assert_eq!(errors.map(|error| error.class()), SourceError::CLASSES);
+    }
 
     #[test]
     fn sequence_numbers_order_as_numbers() {

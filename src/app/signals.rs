@@ -1,28 +1,39 @@
-//! The signals that end the process.
+//! The signals: those that end the process, and the one that makes its log tell more.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{error, info};
 
+use crate::log_level::LogLevel;
 use crate::shutdown::Stopper;
 
-/// SIGTERM (ECS, Kubernetes) and SIGINT (a terminal).
+/// SIGTERM (ECS, Kubernetes) and SIGINT (a terminal) end. SIGHUP, which would by default, changes the log's level.
 pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+    log_level: LogLevel,
 }
 
 impl Signals {
-    pub fn listen() -> std::io::Result<Self> {
+    pub fn listen(log_level: LogLevel) -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+            log_level,
         })
     }
 
+    /// The next signal that wants an end.
     async fn next(&mut self) -> (&'static str, i32) {
-        tokio::select! {
-            _ = self.terminate.recv() => ("SIGTERM", SignalKind::terminate().as_raw_value()),
-            _ = self.interrupt.recv() => ("SIGINT", SignalKind::interrupt().as_raw_value()),
+        loop {
+            // Cancel-safe: each keeps what it has not given.
+            tokio::select! {
+                biased;
+                _ = self.terminate.recv() => return ("SIGTERM", SignalKind::terminate().as_raw_value()),
+                _ = self.interrupt.recv() => return ("SIGINT", SignalKind::interrupt().as_raw_value()),
+                _ = self.hang_up.recv() => self.log_level.toggle("SIGHUP"),
+            }
         }
     }
 

@@ -134,7 +134,7 @@ pub fn refusal(status: u16, code: Option<&str>, message: &str) -> Failure {
 }
 
 /// Reads a request that got no answer.
-fn undelivered(error: &ConnectorError) -> Failure {
+pub(super) fn undelivered(error: &ConnectorError) -> Failure {
     let text = chain(error);
     if let Some(credentials) = find::<CredentialsError>(error) {
         return Failure::Denied(format!("no credentials: {}", chain(credentials)));

@@ -7,10 +7,12 @@
 use std::io::{IsTerminal, Write, stderr, stdout};
 
 use tracing::Subscriber;
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 use crate::config::LogFormat;
+use crate::log_level::{self, LogLevel, NoFilter};
 
 /// Sets the level, as `tracing-subscriber`'s `EnvFilter` reads it.
 const VARIABLE: &str = "WEIR_LOG";
@@ -24,45 +26,40 @@ const DEFAULT_BESIDE_AN_ANSWER: &str = "warn,aws_config=error";
 /// Why the log can't be started.
 #[derive(Debug, thiserror::Error)]
 pub enum LoggingError {
-    #[error(
-        "{VARIABLE}: `{given}` is not a filter ({source}): use a level, or targets with one, as in `info,weir=debug`"
-    )]
-    Filter {
-        given: String,
-        source: tracing_subscriber::filter::ParseError,
-    },
+    #[error("{VARIABLE}: {0}")]
+    Filter(NoFilter),
     #[error("the log is already started: start it once in a process")]
     Started(#[from] tracing::subscriber::SetGlobalDefaultError),
 }
 
-/// Starts the log, for the whole process and once.
-pub fn start(format: LogFormat) -> Result<(), LoggingError> {
-    let filter = filter(super::variable(VARIABLE).as_deref(), DEFAULT)?;
+/// Starts the log, for the whole process and once. Its level can be changed by what is given.
+pub fn start(format: LogFormat) -> Result<LogLevel, LoggingError> {
     let terminal = stdout().is_terminal();
     // https://no-color.org: set and not empty.
     let colours = terminal && super::variable("NO_COLOR").is_none_or(|v| v.is_empty());
-    let json = is_json(format, terminal);
-    Ok(tracing::subscriber::set_global_default(subscriber(
-        filter, json, colours, stdout,
-    ))?)
+    begin(DEFAULT, is_json(format, terminal), colours, stdout)
 }
 
 /// Starts the log of a command whose stdout holds its answer and nothing else: text, on stderr.
-pub fn start_beside_an_answer() -> Result<(), LoggingError> {
-    let filter = filter(super::variable(VARIABLE).as_deref(), DEFAULT_BESIDE_AN_ANSWER)?;
-    Ok(tracing::subscriber::set_global_default(subscriber(
-        filter, false, false, stderr,
-    ))?)
+pub fn start_beside_an_answer() -> Result<LogLevel, LoggingError> {
+    begin(DEFAULT_BESIDE_AN_ANSWER, false, false, stderr)
 }
 
-fn filter(given: Option<&str>, default: &str) -> Result<EnvFilter, LoggingError> {
+fn begin<W>(default: &str, json: bool, colours: bool, to: W) -> Result<LogLevel, LoggingError>
+where
+    W: for<'w> MakeWriter<'w, Writer: Write> + Send + Sync + 'static,
+{
+    let (filter, text) = filter(super::variable(VARIABLE).as_deref(), default)?;
+    let (filter, reloads) = reload::Layer::new(filter);
+    tracing::subscriber::set_global_default(subscriber(filter, json, colours, to))?;
+    // An error means that the subscriber is gone, and it is the process'.
+    Ok(LogLevel::new(&text, move |filter| drop(reloads.reload(filter))))
+}
+
+fn filter(given: Option<&str>, default: &str) -> Result<(EnvFilter, String), LoggingError> {
     let given = given.filter(|given| !given.is_empty()).unwrap_or(default);
-    EnvFilter::builder()
-        .parse(given)
-        .map_err(|source| LoggingError::Filter {
-            given: given.to_owned(),
-            source,
-        })
+    let filter = log_level::parse(given).map_err(LoggingError::Filter)?;
+    Ok((filter, given.to_owned()))
 }
 
 fn is_json(format: LogFormat, terminal: bool) -> bool {
@@ -73,22 +70,19 @@ fn is_json(format: LogFormat, terminal: bool) -> bool {
     }
 }
 
-fn subscriber<W>(filter: EnvFilter, json: bool, colours: bool, to: W) -> Box<dyn Subscriber + Send + Sync>
+fn subscriber<F, W>(filter: F, json: bool, colours: bool, to: W) -> Box<dyn Subscriber + Send + Sync>
 where
+    F: Layer<Registry> + Send + Sync,
     W: for<'w> MakeWriter<'w, Writer: Write> + Send + Sync + 'static,
 {
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(to);
+    let registry = Registry::default().with(filter);
+    let lines = tracing_subscriber::fmt::layer().with_writer(to);
     if json {
         // The list of spans holds the current one: no need to have it twice.
-        Box::new(
-            builder
-                .json()
-                .flatten_event(true)
-                .with_current_span(false)
-                .finish(),
-        )
+        let lines = lines.json().flatten_event(true).with_current_span(false);
+        Box::new(registry.with(lines))
     } else {
-        Box::new(builder.with_ansi(colours).finish())
+        Box::new(registry.with(lines.with_ansi(colours)))
     }
 }
 
@@ -115,7 +109,7 @@ mod tests {
     fn logged(level: Option<&str>, json: bool) -> String {
         let lines = Lines::default();
         let to = lines.clone();
-        let subscriber = subscriber(filter(level, DEFAULT).unwrap(), json, false, move || to.clone());
+        let subscriber = subscriber(filter(level, DEFAULT).unwrap().0, json, false, move || to.clone());
         tracing::subscriber::with_default(subscriber, || {
             let _span = tracing::info_span!("shard", shard = "s-1").entered();
             tracing::info!(records = 3, "delivered");
@@ -123,6 +117,32 @@ mod tests {
         });
         let bytes = lines.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
+    }
+
+    #[test]
+    fn the_level_changes_while_it_runs() {
+        let lines = Lines::default();
+        let to = lines.clone();
+        let (first, text) = filter(Some("warn"), DEFAULT).unwrap();
+        let (first, reloads) = reload::Layer::new(first);
+        let level = LogLevel::new(&text, move |filter| reloads.reload(filter).unwrap());
+        let subscriber = subscriber(first, false, false, move || to.clone());
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!("unseen");
+            level.toggle("a test");
+            tracing::debug!("seen");
+            level.toggle("a test");
+            tracing::debug!("unseen");
+        });
+        let bytes = lines.0.lock().unwrap().clone();
+        let text = String::from_utf8(bytes).unwrap();
+        let seen: Vec<&str> = text.lines().collect();
+        // Both changes are told: each in the louder of its two levels.
+        assert_eq!(seen.len(), 3, "{text}");
+        assert!(
+            seen[0].contains("a test: the level of the log is another now") && seen[1].contains(": seen"),
+            "{text}"
+        );
     }
 
     #[test]

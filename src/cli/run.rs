@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use super::flags::{Flags, Given, WrongUse};
+use super::otel;
 use crate::config::check::{self, StateNames};
 use crate::config::problem::Problem;
 use crate::config::{
@@ -164,6 +165,10 @@ fn finish(mut flags: Flags<'_>, args: &PipelineArgs, overrides: Overrides) -> Re
         }
         None => (without_file(&mut flags, args, overrides), None),
     };
+    let config = config.map(|mut config| {
+        otel::apply(&mut flags, &mut config.tracing);
+        config
+    });
     flags.finish(config, file)
 }
 

@@ -4,7 +4,7 @@
 
 use serde::Serialize;
 
-use crate::lease::item::{Attr, checkpoint_attrs, lease_attr};
+use crate::lease::item::checkpoint_text;
 use crate::lease::{Checkpoint, Lease, WorkerRow};
 use crate::operator::{HandedBack, PipelineState, Shown};
 
@@ -38,7 +38,7 @@ impl<'a> LeaseView<'a> {
             stream: lease.stream.as_ref().map(|s| s.as_str()),
             owner: lease.owner.as_ref().map(|o| o.as_str()),
             counter: lease.counter,
-            checkpoint: checkpoint_text(&lease.checkpoint),
+            checkpoint: checkpoint_text(&lease.checkpoint).to_owned(),
             start_timestamp: match lease.checkpoint {
                 Checkpoint::AtTimestamp(time) => Some(time.to_string()),
                 _ => None,
@@ -51,14 +51,6 @@ impl<'a> LeaseView<'a> {
             children: lease.children.iter().map(|s| s.as_str()).collect(),
             owner_switches: lease.owner_switches,
         }
-    }
-}
-
-/// A checkpoint as KCL's rows have it.
-fn checkpoint_text(checkpoint: &Checkpoint) -> String {
-    match checkpoint_attrs(checkpoint).remove(lease_attr::CHECKPOINT) {
-        Some(Attr::S(text)) => text,
-        _ => String::new(),
     }
 }
 

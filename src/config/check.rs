@@ -66,6 +66,35 @@ pub fn address(text: &str) -> Checked<SocketAddr> {
     })
 }
 
+/// Where a collector takes OTLP over HTTP, without the path of the traces.
+pub fn otlp_endpoint(text: &str) -> Checked<String> {
+    let rest = text
+        .strip_prefix("http://")
+        .or_else(|| text.strip_prefix("https://"));
+    let host = rest.map(|rest| rest.split('/').next().unwrap_or_default());
+    let is_url = |text: &str| {
+        text.chars()
+            .all(|c| c.is_ascii_graphic() && !"?#\"<>\\^`{|}".contains(c))
+    };
+    match host {
+        Some(host) if !host.is_empty() && !host.contains('@') && is_url(text) => {
+            let whole = text.trim_end_matches('/');
+            Ok(whole.strip_suffix("/v1/traces").unwrap_or(whole).to_owned())
+        }
+        _ => Err(
+            "is not where a collector takes OTLP over HTTP: write it like `http://127.0.0.1:4318`".to_owned(),
+        ),
+    }
+}
+
+/// The part of all batches that is traced.
+pub fn sample(text: &str) -> Checked<f64> {
+    match text.parse::<f64>() {
+        Ok(part) if (0.0..=1.0).contains(&part) => Ok(part),
+        _ => Err("is not a part of all batches: use 0 (none) to 1 (all), as in 0.01".to_owned()),
+    }
+}
+
 /// `weir` or `kcl`.
 pub fn lease_keys(text: &str) -> Checked<LeaseKeys> {
     let words = [("weir", LeaseKeys::Weir), ("kcl", LeaseKeys::Kcl)];

@@ -12,13 +12,16 @@ mod state;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::net::SocketAddr;
 
 use serde_json::Value;
 
 use super::check::StateNames;
-use super::problem::Problems;
+use super::problem::{Problem, Problems};
 use super::reader::Section;
-use super::{AwsSettings, Config, ConfigError, LeaseKeys, Overrides, PipelineConfig, Vars, check};
+use super::{
+    AwsSettings, Config, ConfigError, LeaseKeys, Overrides, PipelineConfig, TracingConfig, Vars, check,
+};
 use pipeline::pipeline;
 use state::state;
 
@@ -28,6 +31,19 @@ pub fn read(text: &str, vars: Vars<'_>, overrides: Overrides) -> Result<Config, 
     match config {
         Some(config) if problems.is_empty() => Ok(config),
         _ => Err(ConfigError::Invalid(Problems(problems))),
+    }
+}
+
+/// `http.address` alone, whatever else is wrong with the file; `None`: it has none.
+pub fn http_address(text: &str, vars: Vars<'_>) -> Result<Option<SocketAddr>, ConfigError> {
+    let (address, problems) = Section::read(parse(text)?, vars, |top| {
+        top.section("http", |http| http.text("address", check::address))
+    });
+    let about_it = |problem: &Problem| ["the file", "http", "http.address"].contains(&problem.key.as_str());
+    let problems: Vec<Problem> = problems.into_iter().filter(about_it).collect();
+    match problems.is_empty() {
+        true => Ok(address),
+        false => Err(ConfigError::Invalid(Problems(problems))),
     }
 }
 
@@ -80,6 +96,13 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         .or(top.text("application", check::application));
     let http_address = top.section("http", |http| http.text("address", check::address));
     let log_format = top.section("log", |log| log.text("format", check::log_format));
+    let tracing = top.section("tracing", |tracing| TracingConfig {
+        otlp_endpoint: tracing.text("otlp_endpoint", check::otlp_endpoint),
+        sample: tracing
+            .scalar("sample", check::sample)
+            .unwrap_or(TracingConfig::default().sample),
+        ..TracingConfig::default()
+    });
     let memory = top.scalar("memory", check::size(bounds::MEMORY));
     let put_rate = top.scalar("put_rate", check::put_rate);
     let (lease_keys, lease_duration, foreign_watch, keep_removed) = top.section("leases", |leases| {
@@ -134,6 +157,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         keep_removed: keep_removed.unwrap_or(with_defaults.keep_removed),
         memory: memory.unwrap_or(with_defaults.memory),
         put_rate: put_rate.unwrap_or(with_defaults.put_rate),
+        tracing,
         state,
         pipelines: pipelines?,
     })

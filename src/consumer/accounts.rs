@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use prometheus::GaugeVec;
+
 use crate::decode::Skip;
-use crate::logs::batch::Refusal;
+use crate::ledger::Finished;
 use crate::metrics::Metrics;
 use crate::stream::SourceError;
 
@@ -54,10 +56,14 @@ impl Accounts {
     }
 
     /// The record has no events, and is to have none.
-    pub(super) fn filtered(&mut self, why: Skip) {
+    pub(super) fn filtered(&mut self, why: Skip, bytes: usize) {
         self.landed();
         let labels = [self.pipeline.as_str(), why.as_str()];
         self.metrics.records_filtered.with_label_values(&labels).inc();
+        self.metrics
+            .bytes_filtered
+            .with_label_values(&labels)
+            .inc_by(bytes as u64);
     }
 
     /// Events that the filter dropped, of a record that may keep others.
@@ -91,22 +97,23 @@ impl Accounts {
             .inc();
     }
 
-    /// A record's every event was accepted, at its destination or (`refusal`: one of them at least) among the dead
-    /// letters.
-    pub(super) fn finished(&mut self, refusal: Option<Refusal>) {
+    /// A record's every event was accepted, at its destination or (one of them at least) among the dead letters.
+    pub(super) fn finished(&mut self, finished: Finished) {
         self.landed();
-        match refusal {
-            None => self
-                .metrics
-                .records_delivered
-                .with_label_values(&[&self.pipeline])
-                .inc(),
+        let (metrics, bytes) = (&self.metrics, finished.bytes as u64);
+        match finished.refused {
+            None => {
+                let labels = [self.pipeline.as_str()];
+                metrics.records_delivered.with_label_values(&labels).inc();
+                metrics.bytes_delivered.with_label_values(&labels).inc_by(bytes);
+            }
             Some(reason) => {
                 let labels = [self.pipeline.as_str(), reason.as_str()];
-                self.metrics
-                    .records_dead_lettered
+                metrics.records_dead_lettered.with_label_values(&labels).inc();
+                metrics
+                    .bytes_dead_lettered
                     .with_label_values(&labels)
-                    .inc();
+                    .inc_by(bytes);
             }
         }
     }
@@ -115,12 +122,24 @@ impl Accounts {
         self.metrics.reads.with_label_values(&[&self.pipeline]).inc();
     }
 
-    pub(super) fn lag(&self, lag: Duration) {
-        let gauge = self
-            .metrics
-            .shard_lag
-            .with_label_values(&[&self.pipeline, &self.shard]);
-        gauge.set(lag.as_secs_f64());
+    /// Records received and not yet done with.
+    pub(super) fn in_flight(&self) -> u64 {
+        u64::try_from(self.in_flight).unwrap_or(0)
+    }
+
+    /// How far behind the log and the checkpoint are. What is not known has no series.
+    pub(super) fn behind(&self, lag: Duration, until_trim: Option<Duration>, checkpoint_age: Duration) {
+        let labels = [self.pipeline.as_str(), self.shard.as_str()];
+        let gauge = |gauge: &GaugeVec, value: Duration| {
+            gauge.with_label_values(&labels).set(value.as_secs_f64());
+        };
+        gauge(&self.metrics.shard_lag, lag);
+        gauge(&self.metrics.shard_checkpoint_age, checkpoint_age);
+        match until_trim {
+            Some(left) => gauge(&self.metrics.shard_until_trim, left),
+            // An error says that it was not known before either.
+            None => drop(self.metrics.shard_until_trim.remove_label_values(&labels)),
+        }
     }
 
     pub(super) fn checkpointed(&self) {
@@ -164,15 +183,52 @@ impl Drop for Accounts {
             .records_in_flight
             .with_label_values(p)
             .sub(self.in_flight);
-        let given_back = u64::try_from(self.in_flight).unwrap_or(0);
         self.metrics
             .records_given_back
             .with_label_values(p)
-            .inc_by(given_back);
-        // An error says that no read ever set it.
-        let _ = self
-            .metrics
-            .shard_lag
-            .remove_label_values(&[&self.pipeline, &self.shard]);
+            .inc_by(self.in_flight());
+        self.metrics.forget_shard(&self.pipeline, &self.shard);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shards_series_go_with_its_task() {
+        let metrics = Metrics::new();
+        metrics.declare_pipeline("orders");
+        let series = || {
+            let text = metrics.render().unwrap();
+            let of_shards = text.lines().filter(|line| line.contains("shard_id="));
+            of_shards.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(series(), Vec::<String>::new());
+        let accounts = Accounts::new(&metrics, "orders", "shardId-1");
+        let other = Accounts::new(&metrics, "orders", "shardId-2");
+        let hour = Duration::from_secs(3_600);
+        accounts.behind(hour, None, hour);
+        assert_eq!(
+            series().len(),
+            2,
+            "what is not known has no series: {:?}",
+            series()
+        );
+        for shard in [&accounts, &other] {
+            shard.behind(hour, Some(hour), hour);
+        }
+        let with_a_shard = |described: &&crate::metrics::Described| described.labels.contains(&"shard_id");
+        let all = Metrics::ALL.iter().filter(with_a_shard).count();
+        assert_eq!(series().len(), 2 * all, "a new one is told, and goes, here too");
+        drop(accounts);
+        assert_eq!(series().len(), all);
+        assert!(
+            series().iter().all(|line| line.contains("shardId-2")),
+            "{:?}",
+            series()
+        );
+        drop(other);
+        assert_eq!(series(), Vec::<String>::new());
     }
 }

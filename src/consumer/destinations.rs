@@ -56,6 +56,10 @@ impl Letter {
         &self.detail
     }
 
+    pub(super) fn reason(&self) -> &'static str {
+        self.reason.as_str()
+    }
+
     pub(super) fn group(&self) -> &str {
         &self.meant_for.group
     }

@@ -77,7 +77,10 @@ impl Consumer {
             match self.attend(CHILD_TIMEOUT, asked).await {
                 Some(Ok(children)) if !children.is_empty() => return children,
                 Some(Err(SourceError::NotFound(_))) => break,
-                Some(Err(error)) => self.accounts.source_error(&error),
+                Some(Err(error)) => {
+                    self.accounts.source_error(&error);
+                    self.trouble(format!("its child shards could not be listed: {error}"));
+                }
                 Some(Ok(_)) | None => {}
             }
             if stop.is_wished() {
@@ -107,6 +110,7 @@ impl Consumer {
         let clock = self.pipeline.clock.clone();
         while self.ledger.drained().is_none() {
             self.progress.mark(clock.now());
+            self.tell();
             if self.leases.fence().check().is_err() {
                 return End::Fenced;
             }
@@ -131,8 +135,11 @@ impl Consumer {
         let clock = self.pipeline.clock.clone();
         let limit = self.pipeline.drain_timeout.mul_f64(1.0 - SUCCESSOR_SHARE);
         let until = clock.now() + limit.saturating_sub(DRAIN_RESERVE);
+        self.telling.is_leaving = true;
+        self.tell();
         while self.ledger.drained().is_none() && clock.now() < until {
             self.progress.mark(clock.now());
+            self.tell();
             if self.leases.fence().check().is_err() {
                 return End::Fenced;
             }

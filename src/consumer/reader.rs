@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::Pipeline;
@@ -23,6 +24,7 @@ use crate::stream::{
     Next, Place, Record, RecordBatch, SequenceNumber, ShardId, ShardIterator, SourceError, StartingPosition,
     StreamArn,
 };
+use crate::trace::{self, Value};
 
 /// A request to the stream. An answer of a megabyte takes well below a second in the region.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
@@ -61,6 +63,8 @@ pub(super) struct Portion {
     /// done; `None` inside: it had none.
     pub(super) begins: Option<Option<SequenceNumber>>,
     pub(super) then: Then,
+    /// Of the whole answer, if it is traced.
+    pub(super) trace: Option<trace::Batch>,
 }
 
 impl Portion {
@@ -121,6 +125,7 @@ pub(super) struct Rest {
     damaged_aggregates: u64,
     found: Option<(Found, Reservation)>,
     begins: Option<Option<SequenceNumber>>,
+    trace: Option<trace::Batch>,
     /// For the records as they came.
     _memory: Reservation,
 }
@@ -138,6 +143,30 @@ pub(super) struct Reader {
     pub(super) not_before: Option<Timestamp>,
     /// The checkpoint that this began at: it and the sub-records before it are done, and come once more.
     pub(super) done: Option<Place>,
+    pub(super) memory: Memory,
+}
+
+/// Whether a read waits for memory.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Memory(Arc<AtomicBool>);
+
+impl Memory {
+    pub(super) fn is_waited_for(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    /// Waits for memory, and shows it. As cancel-safe as `work`.
+    async fn wait<T>(&self, work: impl Future<Output = T>) -> T {
+        struct Waiting<'a>(&'a Memory);
+        impl Drop for Waiting<'_> {
+            fn drop(&mut self) {
+                self.0.0.store(false, Ordering::Relaxed);
+            }
+        }
+        let _waiting = Waiting(self);
+        self.0.store(true, Ordering::Relaxed);
+        work.await
+    }
 }
 
 impl Reader {
@@ -194,18 +223,24 @@ impl Reader {
             });
         }
         // What could not be decoded is not worth reading.
-        self.pipeline.budget.wait_for_events(PORTION).await;
+        self.memory
+            .wait(self.pipeline.budget.wait_for_events(PORTION))
+            .await;
         // At once, for all that is to come: one that held memory and waited for more could wait for ever.
         let for_look = look.as_ref().map_or(0, |_| lookup::MEMORY);
-        let mut memory = self
-            .pipeline
-            .budget
-            .reserve_answer(source.largest_answer() + for_look)
-            .await;
+        let bytes = source.largest_answer() + for_look;
+        let mut memory = self.memory.wait(self.pipeline.budget.reserve_answer(bytes)).await;
         // Once more: the process may have been suspended while it waited.
         let limit = self.limit()?;
+        let trace = self.pipeline.tracer.batch();
         let asked = source.records(&self.stream, &iterator);
         let batch = timeout(clock, limit, asked).await.map_err(|_| slow(limit))??;
+        // An answer without records is no batch.
+        let trace = trace.filter(|_| !batch.records.is_empty());
+        if let Some(trace) = &trace {
+            let records = Value::Count(batch.records.len() as u64);
+            trace.part("get_records", trace.began(), vec![("weir.records", records)]);
+        }
         let begins = Some(batch.records.first().map(|r| r.sequence_number.clone()));
         let (records, damaged_aggregates, after) = self.take_apart(batch);
         let found = match look {
@@ -226,6 +261,7 @@ impl Reader {
             damaged_aggregates,
             found,
             begins,
+            trace,
             _memory: memory,
         };
         Ok(self.portion(Box::new(rest)).await)
@@ -319,16 +355,19 @@ impl Reader {
         if count > 0 {
             let wait = self.pipeline.budget.reserve_events(estimate);
             // Safe to cancel, as it says.
-            match timeout(&*self.pipeline.clock, STARVED, wait).await {
+            let wait = timeout(&*self.pipeline.clock, STARVED, wait);
+            match self.memory.wait(wait).await {
                 Ok(reserved) => memory = Some(reserved),
                 Err(_) => {
                     return Portion {
                         then: Then::Dropped,
+                        trace: rest.trace.take(),
                         ..Portion::default()
                     };
                 }
             }
         }
+        let began = rest.trace.as_ref().map(trace::Batch::now);
         let mut bytes = 0;
         let mut records = Vec::with_capacity(count);
         // What was estimated too low, gzip in gzip say, ends the portion when it shows.
@@ -347,6 +386,10 @@ impl Reader {
             bytes += outcome.held(&record);
             records.push((record, outcome));
         }
+        if let (Some(trace), Some(began)) = (&rest.trace, began) {
+            let decoded = Value::Count(records.len() as u64);
+            trace.part("decode", began, vec![("weir.records", decoded)]);
+        }
         if let Some(memory) = &mut memory {
             memory.fit(bytes * budget::COPIES);
         }
@@ -356,6 +399,7 @@ impl Reader {
             found: rest.found.take(),
             damaged_aggregates: std::mem::take(&mut rest.damaged_aggregates),
             begins: rest.begins.take(),
+            trace: rest.trace.clone(),
             then: match rest.records.is_empty() {
                 true => Then::Next(rest.after),
                 false => Then::Rest(rest),
@@ -380,4 +424,22 @@ impl Outcome {
 
 fn slow(limit: Duration) -> SourceError {
     SourceError::Unavailable(format!("no answer within {limit:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn that_memory_is_waited_for_is_shown_as_long_as_somebody_waits() {
+        let memory = Memory::default();
+        assert!(memory.wait(async { memory.is_waited_for() }).await);
+        assert!(!memory.is_waited_for(), "it is there");
+        let seen = memory.clone();
+        let mut never = Box::pin(memory.wait(std::future::pending::<()>()));
+        let polled = std::future::poll_fn(|cx| std::task::Poll::Ready(never.as_mut().poll(cx)));
+        assert!(polled.await.is_pending() && seen.is_waited_for());
+        drop(never);
+        assert!(!seen.is_waited_for(), "nobody waits any more");
+    }
 }

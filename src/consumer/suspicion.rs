@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::{debug, error};
 
 use super::Consumer;
+use super::activity::Hindrance;
 use crate::logs::guard::Verdict;
 use crate::logs::guard::look::look_at;
 
@@ -51,6 +52,11 @@ impl Consumer {
             error!(lease = %self.key, shard_id = %self.reader.shard, "{problem}");
         }
         self.troubled = true;
+        self.trouble(problem);
+        self.telling.reads.failed();
+        self.telling.hindrance = Some(Hindrance::CameBack {
+            group: group.to_owned(),
+        });
         RELOOK
     }
 }

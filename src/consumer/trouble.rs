@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tracing::{debug, warn};
 
+use super::activity::Hindrance;
 use super::{Consumer, Step, TICK};
 use crate::backoff::Backoff;
 use crate::clock::timeout;
@@ -26,13 +27,18 @@ impl Consumer {
     /// What a failed read asks for.
     pub(super) async fn failed(&mut self, error: &SourceError, backoff: &mut Backoff) -> Step {
         self.accounts.source_error(error);
+        let is_first = backoff.failures() == 0;
         match error {
-            // A fresh iterator from the last position, at once the first time.
+            // A fresh iterator from the last position, at once the first time: each lives for minutes only.
+            SourceError::IteratorExpired if is_first => {
+                debug!(lease = %self.key, shard_id = %self.reader.shard, "the iterator expired");
+                backoff.next(&mut self.rng);
+                Step::Read(None, Duration::ZERO)
+            }
             SourceError::IteratorExpired => {
                 debug!(lease = %self.key, shard_id = %self.reader.shard, "the iterator expired");
-                let first = backoff.failures() == 0;
                 let wait = backoff.next(&mut self.rng);
-                Step::Read(None, if first { Duration::ZERO } else { wait })
+                self.back_off(error, wait)
             }
             SourceError::DataTrimmed => {
                 let reason = "the stream trimmed records before they were read (TrimmedDataAccess)";
@@ -50,8 +56,8 @@ impl Consumer {
                 match self.is_closed().await {
                     Some(Closed::Gone) => Step::Gone,
                     _ => {
-                        self.tell(error, backoff.failures());
-                        Step::Read(None, wait)
+                        self.warn(error, backoff.failures());
+                        self.back_off(error, wait)
                     }
                 }
             }
@@ -59,15 +65,27 @@ impl Consumer {
             | SourceError::AccessDenied(_)
             | SourceError::NoStream(_)
             | SourceError::Unavailable(_) => {
-                self.tell(error, backoff.failures() + 1);
-                Step::Read(None, backoff.next(&mut self.rng))
+                self.warn(error, backoff.failures() + 1);
+                let wait = backoff.next(&mut self.rng);
+                self.back_off(error, wait)
             }
         }
     }
 
+    /// Reads again after `wait`, and tells why.
+    fn back_off(&mut self, error: &SourceError, wait: Duration) -> Step {
+        self.trouble(error.to_string());
+        self.telling.reads.failed();
+        self.telling.hindrance = Some(Hindrance::Failed {
+            until: self.pipeline.clock.now() + wait,
+            error: error.to_string(),
+        });
+        Step::Read(None, wait)
+    }
+
     /// Says that reading failed, now for the `failures`th time in a row: in the log seldom, and under the
     /// problems where a person must act. That several read a shard shows as a throttle now and then.
-    fn tell(&mut self, error: &SourceError, failures: u32) {
+    fn warn(&mut self, error: &SourceError, failures: u32) {
         if let SourceError::AccessDenied(_) | SourceError::NotFound(_) = error {
             self.pipeline.readiness.problem(&self.part(), error.to_string());
             self.troubled = true;
@@ -90,6 +108,7 @@ impl Consumer {
         tokio::pin!(work);
         while clock.now() < until && self.leases.fence().check().is_ok() {
             self.progress.mark(clock.now());
+            self.tell();
             // Cancel-safe: `work` is only borrowed.
             tokio::select! {
                 biased;
@@ -127,6 +146,7 @@ impl Consumer {
         };
         tracing::error!(lease = %self.key, shard_id = %self.reader.shard, position = %after, "{reason}: a gap");
         self.accounts.gap();
+        self.trouble(format!("{reason}: a gap, after {after}"));
         let gap = GapRow {
             pipeline: self.pipeline.config.name.clone(),
             arn: self.stream.clone(),

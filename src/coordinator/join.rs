@@ -163,6 +163,7 @@ impl Life {
                 rate: rate.clone(),
                 metrics: worker.metrics.clone(),
                 readiness: worker.readiness.clone(),
+                reports: worker.reports.clone(),
             };
             let (sink, router) = Sink::new(
                 pipeline.sink.clone(),
@@ -188,6 +189,7 @@ impl Life {
                 metrics: worker.metrics.clone(),
                 readiness: worker.readiness.clone(),
                 reports: worker.reports.clone(),
+                tracer: worker.tracer.clone(),
                 checkpoint_interval: settings.checkpoint_interval,
                 drain_timeout: settings.drain_timeout,
                 request_timeout: times.request,

@@ -158,18 +158,26 @@ pub fn to_lease(item: &Item) -> Result<Option<Lease>, ItemError> {
     }))
 }
 
+/// A checkpoint as KCL's rows have it: digits, TRIM_HORIZON, LATEST, AT_TIMESTAMP or SHARD_END.
+pub fn checkpoint_text(checkpoint: &Checkpoint) -> &str {
+    match checkpoint {
+        Checkpoint::TrimHorizon => "TRIM_HORIZON",
+        Checkpoint::Latest => "LATEST",
+        Checkpoint::AtTimestamp(_) | Checkpoint::AtUnknownTimestamp => "AT_TIMESTAMP",
+        Checkpoint::At(sequence_number, _) => sequence_number.as_str(),
+        Checkpoint::ShardEnd => "SHARD_END",
+    }
+}
+
 /// The attributes that hold a checkpoint.
 pub fn checkpoint_attrs(checkpoint: &Checkpoint) -> Item {
     use lease_attr as attr;
-    let (position, sub) = match checkpoint {
-        Checkpoint::TrimHorizon => ("TRIM_HORIZON", 0),
-        Checkpoint::Latest => ("LATEST", 0),
-        Checkpoint::AtTimestamp(_) | Checkpoint::AtUnknownTimestamp => ("AT_TIMESTAMP", 0),
-        Checkpoint::At(sequence_number, sub) => (sequence_number.as_str(), *sub),
-        Checkpoint::ShardEnd => ("SHARD_END", 0),
+    let sub = match checkpoint {
+        Checkpoint::At(_, sub) => *sub,
+        _ => 0,
     };
     let mut item = Item::new();
-    put(&mut item, attr::CHECKPOINT, text(position));
+    put(&mut item, attr::CHECKPOINT, text(checkpoint_text(checkpoint)));
     put(&mut item, attr::SUB_SEQUENCE, number(sub));
     if let Checkpoint::AtTimestamp(time) = checkpoint {
         put(&mut item, attr::START, number(time.millis()));

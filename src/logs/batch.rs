@@ -84,6 +84,11 @@ pub fn admit(event: &LogEvent, now: Timestamp) -> Result<(), Refusal> {
     }
 }
 
+/// What a batch of these events counts for: as PutLogEvents limits it, and as it is billed.
+pub fn bytes(events: &[LogEvent]) -> usize {
+    events.iter().map(|e| e.message.len() + EVENT_OVERHEAD).sum()
+}
+
 /// How many events from the front of the queue make the next batch, in arrival order. Not zero, unless
 /// the queue is empty: each event was admitted alone.
 pub fn cut<'a>(queue: impl IntoIterator<Item = &'a LogEvent>) -> usize {

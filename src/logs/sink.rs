@@ -12,8 +12,8 @@ mod tag;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -30,7 +30,9 @@ use crate::config::{Oversize, Untimely};
 use crate::lease::fence::Fence;
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;
+use crate::status::reports::Reports;
 use crate::stream::Place;
+use crate::trace::Batches;
 
 pub use rate::{LiveWorkers, PutRate};
 
@@ -67,9 +69,60 @@ struct Shared {
     shard: String,
     /// Where its dead letters go.
     letters_to: LogDestination,
+    /// Where events of records went that may be unfinished, each with the newest of them.
+    sent: Mutex<BTreeMap<LogDestination, u64>>,
+    /// The batches that are traced, if any ever is.
+    batches: OnceLock<Batches>,
+}
+
+impl Shared {
+    fn new(
+        pipeline: &str,
+        stream: &str,
+        shard: &str,
+        letters_to: LogDestination,
+    ) -> (Arc<Self>, mpsc::UnboundedReceiver<Delivered>) {
+        let (answers, rx) = mpsc::unbounded_channel();
+        let shared = Self {
+            alive: AtomicBool::new(true),
+            answers,
+            pipeline: pipeline.to_owned(),
+            stream: stream.to_owned(),
+            shard: shard.to_owned(),
+            letters_to,
+            sent: Mutex::default(),
+            batches: OnceLock::new(),
+        };
+        (Arc::new(shared), rx)
+    }
+
+    /// Notes that an event of the record at `index` goes there.
+    fn goes_to(&self, to: &LogDestination, index: u64) {
+        // Each change is one step, so a poisoned map is still a whole one.
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        match sent.get_mut(to) {
+            Some(newest) => *newest = index.max(*newest),
+            None => {
+                sent.insert(to.clone(), index);
+            }
+        }
+    }
+
+    /// Where events of the record at `index`, or of later ones, went.
+    fn open_since(&self, index: u64) -> Vec<LogDestination> {
+        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        sent.retain(|_, newest| *newest >= index);
+        sent.keys().cloned().collect()
+    }
 }
 
 impl Lane {
+    /// Its puts are told as parts of these batches.
+    pub fn traced_by(&self, batches: Batches) {
+        // Asked once in the life of a lane.
+        let _ = self.shared.batches.set(batches);
+    }
+
     /// Puts nothing more of what was submitted. A put on its way may still arrive.
     pub fn withdraw(&self) {
         self.shared.alive.store(false, Ordering::Release);
@@ -186,6 +239,7 @@ pub struct Surroundings {
     pub rate: PutRate,
     pub metrics: Metrics,
     pub readiness: Readiness,
+    pub reports: Reports,
 }
 
 /// What all writers of a pipeline share.
@@ -198,6 +252,7 @@ struct Context {
     rate: PutRate,
     metrics: Metrics,
     readiness: Readiness,
+    reports: Reports,
     /// For the dead letters of events that a writer finds refused.
     letters: mpsc::WeakUnboundedSender<Message>,
 }
@@ -211,6 +266,8 @@ pub struct Sink {
     tx: mpsc::UnboundedSender<Message>,
     pipeline: Arc<str>,
     raw: Arc<dyn LogSink>,
+    /// Where the writers note what is wrong.
+    readiness: Readiness,
     /// Somebody was told that events can't be read back.
     told_denied: Arc<AtomicBool>,
 }
@@ -236,6 +293,7 @@ impl Sink {
             rate,
             metrics,
             readiness,
+            reports,
         } = surroundings;
         let context = Context {
             raw: raw.clone(),
@@ -244,7 +302,8 @@ impl Sink {
             fence,
             rate,
             metrics,
-            readiness,
+            readiness: readiness.clone(),
+            reports,
             letters: tx.downgrade(),
         };
         let letters = Context {
@@ -268,6 +327,7 @@ impl Sink {
             tx,
             pipeline,
             raw,
+            readiness,
             told_denied: Arc::default(),
         };
         (sink, router)
@@ -280,24 +340,29 @@ impl Sink {
         shard: &str,
         letters_to: LogDestination,
     ) -> (Lane, mpsc::UnboundedReceiver<Delivered>) {
-        let (answers, rx) = mpsc::unbounded_channel();
-        let shared = Arc::new(Shared {
-            alive: AtomicBool::new(true),
-            answers,
-            pipeline: self.pipeline.to_string(),
-            stream: stream.to_owned(),
-            shard: shard.to_owned(),
-            letters_to,
-        });
+        let (shared, rx) = Shared::new(&self.pipeline, stream, shard, letters_to);
         (Lane { shared }, rx)
     }
 
     /// Queues a parcel, in its order, behind what was submitted before. Each record answers on its lane.
     pub fn submit(&self, parcel: Parcel<'_>) {
         for message in parcel.by_destination {
+            let (to, items) = &message;
+            if let Some(newest) = items.last() {
+                parcel.lane.shared.goes_to(to, newest.tag.index);
+            }
             // Without a router the worker is being torn down; the lease's next owner reads the records again.
             let _ = self.tx.send(message);
         }
+    }
+
+    /// A destination that doesn't accept, of those that took events of the lane's record at `index` or of later ones,
+    /// with why: `/cdc/orders:shardId-1 (AccessDeniedException: …)`.
+    pub fn trouble(&self, lane: &Lane, index: u64) -> Option<String> {
+        lane.shared.open_since(index).iter().find_map(|to| {
+            let why = self.readiness.problem_of(&part(to))?;
+            Some(format!("{to} ({why})"))
+        })
     }
 
     /// One page of what a stream holds, as [`LogSink::read_back`] gives it.
@@ -315,6 +380,11 @@ impl Sink {
     pub fn first_denial(&self) -> bool {
         !self.told_denied.swap(true, Ordering::Relaxed)
     }
+}
+
+/// The part of the process whose problems a writer tells.
+fn part(to: &LogDestination) -> String {
+    format!("destination {to}")
 }
 
 struct WriterHandle {

@@ -18,15 +18,18 @@ pub enum Activity {
     Starting,
     /// Being read; there was more at the last read.
     Reading,
-    /// The last read gave nothing more, and everything is delivered.
+    /// The last read gave nothing more (see [`ShardReport::reached_tip`]), and everything is delivered.
     CaughtUp,
     /// Reading failed with `error`, and is tried again at `until`.
     BackingOff { until: Monotonic, error: String },
-    /// As much as may be is read and not delivered: `destination` doesn't accept.
+    /// What was read is not delivered, since `destination` doesn't accept; once as much as may be waits, nothing more
+    /// is read. The text is the destination's name and, in parentheses, its answer with the way out:
+    /// `/cdc/orders:shardId-1 (AccessDeniedException: …)`.
     HeldByDestination { destination: String },
-    /// It waits for memory.
+    /// The next answer, or what is in the last one, waits for memory.
     WaitingForMemory,
-    /// An event of this group, which the pipeline writes to, came back.
+    /// An event of this group, which the pipeline writes to, came back: nothing more is read until it is known to go
+    /// in no circle.
     Suspected { group: String },
     /// Asked to stop.
     Draining,
@@ -45,9 +48,14 @@ pub struct ShardReport {
     pub position: Option<String>,
     /// Records read and not delivered.
     pub in_flight: u64,
+    /// As `weir_shard_lag_seconds`; `None` until the task has come round once.
     pub lag: Option<Duration>,
+    /// As `weir_shard_until_trim_seconds`; `None`: not known.
     pub until_trim: Option<Duration>,
-    /// The shard was read to its tip at least once since this task began.
+    /// The shard was read to its tip at least once since this task began; what came after that may be unread. A Kinesis
+    /// stream says so (`MillisBehindLatest` is 0). DynamoDB Streams says nothing: there five answers in a row without
+    /// a record, and with a next iterator, count, since some may be empty amid a shard. What was read to the tip may
+    /// still be in flight.
     pub reached_tip: bool,
 }
 

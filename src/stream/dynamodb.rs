@@ -44,6 +44,10 @@ const MOST_STREAM_PAGES: usize = 100;
 /// escapes. Four times that holds for all but tables of tiny attributes.
 const LARGEST_ANSWER: usize = 4 << 20;
 
+/// How long the service keeps records: what is older may be removed at any moment (developer guide, "Data retention
+/// limit for DynamoDB Streams").
+const RETENTION: Duration = Duration::from_secs(24 * 3600);
+
 /// One table's stream, or one stream.
 pub struct DynamoDbStreams {
     tables: aws_sdk_dynamodb::Client,
@@ -323,6 +327,10 @@ impl StreamSource for DynamoDbStreams {
                 "the answer to GetRecords has no body".to_owned(),
             )),
         }
+    }
+
+    fn retention(&self) -> Option<Duration> {
+        Some(RETENTION)
     }
 
     fn has_timestamps(&self) -> bool {

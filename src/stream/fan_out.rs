@@ -479,6 +479,10 @@ impl StreamSource for FanOut {
         Duration::ZERO
     }
 
+    fn retention(&self) -> Option<Duration> {
+        self.polling.retention()
+    }
+
     fn has_timestamps(&self) -> bool {
         true
     }

@@ -1,7 +1,7 @@
 //! Kinesis Data Streams as a [`StreamSource`], polled.
 //!
 //! Owns the requests and the reading of their answers, and what the service last said of which stream has
-//! the name. Must never retry a read, decide or keep a position; errors of the SDK stop here. `app` makes
+//! the name, and of how long it keeps records. Must never retry a read, decide or keep a position; errors of the SDK stop here. `app` makes
 //! one for each pipeline; `fan_out` lists through one.
 //!
 //! A stream that is deleted and created again has the same ARN, and the same shard ids: only the time of
@@ -13,6 +13,7 @@
 pub(super) mod refusal;
 
 use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -69,6 +70,8 @@ pub struct KinesisStream {
     pub(super) clock: Arc<dyn Clock>,
     /// The stream that the service has now, and when it said so.
     known: Mutex<Option<(StreamArn, Monotonic)>>,
+    /// How many hours it keeps records, as DescribeStreamSummary said last; 0: not known yet.
+    retention: AtomicU32,
     /// Held by whoever asks which it is: the others wait for the answer.
     asking: tokio::sync::Mutex<()>,
 }
@@ -86,6 +89,7 @@ impl KinesisStream {
             region,
             clock,
             known: Mutex::new(None),
+            retention: AtomicU32::new(0),
             asking: tokio::sync::Mutex::new(()),
         }
     }
@@ -120,6 +124,9 @@ impl KinesisStream {
                     "the answer to DescribeStreamSummary says nothing of {what}"
                 ))
             })?;
+        if let Ok(hours @ 1..) = u32::try_from(summary.retention_period_hours) {
+            self.retention.store(hours, Ordering::Relaxed);
+        }
         // Zero stands for none.
         let created = Some(summary.stream_creation_timestamp.secs()).filter(|second| *second != 0);
         let stream = StreamArn::kinesis(&summary.stream_arn, created);
@@ -450,6 +457,13 @@ impl StreamSource for KinesisStream {
 
     fn wait_after(&self, poll: Poll, records: usize, bytes: usize) -> Duration {
         wait_after(poll, records, bytes)
+    }
+
+    /// 24 hours to 365 days. It can be changed: this is what the last DescribeStreamSummary said, which each
+    /// process asks at its start, and the pipeline's caretaker at each shard sync.
+    fn retention(&self) -> Option<Duration> {
+        let hours = self.retention.load(Ordering::Relaxed);
+        (hours > 0).then(|| Duration::from_secs(u64::from(hours) * 3600))
     }
 
     fn has_timestamps(&self) -> bool {

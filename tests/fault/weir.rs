@@ -76,6 +76,11 @@ impl Weir {
         self.signal(Signal::CONT);
     }
 
+    /// As when its terminal closes.
+    pub fn hang_up(&self) {
+        self.signal(Signal::HUP);
+    }
+
     pub fn interrupt(&self) {
         self.signal(Signal::INT);
     }

@@ -71,6 +71,7 @@ impl State {
         self.faults.on = false;
         self.sink_down_until = self.now;
         self.sink_denied_until = self.now;
+        self.source_denied_until = self.now;
         self.table_throttled.0 = self.now;
         for p in &mut self.procs {
             p.paused_until = self.now;

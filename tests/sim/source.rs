@@ -20,6 +20,9 @@ const ITERATOR: Duration = Duration::from_secs(900);
 /// One of Kinesis, and a subscription of its fan-out.
 const KINESIS_ITERATOR: Duration = Duration::from_secs(300);
 
+/// How long records are kept, of either kind.
+pub const RETENTION: Duration = Duration::from_secs(24 * 3_600);
+
 pub struct SimSource {
     pub seat: Seat,
     pub table: usize,
@@ -376,6 +379,10 @@ impl StreamSource for SimSource {
             None if records > 0 => poll.busy,
             None => poll.idle,
         }
+    }
+
+    fn retention(&self) -> Option<Duration> {
+        Some(RETENTION)
     }
 
     fn has_timestamps(&self) -> bool {

@@ -8,7 +8,8 @@ use fastrand::Rng;
 use tokio::sync::watch;
 use weir::config::{DestinationConfig, PipelineConfig, SourceConfig, Start, StreamChoice};
 use weir::coordinator::{self, Pipeline, Worker};
-use weir::decode::{Decode, DecodeSettings};
+use weir::decode::{Decode, DecodeSettings, Skip};
+use weir::logs::batch::Refusal;
 use weir::logs::guard::Guard;
 use weir::logs::template::{Template, TemplateKind};
 use weir::metrics::Metrics;
@@ -128,17 +129,44 @@ impl State {
             if self.procs[*pid].crash_at.is_some() {
                 continue;
             }
-            let accounts = self.pipelines().into_iter().map(|p| Account::of(metrics, &p));
-            for account in accounts.filter(|account| !account.adds_up()) {
-                wrong.push(format!(
-                    "nothing_is_lost: the counters of p{pid} don't add up: {account}"
-                ));
+            for pipeline in self.pipelines() {
+                let account = Account::of(metrics, &pipeline);
+                if !account.adds_up() {
+                    wrong.push(format!(
+                        "nothing_is_lost: the counters of p{pid} don't add up: {account}"
+                    ));
+                }
+                // Of these nobody counts the bytes.
+                let uncounted = account.before_start + account.already_delivered + account.given_back;
+                let left = unaccounted_bytes(metrics, &pipeline);
+                if uncounted == 0 && account.in_flight == 0 && left != 0 {
+                    wrong.push(format!(
+                        "nothing_is_lost: p{pid} has {left} bytes that are neither delivered, nor filtered, nor \
+                         dead-lettered: {account}"
+                    ));
+                }
             }
         }
         for line in wrong {
             self.model.broken(self.now, line);
         }
     }
+}
+
+/// Bytes received, less those of every fate whose bytes are counted.
+fn unaccounted_bytes(metrics: &Metrics, pipeline: &str) -> i128 {
+    let filtered = Skip::ALL.map(|why| {
+        let labels = [pipeline, why.as_str()];
+        metrics.bytes_filtered.with_label_values(&labels).get()
+    });
+    let dead_lettered = Refusal::ALL.map(|reason| {
+        let labels = [pipeline, reason.as_str()];
+        metrics.bytes_dead_lettered.with_label_values(&labels).get()
+    });
+    let delivered = metrics.bytes_delivered.with_label_values(&[pipeline]).get();
+    let received = metrics.bytes_received.with_label_values(&[pipeline]).get();
+    let ended = delivered + filtered.iter().sum::<u64>() + dead_lettered.iter().sum::<u64>();
+    i128::from(received) - i128::from(ended)
 }
 
 /// The real thing.
@@ -172,8 +200,11 @@ fn worker(seat: &Seat) -> Worker {
         let proc = &s.procs[seat.pid];
         (s.settings, s.keys.clone(), proc.rng_seed, proc.tables.clone())
     });
-    let metrics = Metrics::new();
-    seat.world.with(|s| s.metrics.insert(seat.pid, metrics.clone()));
+    let (metrics, reports) = (Metrics::new(), Reports::default());
+    seat.world.with(|s| {
+        s.metrics.insert(seat.pid, metrics.clone());
+        s.reports.insert(seat.pid, reports.clone());
+    });
     Worker {
         host: format!("p{}", seat.pid),
         clock: Arc::new(SimClock::new(seat.clone())),
@@ -204,7 +235,8 @@ fn worker(seat: &Seat) -> Worker {
         },
         metrics,
         readiness: Readiness::new(),
-        reports: Reports::default(),
+        reports,
+        tracer: weir::trace::Tracer::off(),
     }
 }
 

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 use weir::clock::Timestamp;
 use weir::lease::keys::Keys;
 use weir::metrics::Metrics;
+use weir::status::reports::Reports;
 
 use crate::cost::Cost;
 use crate::faults::{Fate, Faults, Service};
@@ -49,6 +50,7 @@ pub struct State {
     pub trace: Vec<String>,
     pub sink_down_until: Duration,
     pub sink_denied_until: Duration,
+    pub source_denied_until: Duration,
     /// Reads and writes of leases are not answered; the worker rows are.
     pub leases_silent_until: Duration,
     /// How long a read of the worker rows is on its way at most.
@@ -75,6 +77,8 @@ pub struct State {
     pub tracing: bool,
     /// What each process counts.
     pub metrics: BTreeMap<Pid, Metrics>,
+    /// What each process says of its shards.
+    pub reports: BTreeMap<Pid, Reports>,
 }
 
 pub struct Proc {
@@ -225,6 +229,9 @@ impl State {
                 return Fate::Denied { after: quick };
             }
         }
+        if service == Service::Streams && self.now < self.source_denied_until {
+            return Fate::Denied { after: quick };
+        }
         if service == Service::Table {
             if self.now < self.procs[pid].table_deaf_until {
                 return Fate::Silent { out: None };
@@ -260,6 +267,7 @@ impl World {
                 trace: Vec::new(),
                 sink_down_until: Duration::ZERO,
                 sink_denied_until: Duration::ZERO,
+                source_denied_until: Duration::ZERO,
                 leases_silent_until: Duration::ZERO,
                 rows_take: Duration::ZERO,
                 listings_take: Duration::ZERO,
@@ -275,6 +283,7 @@ impl World {
                 skew: Duration::from_secs(300),
                 tracing: true,
                 metrics: BTreeMap::new(),
+                reports: BTreeMap::new(),
             }),
         })
     }

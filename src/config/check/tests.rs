@@ -438,3 +438,39 @@ fn tags_keep_to_what_aws_takes() {
     says(tag_value(&"v".repeat(257)), "at most 256");
     says(tag_value("a\nb"), "at most 256");
 }
+
+#[test]
+fn a_collector_is_a_url_of_http() {
+    for (given, read) in [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+        (
+            "https://collector.example/otlp/",
+            "https://collector.example/otlp",
+        ),
+        ("http://[::1]:4318/v1/traces", "http://[::1]:4318"),
+    ] {
+        assert_eq!(otlp_endpoint(given).unwrap(), read);
+    }
+    for bad in [
+        "",
+        "collector:4317",
+        "grpc://c:4317",
+        "http://",
+        "http:///x",
+        "http://a b",
+        "http://u:p@c",
+        "http://c?x",
+    ] {
+        says(otlp_endpoint(bad), "write it like `http://127.0.0.1:4318`");
+    }
+}
+
+#[test]
+fn a_sample_is_a_part_of_one() {
+    for (given, read) in [("0", 0.0), ("1", 1.0), ("0.01", 0.01), ("1e-3", 0.001)] {
+        assert_eq!(sample(given), Ok(read));
+    }
+    for bad in ["", "-0.1", "1.1", "1%", "NaN", "inf"] {
+        says(sample(bad), "use 0 (none) to 1 (all)");
+    }
+}

@@ -26,15 +26,7 @@ const RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 
 /// A lane of no sink, and where its deliveries would arrive.
 pub(super) fn lane() -> (Lane, mpsc::UnboundedReceiver<Delivered>) {
-    let (answers, rx) = mpsc::unbounded_channel();
-    let shared = Arc::new(Shared {
-        alive: AtomicBool::new(true),
-        answers,
-        pipeline: "orders".to_owned(),
-        stream: STREAM.to_owned(),
-        shard: "shardId-1".to_owned(),
-        letters_to: to("/g", "dead-letter"),
-    });
+    let (shared, rx) = Shared::new("orders", STREAM, "shardId-1", to("/g", "dead-letter"));
     (Lane { shared }, rx)
 }
 
@@ -223,6 +215,7 @@ struct Works {
     fence: Fence,
     metrics: Metrics,
     readiness: Readiness,
+    reports: Reports,
     router: tokio::task::JoinHandle<Result<(), WriterDied>>,
 }
 
@@ -258,8 +251,10 @@ impl Works {
             rate: rate.clone(),
             metrics: Metrics::new(),
             readiness: Readiness::new(),
+            reports: Reports::default(),
         };
         let (metrics, readiness) = (surroundings.metrics.clone(), surroundings.readiness.clone());
+        let reports = surroundings.reports.clone();
         let rng = fastrand::Rng::with_seed(7);
         let (sink, router) = Sink::new(store.clone(), settings, surroundings, rng);
         Self {
@@ -268,6 +263,7 @@ impl Works {
             fence,
             metrics,
             readiness,
+            reports,
             router: tokio::spawn(router.run()),
         }
     }

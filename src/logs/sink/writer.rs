@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 use self::flight::Flight;
 use super::gate::{Gate, LOOK_UP, Visit};
 use super::tag::Kind;
-use super::{Context, Delivered, Item, PUT_TIMEOUT, Shared, letter};
+use super::{Context, Delivered, Item, PUT_TIMEOUT, Shared, letter, part};
 use crate::backoff::Backoff;
 use crate::clock::{Monotonic, Timestamp};
 use crate::config::{Oversize, Untimely};
@@ -21,6 +21,8 @@ use crate::lease::fence::Fenced;
 use crate::logs::batch::{self, MAX_MESSAGE_BYTES, Refusal};
 use crate::logs::dead_letter::Body;
 use crate::logs::{Accepted, LogDestination, SinkError, oversize, untimely};
+use crate::status::reports::Trouble;
+use crate::trace::{self, Batch, Value};
 
 /// What stands in the dead letter of an event that the service took out of a put.
 const REJECTED: &str = "rejected by CloudWatch Logs (rejectedLogEventsInfo)";
@@ -164,6 +166,7 @@ impl Writer {
         let mut told = None;
         let mut backoff = Backoff::default();
         let mut created = false;
+        let mut is_repeat = false;
         let mut booked: Option<Monotonic> = None;
         let mut visit = Visit::new(&self.gate);
         loop {
@@ -193,7 +196,19 @@ impl Writer {
             booked = None;
             // No put may reach past the fence (rule 2): the next owner could already be writing.
             let within = PUT_TIMEOUT.min(self.context.fence.remaining()?);
-            let mut error = match self.context.raw.put(&self.to, flight.events(), within).await {
+            if std::mem::replace(&mut is_repeat, true) {
+                let labels = [self.context.settings.pipeline.as_str()];
+                self.context.metrics.put_retries.with_label_values(&labels).inc();
+            }
+            let batches = flight.batches();
+            let began = batches.first().map(Batch::now);
+            let asked = clock.now();
+            let put = self.context.raw.put(&self.to, flight.events(), within).await;
+            self.count_seconds(clock.now().since(asked));
+            if let Some(began) = began {
+                self.trace(&batches, began, flight.events().len(), put.as_ref().err());
+            }
+            let mut error = match put {
                 Ok(accepted) => {
                     visit.worked();
                     if told.is_some() {
@@ -350,7 +365,17 @@ impl Writer {
             readiness,
             ..
         } = &self.context;
-        metrics.puts.with_label_values(&[&settings.pipeline]).inc();
+        let labels = [settings.pipeline.as_str()];
+        metrics.puts.with_label_values(&labels).inc();
+        let events = flight.events();
+        metrics
+            .put_events
+            .with_label_values(&labels)
+            .observe(events.len() as f64);
+        metrics
+            .put_bytes
+            .with_label_values(&labels)
+            .observe(batch::bytes(events) as f64);
         if let Some((limit, _)) = &mut self.suspects {
             // The guilty may be alone: half of the way back to whole batches with each put that goes well.
             *limit = limit.saturating_mul(2);
@@ -444,9 +469,9 @@ impl Writer {
                 let refused_as = refusal.as_str();
                 warn!(destination = %self.to, refused_as, detail, "a dead letter was refused; repeating");
             }
-            self.context
-                .readiness
-                .problem(&self.part(), format!("refuses dead letters: {detail}"));
+            let problem = format!("refuses dead letters: {detail}");
+            self.trouble(problem.clone());
+            self.context.readiness.problem(&self.part(), problem);
             self.letter_wait = self.refused_letters.next(&mut self.rng);
             self.queue.push_back(item);
             return;
@@ -470,11 +495,16 @@ impl Writer {
                 "an event was refused; it goes to the dead letters (told at the 1st, 2nd, 4th, 8th … of this log stream)"
             );
         }
+        self.trouble(format!(
+            "an event was refused ({}) and goes to the dead letters: {detail}",
+            refusal.as_str()
+        ));
         let body = Body::Event {
             index: tag.ordinal,
             event,
         };
         let letters_to = tag.lane.letters_to.clone();
+        tag.lane.goes_to(&letters_to, tag.index);
         let parts = letter(
             tag,
             &self.to,
@@ -499,8 +529,47 @@ impl Writer {
         self.context.metrics.put_errors.with_label_values(&labels).inc();
     }
 
+    fn count_seconds(&self, took: Duration) {
+        let labels = [self.context.settings.pipeline.as_str()];
+        self.context
+            .metrics
+            .put_seconds
+            .with_label_values(&labels)
+            .observe(took.as_secs_f64());
+    }
+
+    /// Tells a put as a part of the batches that its events are of.
+    fn trace(&self, batches: &[Batch], began: u64, events: usize, error: Option<&SinkError>) {
+        if let Some((first, links)) = trace::first_and_links(batches) {
+            let attributes = vec![
+                ("weir.log_group", Value::Text(self.to.group.clone())),
+                ("weir.log_stream", Value::Text(self.to.stream.clone())),
+                ("weir.events", Value::Count(events as u64)),
+            ];
+            // Its class alone: the words may quote an event.
+            let error = error.map(|error| error.class().to_owned());
+            first.part_of_many("put", began, attributes, links, error);
+        }
+    }
+
     fn part(&self) -> String {
-        format!("destination {}", self.to)
+        part(&self.to)
+    }
+
+    /// The pipeline's last trouble, for who looks.
+    fn trouble(&self, what: String) {
+        let Context {
+            reports,
+            settings,
+            clock,
+            ..
+        } = &self.context;
+        let trouble = Trouble {
+            at: clock.wall(),
+            part: self.part(),
+            what,
+        };
+        reports.trouble(&settings.pipeline, trouble);
     }
 
     /// Says what is wrong: at once, when it `is_other` than before, and at each doubling of the failures, so that an
@@ -510,9 +579,9 @@ impl Writer {
             SinkError::Missing(_) if !self.context.settings.create => "; create it, or set `create: true`",
             _ => "",
         };
-        self.context
-            .readiness
-            .problem(&self.part(), format!("{error}{way_out}"));
+        let problem = format!("{error}{way_out}");
+        self.trouble(problem.clone());
+        self.context.readiness.problem(&self.part(), problem);
         if is_other || (failures + 1).is_power_of_two() {
             warn!(destination = %self.to, failures = failures + 1, "events could not be put; repeating: {error}{way_out}");
         }

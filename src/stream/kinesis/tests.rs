@@ -56,7 +56,9 @@ async fn a_stream_is_its_arn_and_the_second_of_its_creation() {
         summary("UPDATING", "1700000000.75"),
     ]);
     let by_name = stream(&canned);
+    assert_eq!(by_name.retention(), None, "nothing was asked");
     assert_eq!(by_name.current().await.unwrap(), arn(1_700_000_000));
+    assert_eq!(by_name.retention(), Some(Duration::from_secs(24 * 3600)));
     let by_arn = source(StreamChoice::KinesisArn(plain()), &canned);
     assert_eq!(by_arn.streams().await.unwrap(), [arn(1_700_000_000)]);
     let asked = canned.asked();

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::config::{SourceConfig, Start, StreamChoice};
+use crate::config::{SourceConfig, Start, StreamChoice, TracingConfig};
 use crate::decode::{Decode, DecodeSettings};
 
 #[test]
@@ -73,6 +73,10 @@ fn the_full_example_states_the_defaults_it_claims() {
     let expected = Config {
         application: "prod-cdc".into(),
         state: full.state.clone(),
+        tracing: TracingConfig {
+            otlp_endpoint: Some("http://127.0.0.1:4318".into()),
+            ..TracingConfig::default()
+        },
         ..Config::of(full.pipelines.clone())
     };
     assert_eq!(full, expected);

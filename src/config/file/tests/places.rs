@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::*;
 use crate::clock::Timestamp;
 use crate::config::{
-    DeadLetterConfig, DestinationConfig, FanOut, LogClass, LogFormat, Missing, NewTables, Oversize,
-    SourceConfig, Start, StateConfig, StreamChoice, Untimely,
+    DeadLetterConfig, DestinationConfig, FanOut, Headers, LogClass, LogFormat, Missing, NewTables, Oversize,
+    SourceConfig, Start, StateConfig, StreamChoice, TracingConfig, Untimely,
 };
 use crate::decode::{Decode, DecodeSettings, Gzip, UnknownMessages};
 use crate::logs::template::{Template, TemplateKind};
@@ -27,6 +27,12 @@ fn the_least_file_has_the_defaults_that_are_documented() {
         keep_removed: Duration::from_secs(7 * 24 * 3600),
         memory: 256 * 1024 * 1024,
         put_rate: 4_000,
+        tracing: TracingConfig {
+            otlp_endpoint: None,
+            sample: 0.01,
+            headers: Headers::default(),
+            resource: [("service.name".into(), "weir".into())].into(),
+        },
         state: StateConfig {
             aws: AwsSettings::default(),
             lease_table: None,
@@ -90,6 +96,7 @@ http: {{ address: "127.0.0.1:9000" }}
 log: {{ format: json }}
 memory: 64MiB
 put_rate: 900
+tracing: {{ otlp_endpoint: "https://collector:4318/otlp/v1/traces", sample: 0.5 }}
 leases: {{ keys: kcl, duration: 20s, foreign_watch: 40s, keep_removed: 24h }}
 checkpoint: {{ interval: 5s }}
 drain: {{ timeout: 1m }}
@@ -150,6 +157,11 @@ pipelines:
         keep_removed: Duration::from_secs(24 * 3600),
         memory: 64 << 20,
         put_rate: 900,
+        tracing: TracingConfig {
+            otlp_endpoint: Some("https://collector:4318/otlp".into()),
+            sample: 0.5,
+            ..TracingConfig::default()
+        },
         state: StateConfig {
             aws: aws("eu-west-1", "a"),
             lease_table: Some("the-leases".into()),

@@ -236,3 +236,90 @@ async fn a_wrong_class_is_told() {
         "{problems:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_is_told_which_destination_holds_its_events_and_no_other_lane_is() {
+    let works = Works::with(settings());
+    works.store.held(|held| held.refuse = Some(denied("/denied")));
+    let (shared, fine) = (to("/denied", "s"), to("/fine", "s"));
+    let (first, mut first_rx) = works.lane();
+    let (second, mut second_rx) = works.lane();
+    let (third, mut third_rx) = works.lane();
+    works.submit(&first, &shared, 7, "event");
+    works.sleep(1).await;
+    // Behind the first one's, which is being repeated: the writer doesn't even know of it.
+    works.submit(&second, &shared, 3, "event");
+    works.submit(&third, &fine, 5, "event");
+    works.sleep(1).await;
+    let held = Some("/denied:s (no permission)".to_owned());
+    for (what, lane, index, expected) in [
+        ("its event waits", &first, 7, &held),
+        ("so does one of an earlier record", &first, 6, &held),
+        ("it waits behind another's", &second, 3, &held),
+        ("its event was put elsewhere", &third, 5, &None),
+    ] {
+        assert_eq!(works.sink.trouble(lane, index), *expected, "{what}");
+    }
+    let troubles = works.reports.troubles();
+    assert_eq!(
+        (&*troubles["orders"].part, &*troubles["orders"].what),
+        ("destination /denied:s", "no permission")
+    );
+    works.store.held(|held| held.refuse = None);
+    outcomes(&mut first_rx, 1).await;
+    outcomes(&mut second_rx, 1).await;
+    outcomes(&mut third_rx, 1).await;
+    assert_eq!(works.sink.trouble(&first, 7), None);
+    // Later records of another lane are refused there; the first one's are long done.
+    works.store.held(|held| held.refuse = Some(denied("/denied")));
+    works.submit(&second, &shared, 4, "event");
+    works.sleep(2).await;
+    assert_eq!(works.sink.trouble(&first, 8), None);
+    assert_eq!(works.sink.trouble(&second, 4), held);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lane_is_told_that_its_dead_letters_are_refused() {
+    let works = Works::with(settings());
+    works.store.held(|held| held.refuse = Some(denied("/g")));
+    let (lane, mut rx) = works.lane();
+    works.submit(&lane, &to("/fine", "s"), 0, "poison");
+    works.sleep(2).await;
+    let trouble = works.sink.trouble(&lane, 0).unwrap();
+    assert_eq!(trouble, "/g:dead-letter (no permission)");
+    works.store.held(|held| held.refuse = None);
+    assert_eq!(outcomes(&mut rx, 1).await[&0], Some(Refusal::Invalid));
+    let last = works.reports.troubles().remove("orders").unwrap();
+    assert_eq!(last.part, "destination /g:dead-letter");
+}
+
+#[tokio::test(start_paused = true)]
+async fn puts_are_counted_timed_and_measured() {
+    let works = Works::with(settings());
+    let (lane, mut rx) = works.lane();
+    let log = to("/g", "s");
+    works.submit(&lane, &log, 0, "ab");
+    outcomes(&mut rx, 1).await;
+    let fails = Mutex::new(3);
+    let thrice = move |_: &LogDestination| {
+        let mut left = fails.lock().unwrap();
+        *left -= i32::from(*left > 0);
+        (*left > 0).then(|| SinkError::Unavailable("try again".to_owned()))
+    };
+    works.store.held(|held| held.refuse = Some(Box::new(thrice)));
+    works.submit(&lane, &log, 1, "abc");
+    outcomes(&mut rx, 1).await;
+    let of = |histogram: &prometheus::HistogramVec| {
+        let histogram = histogram.with_label_values(&["orders"]);
+        (histogram.get_sample_count(), histogram.get_sample_sum())
+    };
+    let Works { metrics, .. } = &works;
+    let puts = metrics.puts.with_label_values(&["orders"]).get();
+    let retries = metrics.put_retries.with_label_values(&["orders"]).get();
+    assert_eq!((puts, retries), (2, 2));
+    assert_eq!(of(&metrics.put_events), (2, 2.0));
+    assert_eq!(of(&metrics.put_bytes), (2, 28.0 + 29.0));
+    // The store takes a millisecond for each, refused ones too.
+    let (count, seconds) = of(&metrics.put_seconds);
+    assert_eq!((count, (seconds * 1_000.0).round()), (4, 4.0));
+}

@@ -3,6 +3,7 @@
 use crate::logs::LogEvent;
 use crate::logs::sink::Item;
 use crate::logs::sink::tag::Tag;
+use crate::trace::{self, Batch};
 
 /// The events of a put, sorted by time as PutLogEvents asks, and beside each whom it answers to. Kept
 /// apart, so that a put borrows the events as they are, however often it is repeated.
@@ -27,6 +28,16 @@ impl Flight {
     /// Whether some of it is to have the time of its put.
     pub(super) fn is_stamped_late(&self) -> bool {
         self.tags.iter().any(Tag::is_stamped_late)
+    }
+
+    /// The batches that its events are of, as far as they are traced.
+    pub(super) fn batches(&self) -> Vec<Batch> {
+        let of = |tag: &Tag| tag.lane.batches.get()?.of(tag.index);
+        // Off for one is off for all.
+        match self.tags.first().and_then(|tag| tag.lane.batches.get()) {
+            Some(_) => trace::distinct(self.tags.iter().filter_map(of)),
+            None => Vec::new(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {

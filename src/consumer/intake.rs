@@ -1,0 +1,225 @@
+//! Taking in what was read: the records into the ledger and on their way, and what an answer says of the next one.
+
+use std::time::Duration;
+
+use tracing::warn;
+
+use super::destinations::Outgoing;
+use super::lag::Answer;
+use super::reader::{After, Outcome, Portion, Then};
+use super::{Consumer, DOUBT_WAIT, DOUBTS, FIRST_CHECKPOINT, Step};
+use crate::clock::Timestamp;
+use crate::decode::Skip;
+use crate::ledger::Received;
+use crate::logs::sink::Parcel;
+use crate::stream::{Next, Place, Poll, StartingPosition};
+
+impl Consumer {
+    /// Takes in some records: submit their events, enter them into the books.
+    pub(super) fn receive(&mut self, portion: Portion) -> Step {
+        let Portion {
+            records,
+            memory,
+            found,
+            damaged_aggregates,
+            begins,
+            then,
+            trace,
+        } = portion;
+        let (entered_from, mut entered_bytes) = (self.ledger.next(), 0);
+        let now = self.pipeline.clock.now();
+        if begins.is_some() {
+            self.accounts.read();
+        }
+        if damaged_aggregates > 0 {
+            self.accounts.damaged_aggregates(damaged_aggregates);
+        }
+        if let Some((found, memory)) = found {
+            self.look_up.use_now(found, memory, now);
+        }
+        let mut already_delivered = 0;
+        let mut earliest: Option<Timestamp> = None;
+        let mut parcel = Parcel::new(&self.lane);
+        let mut came_back = None;
+        let some = !records.is_empty();
+        for (record, outcome) in records {
+            let held = outcome.held(&record);
+            if let Some(group) = self.destinations.comes_back(&record, &outcome) {
+                came_back = Some(group);
+                break;
+            }
+            let bytes = record.data.len();
+            self.accounts.received(bytes);
+            entered_bytes += bytes;
+            self.telling.received(now);
+            self.last = Some(record.place());
+            self.is_whole = false;
+            let outgoing = match outcome {
+                Outcome::Empty => {
+                    self.accounts.filtered(Skip::Nothing, bytes);
+                    Outgoing::Nothing
+                }
+                Outcome::BeforeStart => {
+                    self.accounts.before_start();
+                    Outgoing::Nothing
+                }
+                Outcome::Undecodable(error) => self.destinations.letter(&error),
+                Outcome::Decoded(decoded) => {
+                    let times = decoded.events.iter().map(|e| e.event.timestamp);
+                    earliest = earliest.into_iter().chain(times).min();
+                    self.accounts.unparsed_lines(decoded.unparsed_lines);
+                    self.accounts.filtered_events(decoded.filtered);
+                    if decoded.events.is_empty() {
+                        let why = decoded.skipped.unwrap_or(Skip::Nothing);
+                        self.accounts.filtered(why, bytes);
+                        Outgoing::Nothing
+                    } else if self.look_up.has(decoded.events.iter().map(|e| &e.event)) {
+                        self.accounts.already_delivered();
+                        already_delivered += 1;
+                        Outgoing::Nothing
+                    } else {
+                        self.destinations.address(decoded)
+                    }
+                }
+            };
+            if let Outgoing::Letter(letter) = &outgoing {
+                self.letters += 1;
+                self.trouble(format!(
+                    "record {} goes to the dead letters ({}): {}",
+                    record.sequence_number,
+                    letter.reason(),
+                    letter.detail()
+                ));
+                // Often it is all records, or none.
+                if self.letters.is_power_of_two() {
+                    warn!(
+                        lease = %self.key,
+                        shard_id = %self.reader.shard,
+                        sequence_number = %record.sequence_number,
+                        letters = self.letters,
+                        group = letter.group(),
+                        "a record goes to the dead letters: {}",
+                        letter.detail()
+                    );
+                }
+            }
+            let index = self.ledger.receive(Received {
+                place: record.place(),
+                events: outgoing.pieces(),
+                held,
+                bytes,
+                time: record.time,
+                at: now,
+            });
+            outgoing.pack(&mut parcel, index, &record);
+        }
+        if let (Some(batches), Some(batch)) = (&self.batches, trace) {
+            let is_whole = came_back.is_some() || !matches!(then, Then::Rest(_));
+            batches.entered(batch, entered_from, self.ledger.next(), entered_bytes, is_whole);
+        }
+        self.pipeline.sink.submit(parcel);
+        self.tell_delivered();
+        if some {
+            self.look_up.after_read(already_delivered, earliest);
+        }
+        if already_delivered > 0 {
+            // At once, or crash after crash would leave more to look up, until it is more than is looked up.
+            self.checkpoint_due = now;
+            self.interval = FIRST_CHECKPOINT.min(self.pipeline.checkpoint_interval);
+        }
+        self.reservations.extend(memory);
+        self.fit_reservations();
+        match (came_back, then) {
+            (Some(group), _) => Step::Suspicion(group),
+            (None, Then::Rest(rest)) => Step::GoOn(rest),
+            (None, Then::Dropped) => Step::Read(None, Duration::ZERO),
+            (None, Then::Next(after)) => self.go_on(after),
+        }
+    }
+
+    /// The answer was taken in to its end.
+    fn go_on(&mut self, after: After) -> Step {
+        if after.quiet {
+            return match after.next {
+                Next::At(iterator) => Step::Read(Some(iterator), Duration::ZERO),
+                Next::End | Next::PerhapsEnd => Step::Read(None, Duration::ZERO),
+            };
+        }
+        self.solved();
+        let is_doubtful = after.next == Next::PerhapsEnd && after.records == 0;
+        self.doubtful_ends = if is_doubtful { self.doubtful_ends + 1 } else { 0 };
+        if after.behind == Some(Duration::ZERO) {
+            self.tip_at = Some(self.pipeline.clock.now());
+        }
+        let (last, time) = after.last.unzip();
+        if let Some(last) = &last {
+            // Whole, also where it is an aggregate whose last parts were done.
+            self.last = Some(Place {
+                sequence_number: last.clone(),
+                sub_sequence_number: u64::MAX,
+            });
+        }
+        self.is_whole = true;
+        if let Some(position) = after.continuation.or(last) {
+            self.position = StartingPosition::After(position);
+        }
+        let source = &self.pipeline.config.source;
+        let poll = Poll {
+            busy: source.poll_busy,
+            idle: source.poll_idle,
+        };
+        // An answer without records is no end while the stream says that there are more.
+        let has_more = after.behind.is_some_and(|behind| !behind.is_zero());
+        let records = after.records.max(usize::from(has_more));
+        let wait = self.pipeline.source.wait_after(poll, records, after.bytes);
+        let wall = self.pipeline.clock.wall();
+        let answer = Answer {
+            records: after.records,
+            age: time.flatten().map(|time| wall.since(time)),
+            behind: after.behind,
+            wanted: self.reader.not_before.map(|start| wall.since(start)),
+            wait,
+        };
+        self.telling.reads.answered(self.pipeline.clock.now(), answer);
+        match after.next {
+            Next::At(iterator) => Step::Read(Some(iterator), wait),
+            Next::End => Step::Ended,
+            Next::PerhapsEnd if self.doubtful_ends >= DOUBTS => Step::PerhapsEnded,
+            Next::PerhapsEnd => Step::Read(None, wait.max(DOUBT_WAIT)),
+        }
+    }
+
+    /// Whether the checkpointed record, which was asked for once more, is not there any more. A shard that
+    /// holds nothing at all says nothing of what it held.
+    pub(super) fn misses_its_checkpoint(&mut self, portion: &Portion) -> bool {
+        let Some(first) = &portion.begins else {
+            return false;
+        };
+        let is_at_tip = matches!(&portion.then, Then::Next(after) if after.behind == Some(Duration::ZERO));
+        match (&self.checkpointed, first) {
+            (Some(checkpointed), Some(first)) => {
+                let missed = first > checkpointed;
+                self.checkpointed = None;
+                missed
+            }
+            (Some(_), None) if is_at_tip => {
+                self.checkpointed = None;
+                warn!(
+                    lease = %self.key,
+                    shard_id = %self.reader.shard,
+                    "the shard holds neither the record at the checkpoint nor a later one: if it was not read for longer \
+                     than the stream keeps records, some may have been trimmed unread"
+                );
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// Reading works.
+    fn solved(&mut self) {
+        if std::mem::take(&mut self.troubled) {
+            self.pipeline.readiness.solved(&self.part());
+        }
+    }
+}
