@@ -2,20 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use ::weir::metrics::Metrics;
+use ::weir::metrics::{Described, Metrics, process};
 
 use crate::prometheus::promtool_reads;
 
-/// What other collectors tell of each process, and Prometheus of each target and alert.
-const OTHERS: [&str; 7] = [
-    "ALERTS",
-    "process_cpu_seconds_total",
-    "process_open_fds",
-    "process_resident_memory_bytes",
-    "process_start_time_seconds",
-    "process_threads",
-    "up",
-];
+/// What Prometheus itself tells of each target and alert.
+const PROMETHEUS: [&str; 2] = ["ALERTS", "up"];
+
+/// Every metric of a worker.
+pub fn all() -> impl Iterator<Item = &'static Described> {
+    Metrics::ALL.iter().chain(process::ALL)
+}
 
 /// The names of metrics in an expression: all words that look like one, outside of quotes.
 pub fn metrics(expression: &str) -> BTreeSet<String> {
@@ -26,23 +23,23 @@ pub fn metrics(expression: &str) -> BTreeSet<String> {
     let is_metric =
         |word: &&str| word.starts_with("weir_") || word.starts_with("weir:") || word.starts_with("process_");
     words
-        .filter(|word| is_metric(word) || OTHERS.contains(word))
+        .filter(|word| is_metric(word) || PROMETHEUS.contains(word))
         .map(str::to_owned)
         .collect()
 }
 
-/// The metric of Weir's that a series' name belongs to: a histogram has three.
-pub fn of_weir(name: &str) -> Option<&'static str> {
+/// The metric of a worker that a series' name belongs to: a histogram has three.
+pub fn metric(name: &str) -> Option<&'static str> {
     let parts = ["_bucket", "_sum", "_count"];
     let base = parts.iter().find_map(|part| name.strip_suffix(part));
-    let mut all = Metrics::ALL.iter();
-    all.find(|m| m.name == name || (m.kind == "histogram" && Some(m.name) == base))
+    all()
+        .find(|m| m.name == name || (m.kind == "histogram" && Some(m.name) == base))
         .map(|m| m.name)
 }
 
 /// Whether somebody tells this metric.
 pub fn exists(name: &str, recorded: &BTreeSet<String>) -> bool {
-    of_weir(name).is_some() || OTHERS.contains(&name) || recorded.contains(name)
+    metric(name).is_some() || PROMETHEUS.contains(&name) || recorded.contains(name)
 }
 
 #[test]
@@ -52,8 +49,8 @@ fn names_are_found_outside_of_quotes_and_histograms_by_their_parts() {
         found.into_iter().collect::<Vec<_>>(),
         ["up", "weir_put_seconds_bucket"]
     );
-    assert_eq!(of_weir("weir_put_seconds_bucket"), Some("weir_put_seconds"));
-    assert_eq!(of_weir("weir_puts_total_bucket"), None);
+    assert_eq!(metric("weir_put_seconds_bucket"), Some("weir_put_seconds"));
+    assert_eq!(metric("weir_puts_total_bucket"), None);
 }
 
 /// A series of each metric, with labels of each name that it has: a worker shows most of them only once there is
@@ -61,7 +58,7 @@ fn names_are_found_outside_of_quotes_and_histograms_by_their_parts() {
 #[test]
 fn prometheus_finds_nothing_amiss_with_the_name_or_help_of_any_metric() {
     let mut text = String::new();
-    for metric in Metrics::ALL {
+    for metric in all() {
         let name = metric.name;
         text += &format!("# HELP {name} {}\n# TYPE {name} {}\n", metric.help, metric.kind);
         let labels: Vec<_> = metric
