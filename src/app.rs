@@ -34,7 +34,7 @@ use crate::cli::Until;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
 use crate::config::{Config, PipelineConfig, Start};
-use crate::coordinator::{self, Pipeline, Settings, Worker};
+use crate::coordinator::{self, Pipeline, Settings, Why, Worker};
 use crate::decode::Decode;
 use crate::http::{self, Server};
 use crate::lease::SharedTable;
@@ -46,6 +46,8 @@ use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::readiness::Readiness;
 use crate::shutdown::{self, Stopper};
+use crate::status::About;
+use crate::status::rates::{self, Samples};
 use crate::status::reports::Reports;
 use crate::trace::Tracer;
 use crate::trace::export::Exporter;
@@ -89,6 +91,8 @@ enum Failure {
     Worker(#[from] coordinator::Died),
     #[error("the thread of the HTTP server can't be started: {0}")]
     HttpThread(std::io::Error),
+    #[error("told to stop before everything was read: the next run goes on from the checkpoints")]
+    NotCaughtUp,
     #[error("the HTTP server ended: {0}")]
     Http(String),
 }
@@ -116,12 +120,13 @@ pub async fn run(config: Config, until: Until, log_level: LogLevel) -> ExitCode 
     }
 }
 
-async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), Failure> {
+async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), Failure> {
     let signals = Signals::listen(log_level.clone()).map_err(Failure::Signals)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Metrics::new();
     let readiness = Readiness::new();
     let reports = Reports::default();
+    let samples = Samples::default();
     let mut rng = fastrand::Rng::with_seed(getrandom::u64().map_err(Failure::Random)?);
     let (tracer, traces) = traces(&config, &clock, rng.fork(), &metrics)?;
 
@@ -145,8 +150,11 @@ async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), 
         metrics: metrics.clone(),
         reports: reports.clone(),
         log_level,
-        pipelines: config.pipelines.iter().map(|p| p.name.clone()).collect(),
+        samples: samples.clone(),
+        about: Arc::new(About::of(&config, clock.wall())),
     };
+    let names = config.pipelines.iter().map(|p| p.name.clone()).collect();
+    let sampling = rates::sample(samples, metrics.clone(), names, clock.clone());
     let (http_stopper, http_stop) = shutdown::channel();
     let mut http = http::start(listener, server, http_stop).map_err(Failure::HttpThread)?;
 
@@ -177,7 +185,7 @@ async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), 
         }
         let looks = loops::refuse(&mut pipelines, &config, &*clock, &mut rng, stop.clone());
         if looks.await?.is_none() {
-            return Ok(());
+            return Ok(Why::Told);
         }
         let mut asking = Asking {
             table: &*table,
@@ -188,11 +196,11 @@ async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), 
             stop: stop.clone(),
         };
         if asking.prepare().await?.is_none() {
-            return Ok(());
+            return Ok(Why::Told);
         }
         let readers = tables::readers(&config, &clients).await;
         let Some(keys) = asking.keys(readers).await? else {
-            return Ok(());
+            return Ok(Why::Told);
         };
         let settings = Settings {
             application: config.application.clone(),
@@ -205,6 +213,7 @@ async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), 
             keep_removed: config.keep_removed,
             memory: config.memory,
             put_rate: config.put_rate,
+            until_caught_up: until == Until::CaughtUp,
         };
         let host = host();
         let worker = Worker {
@@ -219,12 +228,13 @@ async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), 
             reports,
             tracer,
         };
-        Ok::<(), Failure>(Box::pin(coordinator::run(worker, stop)).await?)
+        Ok::<Why, Failure>(Box::pin(coordinator::run(worker, stop)).await?)
     };
     // Neither is cancelled while it matters: whichever ends first ends the process.
     let ended = tokio::select! {
         ended = worker => ended,
         ended = http.ended() => return Err(Failure::Http(format!("{ended:?}"))),
+        never = sampling => match never {},
     };
     tell_accounts(&config, &metrics);
     if let Some((stopper, mut exporter)) = traces {
@@ -238,7 +248,10 @@ async fn work(config: Config, _until: Until, log_level: LogLevel) -> Result<(), 
     http_stopper.stop();
     // A scraper that holds its connection open must not hold the process, with which the thread ends.
     let _ = tokio::time::timeout(Duration::from_secs(1), http.ended()).await;
-    ended
+    match (until, ended?) {
+        (Until::CaughtUp, Why::Told) => Err(Failure::NotCaughtUp),
+        (Until::CaughtUp, Why::CaughtUp) | (Until::Stopped, _) => Ok(()),
+    }
 }
 
 /// The tracer, and the task that sends what it traces, with the way to stop it; none while no traces are wished.
@@ -291,9 +304,13 @@ fn warn_of_redactions(config: &Config) {
     }
 }
 
-/// Says at the end what became of the records. Nothing is in flight any more.
+/// Says at the end what became of the records, and of those that were trimmed. Nothing is in flight any more.
 fn tell_accounts(config: &Config, metrics: &Metrics) {
     for PipelineConfig { name, .. } in &config.pipelines {
+        let gaps = metrics.gaps.with_label_values(&[name]).get();
+        if gaps > 0 {
+            warn!(pipeline = %name, gaps, "the stream trimmed records before they were read; each gap has a row in the fleet table");
+        }
         let account = Account::of_running(metrics, name);
         match account.adds_up() {
             true => info!(pipeline = %name, "records: {account}"),

@@ -10,6 +10,7 @@
 //! (protocol rule 10).
 
 mod adopt;
+mod caught_up;
 mod drain;
 mod ending;
 mod fleet;
@@ -19,6 +20,8 @@ mod scans;
 mod strangers;
 mod sync;
 mod takes;
+mod until;
+mod view;
 mod watch;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +35,7 @@ use tracing::{error, warn};
 use self::fleet::Fleet;
 use self::sync::Synced;
 use self::takes::Takes;
+use self::until::{Done, Until};
 use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::config::PipelineConfig;
 use crate::consumer::{self, End};
@@ -47,6 +51,7 @@ use crate::logs::{LogSink, Subscriptions};
 use crate::metrics::Metrics;
 use crate::readiness::{Latch, Readiness};
 use crate::shutdown::{self, Stop};
+use crate::status::fleet::{ScanView, Unread};
 use crate::status::reports::Reports;
 use crate::stream::StreamSource;
 use crate::trace::Tracer;
@@ -79,6 +84,8 @@ pub struct Settings {
     pub memory: usize,
     /// The most PutLogEvents a second, over all workers, for each account and region.
     pub put_rate: u32,
+    /// End by a drain when everything that the streams hold is delivered.
+    pub until_caught_up: bool,
 }
 
 impl Default for Settings {
@@ -94,6 +101,7 @@ impl Default for Settings {
             keep_removed: Duration::from_secs(7 * 24 * 3600),
             memory: 256 * 1024 * 1024,
             put_rate: 4_000,
+            until_caught_up: false,
         }
     }
 }
@@ -143,16 +151,25 @@ pub enum Died {
          which goes on from its checkpoints"
     )]
     ForeignOwner { owner: WorkerId, table: String },
+    #[error("not caught up: {0}")]
+    NotCaughtUp(String),
+}
+
+/// Why a worker ended by a complete drain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    Told,
+    CaughtUp,
 }
 
 /// How one worker id ended.
 enum Ended {
-    Drained,
+    Drained(Why),
     Fenced,
 }
 
-/// Works until `stop` is wished and the drain is complete. After a fence it goes on under a new id.
-pub async fn run(mut worker: Worker, stop: Stop) -> Result<(), Died> {
+/// Works until `stop` is wished, or all is read that such a worker is to read, and the drain is complete. After a fence it goes on under a new id.
+pub async fn run(mut worker: Worker, stop: Stop) -> Result<Why, Died> {
     for pipeline in &worker.pipelines {
         worker.metrics.declare_pipeline(&pipeline.name);
     }
@@ -160,7 +177,7 @@ pub async fn run(mut worker: Worker, stop: Stop) -> Result<(), Died> {
     loop {
         let mut life = match Life::join(&mut worker, before.take(), stop.clone()).await {
             Some(life) => life,
-            None => return Ok(()),
+            None => return Ok(Why::Told),
         };
         let ended = life.live(stop.clone()).await;
         let id = life.fleet.me.clone();
@@ -168,12 +185,13 @@ pub async fn run(mut worker: Worker, stop: Stop) -> Result<(), Died> {
         // that was bounded by the fence.
         drop(life);
         match ended? {
-            Ended::Drained => return Ok(()),
+            Ended::Drained(why) => return Ok(why),
             Ended::Fenced => {
                 worker.metrics.fences.with_label_values::<&str>(&[]).inc();
                 worker.readiness.close(Latch::Heartbeat);
                 worker.readiness.close(Latch::Plan);
                 worker.readiness.forget_problems();
+                worker.reports.tell_fleet(None);
                 error!(worker = %id, "fenced: the heartbeat was not written in time; joining anew");
                 bury(&worker, &id).await;
                 before = Some(id);
@@ -226,6 +244,12 @@ struct Life {
     removable: BTreeMap<WorkerId, Monotonic>,
     /// The leases of the last scan, for the shard syncs.
     scanned: Option<Arc<Scan>>,
+    /// The same, for those who look.
+    scan_view: Option<Arc<ScanView>>,
+    unread: Unread,
+    reports: Reports,
+    /// Of a worker that ends by itself.
+    until: Option<Until>,
     /// It was said that other workers hold what there is to read.
     standing_by: bool,
     /// Opens the shard syncs, once no owner of a lease may be a KCL worker that is alive.
@@ -237,7 +261,7 @@ struct Life {
 /// What one look at the lease table and the stream rows showed.
 #[derive(Debug, Default)]
 struct Scan {
-    leases: Vec<Lease>,
+    leases: Arc<Vec<Lease>>,
     streams: Vec<StreamRow>,
 }
 
@@ -257,6 +281,8 @@ struct PipelineLife {
     tells_until: Monotonic,
     /// Leases that nobody holds: since when, and after how many looks in vain.
     unheld: Option<Unheld>,
+    /// How many leases this worker should hold, as far as it is known.
+    wanted: Option<u64>,
 }
 
 /// Leases seem to be free that this worker should have.
@@ -360,7 +386,19 @@ impl Life {
                 return Ok(Ended::Fenced);
             }
             if stop.is_wished() {
-                return self.drain().await;
+                self.drain().await?;
+                return Ok(Ended::Drained(Why::Told));
+            }
+            match self.look_whether_done() {
+                None => {}
+                Some(Done::CaughtUp) => {
+                    self.drain().await?;
+                    return Ok(Ended::Drained(Why::CaughtUp));
+                }
+                Some(Done::Never(why)) => {
+                    self.drain().await?;
+                    return Err(Died::NotCaughtUp(why));
+                }
             }
             self.end_the_hung();
             if clock.now() >= self.schedule.rows {
@@ -369,11 +407,13 @@ impl Life {
                 };
                 if read {
                     self.heed_workers();
+                    self.tell_fleet();
                 }
             }
             if clock.now() >= self.schedule.pipelines {
                 attend(&*clock, &marks, &mut stop, self.look_at_pipelines()).await;
             }
+            self.heed_who_looks();
             if self.schedule.scan_due().is_some_and(|due| clock.now() >= due) {
                 let Some(scan) = attend(&*clock, &marks, &mut stop, self.scan()).await else {
                     continue;
@@ -381,6 +421,7 @@ impl Life {
                 if let Some(scan) = scan {
                     self.look_for_strangers().await?;
                     self.heed_leases(scan);
+                    self.tell_fleet();
                     attend(&*clock, &marks, &mut stop, self.tidy()).await;
                 }
             }

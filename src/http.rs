@@ -7,17 +7,16 @@
 mod health;
 mod liveness;
 mod log_level;
+mod status;
 
-use std::collections::BTreeMap;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use axum::Router;
 use axum::extract::{DefaultBodyLimit, FromRef, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::{Json, Router};
-use serde::Serialize;
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
@@ -25,10 +24,11 @@ use self::liveness::{LOOK, Liveness};
 use crate::clock::{Clock, Progress};
 use crate::log_level::LogLevel;
 use crate::metrics::Metrics;
-use crate::metrics::account::Account;
-use crate::readiness::{Readiness, Report};
+use crate::readiness::Readiness;
 use crate::shutdown::Stop;
+use crate::status::rates::Samples;
 use crate::status::reports::Reports;
+use crate::status::{About, gauges};
 
 /// What the answers are made from.
 #[derive(Clone)]
@@ -38,22 +38,8 @@ pub struct Server {
     pub metrics: Metrics,
     pub reports: Reports,
     pub log_level: LogLevel,
-    /// The names of the pipelines.
-    pub pipelines: Arc<[String]>,
-}
-
-/// The answer of `/status`.
-#[derive(Serialize)]
-struct Status<'s> {
-    version: &'static str,
-    #[serde(flatten)]
-    readiness: Report,
-    pipelines: BTreeMap<&'s str, PipelineStatus>,
-}
-
-#[derive(Serialize)]
-struct PipelineStatus {
-    records: Account,
+    pub samples: Samples,
+    pub about: Arc<About>,
 }
 
 /// The address can't be listened on.
@@ -155,7 +141,7 @@ fn routes(shared: Shared) -> Router {
         .route("/startupz", get(health::startupz))
         .route("/log-level", get(log_level::get).put(log_level::put))
         .route("/metrics", get(metrics))
-        .route("/status", get(status))
+        .route("/status", get(status::status))
         .layer(DefaultBodyLimit::max(log_level::LONGEST))
         .with_state(shared)
 }
@@ -180,19 +166,6 @@ async fn serve(listener: TcpListener, shared: Shared, mut stop: Stop) -> std::io
     }
 }
 
-async fn status(State(server): State<Server>) -> Response {
-    let account = |name| PipelineStatus {
-        records: Account::of_running(&server.metrics, name),
-    };
-    let pipelines = server.pipelines.iter().map(|name| (name.as_str(), account(name)));
-    let status = Status {
-        version: env!("CARGO_PKG_VERSION"),
-        readiness: server.readiness.report(),
-        pipelines: pipelines.collect(),
-    };
-    Json(status).into_response()
-}
-
 async fn metrics(State(server): State<Server>) -> Response {
     let problems = server.readiness.report().problems.len();
     server
@@ -200,6 +173,8 @@ async fn metrics(State(server): State<Server>) -> Response {
         .problems
         .with_label_values::<&str>(&[])
         .set(problems as i64);
+    let pipelines = server.about.pipelines.iter().map(|about| about.name.as_str());
+    gauges::set(&server.metrics, &server.reports, pipelines);
     match server.metrics.render() {
         // The text format's version, as Prometheus asks for it (exposition formats, "Basic info").
         Ok(text) => ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response(),

@@ -141,6 +141,11 @@ pub struct WorkerRow {
     pub saw: BTreeMap<WorkerId, u64>,
     /// Free leases, and who shall take them (rule 7).
     pub notes: Vec<Note>,
+    /// The largest lag of the shards it reads, in milliseconds, of each pipeline of which it holds some and knows
+    /// it. For people, as `until_trim` is; no decision reads either.
+    pub lag: BTreeMap<String, u64>,
+    /// The least time until the stream trims an undelivered record of theirs, likewise.
+    pub until_trim: BTreeMap<String, u64>,
     /// Its lease duration: who has a longer one is watched for longer. Zero in a row that doesn't say.
     pub lease: Duration,
     pub version: String,
@@ -165,6 +170,8 @@ impl WorkerRow {
             rounds: BTreeMap::new(),
             saw: BTreeMap::new(),
             notes: Vec::new(),
+            lag: BTreeMap::new(),
+            until_trim: BTreeMap::new(),
             lease: Duration::ZERO,
             version: String::new(),
             started: Timestamp::from_millis(0),

@@ -222,7 +222,6 @@ impl Metrics {
             &self.records_in_flight,
             &self.buffer_bytes,
             &self.leases_held,
-            &self.leases_wanted,
             &self.records_unaccounted,
             &self.destinations_held,
         ] {

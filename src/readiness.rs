@@ -44,7 +44,7 @@ pub struct Report {
     pub ready: bool,
     pub phase: Phase,
     /// It has been ready once: `/startupz` says 200.
-    pub started: bool,
+    pub has_started: bool,
     pub draining: bool,
     /// Latches still closed.
     pub waiting_for: Vec<Latch>,
@@ -132,7 +132,7 @@ impl Readiness {
         Report {
             ready: phase == Phase::Ready,
             phase,
-            started: state.started,
+            has_started: state.started,
             draining: state.draining,
             waiting_for,
             problems: state.problems.clone(),
@@ -164,7 +164,7 @@ mod tests {
         let readiness = Readiness::new();
         let told = || {
             let report = readiness.report();
-            (report.phase, report.started)
+            (report.phase, report.has_started)
         };
         readiness.open(Latch::Tables);
         readiness.open(Latch::Heartbeat);

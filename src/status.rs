@@ -1,9 +1,14 @@
 //! What Weir tells of itself at `/status` and on its page.
 //!
-//! Owns the shapes: what they are made from are the shards' own [`reports`], the metrics' accounts, and what the
-//! coordinator knows of the fleet. Whatever is not known is absent (`null`), never zero.
+//! Owns the shapes, which [`of`] fills: from the shards' own [`reports`], the metrics' accounts and [`rates`], and what
+//! the coordinator knows of the [`fleet`]. [`gauges`] tells of the same on `/metrics`. Whatever is not known is absent (`null`), never zero.
 
+mod assembly;
+pub mod fleet;
+pub mod gauges;
+pub mod rates;
 pub mod reports;
+pub mod why;
 
 use std::collections::BTreeMap;
 
@@ -11,6 +16,7 @@ use serde::Serialize;
 
 use crate::metrics::account::Account;
 use crate::readiness::Report;
+pub use assembly::{About, Known, PipelineAbout, of};
 
 /// The answer of `/status`. Times are RFC 3339 in UTC, spans are seconds.
 #[derive(Clone, Debug, Serialize)]
@@ -138,6 +144,24 @@ pub enum ShardState {
     Paused,
     /// Read to its end.
     Ended,
+}
+
+impl ShardState {
+    pub const ALL: [Self; 13] = [
+        Self::Starting,
+        Self::Reading,
+        Self::CaughtUp,
+        Self::BackingOff,
+        Self::HeldByDestination,
+        Self::WaitingForMemory,
+        Self::Suspected,
+        Self::Draining,
+        Self::Elsewhere,
+        Self::WaitingForParent,
+        Self::Unowned,
+        Self::Paused,
+        Self::Ended,
+    ];
 }
 
 /// One worker of the fleet, as its heartbeat tells.

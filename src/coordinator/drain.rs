@@ -9,7 +9,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use super::takes::Wanted;
-use super::{Died, Ended, Life, Running, Successor, TICK};
+use super::{Died, Life, Running, Successor, TICK};
 use crate::clock::Monotonic;
 use crate::consumer::{End, SUCCESSOR_SHARE};
 use crate::lease::{LeaseKey, Note, WorkerId};
@@ -26,7 +26,7 @@ type Heirs = BTreeMap<LeaseKey, WorkerId>;
 
 impl Life {
     /// Hands everything over and leaves. Bounded: a consumer's own limit, then this worker's.
-    pub(super) async fn drain(&mut self) -> Result<Ended, Died> {
+    pub(super) async fn drain(&mut self) -> Result<(), Died> {
         info!(
             leases = self.running.len(),
             "draining: handing over what is read here"
@@ -102,7 +102,7 @@ impl Life {
             return Err(Died::DrainIncomplete);
         }
         info!("drained");
-        Ok(Ended::Drained)
+        Ok(())
     }
 
     /// What this worker was to take, and won't, is for others.

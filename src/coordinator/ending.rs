@@ -105,6 +105,9 @@ impl Life {
             }
             (End::ShardEnd { children }, leaving) => {
                 if children.is_empty() {
+                    if let Some(until) = &mut self.until {
+                        until.ended_without_a_child(key, now);
+                    }
                     // The child of a merge, or one that is not listed yet: the shard sync finds it.
                     if let Some(pipeline) = self.pipelines.get_mut(&running.pipeline) {
                         pipeline.tells_until = now + CHILDREN_TOLD;

@@ -10,6 +10,7 @@ use tracing::{info, warn};
 use super::fleet::Fleet;
 use super::sync::Syncer;
 use super::takes::Takes;
+use super::until::Until;
 use super::{Life, PipelineLife, Schedule, Service, Worker};
 use crate::backoff::Backoff;
 use crate::clock::{Monotonic, Progress, timeout};
@@ -26,6 +27,7 @@ use crate::logs::group::GroupSettings;
 use crate::logs::sink::{LiveWorkers, PutRate, Sink, SinkSettings, Surroundings};
 use crate::readiness::Latch;
 use crate::shutdown::Stop;
+use crate::status::fleet::Unread;
 
 impl Life {
     /// Writes the worker's row and starts the services. `before`: the id that was fenced, whose leases are
@@ -125,6 +127,7 @@ impl Life {
             times,
             vitals: vitals.clone(),
             metrics: worker.metrics.clone(),
+            reports: worker.reports.clone(),
             row,
         };
         let task = services.spawn(async move {
@@ -220,9 +223,11 @@ impl Life {
                     paused: false,
                     tells_until: clock.now(),
                     unheld: None,
+                    wanted: None,
                 },
             );
         }
+        let until = settings.until_caught_up.then(Until::default);
         let observer = Observer::new(me.clone(), times.takeover, settings.foreign_watch);
         Life {
             fleet: Fleet::new(
@@ -256,7 +261,11 @@ impl Life {
             settings,
             clock,
             removable: BTreeMap::new(),
+            until,
             scanned: None,
+            scan_view: None,
+            unread: Unread::default(),
+            reports: worker.reports.clone(),
             standing_by: false,
             cleared,
             watch_told: false,

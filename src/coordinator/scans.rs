@@ -15,6 +15,7 @@ use super::{JOIN_ALERT, JOIN_WAIT, Life, PipelineLife, Scan, Successor};
 use crate::lease::plan::{self, From};
 use crate::lease::{Checkpoint, Lease, LeaseKey, StreamRow};
 use crate::readiness::Latch;
+use crate::stream::lineage::Waiting;
 
 /// The pipelines' rows are read so often: a person who pauses one waits no longer.
 const PIPELINES_LOOK: Duration = Duration::from_secs(10);
@@ -33,11 +34,10 @@ impl Life {
     pub(super) async fn scan(&mut self) -> Option<Scan> {
         self.schedule.scan = None;
         let scan = match self.fleet.scan_streams().await {
-            Ok(streams) => self
-                .fleet
-                .scan_leases()
-                .await
-                .map(|leases| Scan { leases, streams }),
+            Ok(streams) => self.fleet.scan_leases().await.map(|leases| Scan {
+                leases: Arc::new(leases),
+                streams,
+            }),
             Err(()) => Err(()),
         };
         let now = self.clock.now();
@@ -145,9 +145,11 @@ impl Life {
 
     /// Acts on a scan.
     pub(super) fn heed_leases(&mut self, mut scan: Scan) {
-        self.name_streams(&mut scan.leases);
+        // Nobody else has them yet.
+        let leases: &mut Vec<Lease> = Arc::make_mut(&mut scan.leases);
+        self.name_streams(leases);
         let now = self.clock.now();
-        let before = self.scanned.iter().flat_map(|scan| &scan.leases);
+        let before = self.scanned.iter().flat_map(|scan| scan.leases.iter());
         let before: BTreeSet<LeaseKey> = before.map(|l| l.key.clone()).collect();
         // What is seen for the first time, and waits for that alone, is looked at again soon.
         let mut again = false;
@@ -166,6 +168,8 @@ impl Life {
             }
         }
         let mut startable: Vec<(&str, &Lease)> = Vec::new();
+        let mut view = self.view_of(&scan);
+        let mut readable: Vec<(&str, &Lease)> = Vec::new();
         let mut totals = BTreeMap::new();
         for (name, pipeline) in &self.pipelines {
             let Some(synced) = &pipeline.last else { continue };
@@ -185,7 +189,16 @@ impl Life {
                 let owner = lease.owner.as_ref();
                 owner.is_some_and(|o| *o == self.fleet.me || self.fleet.observer.rows().contains_key(o))
             };
-            let found = synced.startable(&self.settings.keys, &own, &before, begun);
+            view.judged.insert(name.clone());
+            let mut found = Vec::new();
+            for (lease, judged) in synced.startable(&self.settings.keys, &own, &before, begun) {
+                match judged {
+                    Ok(()) => found.push(lease),
+                    Err(Waiting::Ended) => {}
+                    Err(why) => drop(view.waiting.insert(lease.key.clone(), why)),
+                }
+            }
+            readable.extend(found.iter().map(|lease| (name.as_str(), *lease)));
             again |= self.is_caretaker(name) && own.iter().any(|l| !before.contains(&l.key));
             let total = if pipeline.paused {
                 0
@@ -208,6 +221,11 @@ impl Life {
             .into_iter()
             .filter(|(_, lease, from)| !busy(lease) && (*from == From::Own || !coming.contains(&lease.key)))
             .collect();
+        let unread = plan::takeable(readable, &self.fleet.observer).into_iter();
+        let unread = unread.filter(|(_, lease, _)| !busy(lease));
+        view.unread = self
+            .unread
+            .watch(unread.map(|(_, lease, _)| lease.key.clone()), now);
         // Workers that start together see each other's shares grow, each at another time, and may allot a
         // lease in a ring.
         let leftovers = !takeable.is_empty() && now < self.schedule.joined + JOIN_ALERT;
@@ -245,6 +263,7 @@ impl Life {
         if leftovers {
             self.look_for_leftovers();
         }
+        self.scan_view = Some(Arc::new(view));
         self.scanned = Some(Arc::new(scan));
         self.order_rounds();
         self.order_first_syncs();
@@ -298,6 +317,11 @@ impl Life {
     pub(super) fn heed_sync(&mut self, synced: Synced) {
         let now = self.clock.now();
         let caretaker = self.is_caretaker(&synced.pipeline);
+        if let Some(until) = &mut self.until {
+            // Whatever it found: a look at the leases after it tells whether something is left.
+            until.heed_sync(&synced, now);
+            self.schedule.scan_by(now);
+        }
         let Some(pipeline) = self.pipelines.get_mut(&synced.pipeline) else {
             return;
         };

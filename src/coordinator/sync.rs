@@ -16,13 +16,13 @@ use tracing::{debug, info, warn};
 use super::fleet::SCAN_FACTOR;
 use super::{Scan, adopt};
 use crate::backoff::Backoff;
-use crate::clock::{Progress, Timestamp, timeout};
+use crate::clock::{Monotonic, Progress, Timestamp, timeout};
 use crate::config::{Start, StreamChoice};
 use crate::consumer::Pipeline;
 use crate::lease::fence::Fenced;
 use crate::lease::held::Leases;
 use crate::lease::keys::Keys;
-use crate::lease::{Expected, Lease, LeaseKey, ResolvedStart, StreamRow, TableError, Written};
+use crate::lease::{Checkpoint, Expected, Lease, LeaseKey, ResolvedStart, StreamRow, TableError, Written};
 use crate::readiness::Readiness;
 use crate::stream::homes::Homes;
 use crate::stream::lineage::{self, FirstPosition, Waiting};
@@ -51,6 +51,8 @@ pub(super) struct Synced {
     pub(super) finished: bool,
     /// It comes from this worker's own sync, not from what another has written down.
     own: bool,
+    /// When that sync began.
+    pub(super) began: Option<Monotonic>,
 }
 
 impl Synced {
@@ -93,6 +95,7 @@ impl Synced {
             changed: false,
             finished: true,
             own: false,
+            began: None,
         })
     }
 
@@ -109,7 +112,7 @@ impl Synced {
         }
     }
 
-    /// The leases among `leases`, all of this pipeline, that may be read now. `seen` are the keys of the
+    /// Which of `leases`, all of this pipeline, may be read now, and why the others may not. `seen` are the keys of the
     /// scan before, `begun` tells which were read before: see [`lineage::startable`].
     pub(super) fn startable<'a>(
         &self,
@@ -117,7 +120,7 @@ impl Synced {
         leases: &[&'a Lease],
         seen: &BTreeSet<LeaseKey>,
         begun: impl Fn(&Lease) -> bool,
-    ) -> Vec<&'a Lease> {
+    ) -> Vec<(&'a Lease, Result<(), Waiting>)> {
         let family = lineage::Family::of(leases.iter().copied());
         let listed: Vec<_> = self
             .streams
@@ -137,7 +140,16 @@ impl Synced {
         leases
             .iter()
             .copied()
-            .filter(|lease| self.lets_start(lease, seen.contains(&lease.key), begun(lease), &family, &listed))
+            .map(|lease| {
+                let is_seen = seen.contains(&lease.key);
+                let judged = self.lets_start(lease, is_seen, begun(lease), &family, &listed);
+                if let Err(why) = &judged
+                    && *why != Waiting::Ended
+                {
+                    debug!(lease = %lease.key, ?why, "not read yet");
+                }
+                (lease, judged)
+            })
             .collect()
     }
 
@@ -148,24 +160,20 @@ impl Synced {
         begun: bool,
         family: &lineage::Family<'_>,
         listed: &[Option<BTreeSet<&ShardId>>],
-    ) -> bool {
+    ) -> Result<(), Waiting> {
+        if lease.checkpoint == Checkpoint::ShardEnd {
+            return Err(Waiting::Ended);
+        }
         // Otherwise a stream that this pipeline does not read (any more), or does not know yet.
         let Some(at) = self
             .streams
             .iter()
             .position(|(arn, _)| lease.stream.as_ref() == Some(arn))
         else {
-            return false;
+            return Err(Waiting::Stream);
         };
         let earlier = self.streams[..at].iter().map(|(arn, _)| arn);
-        match lineage::startable(lease, seen, begun, family, listed[at].as_ref(), earlier) {
-            Ok(()) => true,
-            Err(Waiting::Ended) => false,
-            Err(why) => {
-                debug!(lease = %lease.key, ?why, "not read yet");
-                false
-            }
-        }
+        lineage::startable(lease, seen, begun, family, listed[at].as_ref(), earlier)
     }
 }
 
@@ -251,6 +259,7 @@ impl Syncer {
             return;
         }
         while self.leases.fence().check().is_ok() {
+            self.last.began = Some(clock.now());
             let again = match timeout(&*clock, SYNC_TIMEOUT, self.sync(&order))
                 .await
                 .unwrap_or(Err(SyncError::Slow("a sync")))
@@ -403,6 +412,7 @@ impl Syncer {
             changed,
             finished: true,
             own: true,
+            began: self.last.began,
         };
         match none {
             Some(error) => Err(error.into()),

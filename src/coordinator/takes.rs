@@ -115,6 +115,11 @@ impl Takes {
         self.keys.values()
     }
 
+    pub(super) fn of_pipeline<'a>(&'a self, pipeline: &'a str) -> impl Iterator<Item = &'a LeaseKey> {
+        let of = self.keys.iter().filter(move |(_, of)| *of == pipeline);
+        of.map(|(key, _)| key)
+    }
+
     /// Drops what has not begun of a pipeline.
     pub(super) fn forget(&mut self, pipeline: &str) {
         let (dropped, kept) = self

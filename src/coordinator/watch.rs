@@ -283,9 +283,17 @@ impl Life {
                 .count();
             let known = others + mine.get(name).copied().unwrap_or(0) + coming as u64;
             let free = total.unwrap_or(0).saturating_sub(known).min(1_000);
-            let wanted =
-                !pipeline.paused && (0..free).any(|_| shares.give(name).as_ref() == Some(&self.fleet.me));
-            if !wanted {
+            let given = |_: &u64| shares.give(name).as_ref() == Some(&self.fleet.me);
+            let given = match pipeline.paused {
+                true => 0,
+                false => (0..free).filter(given).count() as u64,
+            };
+            pipeline.wanted = match (pipeline.paused, total) {
+                (true, _) => Some(0),
+                (false, Some(_)) => Some(mine.get(name).copied().unwrap_or(0) + given),
+                (false, None) => None,
+            };
+            if given == 0 {
                 pipeline.unheld = None;
                 continue;
             }
@@ -299,6 +307,20 @@ impl Life {
                 debug!(pipeline = %name, free, "leases that nobody holds: looking for them");
                 self.schedule
                     .scan_by(now + patience.mul_f64(0.2 * self.rng.f64()));
+            }
+        }
+        // What is to move counts for who it is to go to.
+        for one in shares.moves() {
+            if let Some(wanted) = self
+                .pipelines
+                .get_mut(&one.pipeline)
+                .and_then(|p| p.wanted.as_mut())
+            {
+                match self.fleet.me {
+                    ref me if one.to == *me => *wanted += 1,
+                    ref me if one.from == *me => *wanted = wanted.saturating_sub(1),
+                    _ => {}
+                }
             }
         }
         below

@@ -26,7 +26,7 @@ pub(super) async fn readyz(State(shared): State<Shared>) -> Response {
 /// 200 from the first time on that it was ready.
 pub(super) async fn startupz(State(shared): State<Shared>) -> Response {
     let report = shared.server.readiness.report();
-    (told(report.started), Json(report)).into_response()
+    (told(report.has_started), Json(report)).into_response()
 }
 
 fn told(well: bool) -> StatusCode {

@@ -6,6 +6,7 @@ use tokio::net::TcpStream;
 
 use super::*;
 use crate::clock::{Monotonic, SystemClock, Timestamp};
+use crate::config::Config;
 use crate::readiness::Latch;
 use crate::shutdown::{self, Stopper};
 
@@ -44,7 +45,8 @@ fn served() -> Served {
         metrics: Metrics::new(),
         reports: Reports::default(),
         log_level: LogLevel::new("info", |_| {}),
-        pipelines: Arc::new([]),
+        samples: Samples::default(),
+        about: Arc::new(About::of(&Config::of(Vec::new()), SystemClock.wall())),
     };
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();

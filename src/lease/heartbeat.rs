@@ -16,6 +16,7 @@ use super::{Note, SharedTable, TAKEOVER, TableError, WorkerId, WorkerRow, Writte
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::metrics::Metrics;
+use crate::status::reports::Reports;
 
 /// The protocol's times, all from one setting (rule 1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -100,6 +101,8 @@ pub struct Heartbeat {
     pub times: Times,
     pub vitals: Arc<Vitals>,
     pub metrics: Metrics,
+    /// How far behind this worker's shards are, for the row.
+    pub reports: Reports,
     /// The row as last written.
     pub row: WorkerRow,
 }
@@ -152,6 +155,8 @@ impl Heartbeat {
         next.rounds = says.rounds;
         next.saw = says.saw;
         next.notes = says.notes;
+        let extremes = self.reports.extremes();
+        (next.lag, next.until_trim) = (extremes.lag, extremes.until_trim);
         // The first attempt without an answer may be the one that was applied: the fence counts from there.
         let mut first_unanswered = None;
         let mut backoff = Backoff::default();

@@ -72,6 +72,8 @@ pub mod fleet_attr {
     pub const ROUNDS: &str = "rounds";
     pub const SAW: &str = "saw";
     pub const NOTES: &str = "notes";
+    pub const LAG: &str = "lagMillis";
+    pub const UNTIL_TRIM: &str = "untilTrimMillis";
     pub const LEASE: &str = "leaseMillis";
     pub const VERSION: &str = "version";
     pub const STARTED: &str = "started";
@@ -227,6 +229,8 @@ pub fn from_worker(worker: &WorkerRow) -> Item {
         (attr::HELD, &worker.held),
         (attr::TOTALS, &worker.totals),
         (attr::ROUNDS, &worker.rounds),
+        (attr::LAG, &worker.lag),
+        (attr::UNTIL_TRIM, &worker.until_trim),
     ] {
         put(&mut item, name, Attr::Counts(counts.clone()));
     }
@@ -270,6 +274,8 @@ pub fn to_worker(item: &Item) -> Result<WorkerRow, ItemError> {
                 note(text).ok_or_else(|| row.error(attr::NOTES, &format!("holds {text:?}, which is no note")))
             })
             .collect::<Result<_, _>>()?,
+        lag: row.counts(attr::LAG)?,
+        until_trim: row.counts(attr::UNTIL_TRIM)?,
         lease: Duration::from_millis(row.number(attr::LEASE)?.unwrap_or(0)),
         version: row.needed(attr::VERSION, Row::text)?.to_owned(),
         started: Timestamp::from_millis(row.needed(attr::STARTED, Row::number)?),

@@ -5,6 +5,7 @@
 //! it scans and acts on what comes out; conditional writes settle every race.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::share::Shares;
@@ -42,7 +43,7 @@ pub struct Observer {
     foreign: BTreeMap<WorkerId, (BTreeMap<LeaseKey, u64>, Monotonic)>,
     /// When each worker's row was first there.
     first_seen: BTreeMap<WorkerId, Monotonic>,
-    rows: BTreeMap<WorkerId, WorkerRow>,
+    rows: Arc<BTreeMap<WorkerId, WorkerRow>>,
     /// When the scan that showed them was asked for, and when its answer was there.
     rows_scanned: Option<Scanned>,
     /// Foreign owners found dead, with the counters that prove it.
@@ -77,7 +78,7 @@ impl Observer {
             foreign_watch,
             beats: BTreeMap::new(),
             foreign: BTreeMap::new(),
-            rows: BTreeMap::new(),
+            rows: Arc::default(),
             first_seen: BTreeMap::new(),
             rows_scanned: None,
             dead_foreign: BTreeMap::new(),
@@ -95,19 +96,16 @@ impl Observer {
         for id in rows.keys() {
             self.first_seen.entry(id.clone()).or_insert(when.received);
         }
-        self.rows = rows;
+        self.rows = Arc::new(rows);
         self.rows_scanned = Some(when);
         let rows = &self.rows;
         self.beats.retain(|id, _| rows.contains_key(id));
         let mut suspects = Vec::new();
-        for row in self
-            .rows
-            .values()
-            .filter(|r| r.id != self.me && !r.evicted && !r.tombstone)
-        {
+        for row in self.rows.values().filter(|r| r.is_live()) {
             match self.beats.get(&row.id) {
                 Some((heartbeat, stamped)) if *heartbeat == row.heartbeat => {
-                    if when.started >= *stamped + row.takeover(self.takeover) {
+                    let is_silent = when.started >= *stamped + row.takeover(self.takeover);
+                    if is_silent && row.id != self.me {
                         suspects.push(Suspect {
                             id: row.id.clone(),
                             heartbeat: row.heartbeat,
@@ -125,6 +123,16 @@ impl Observer {
     /// The worker rows of the last scan.
     pub fn rows(&self) -> &BTreeMap<WorkerId, WorkerRow> {
         &self.rows
+    }
+
+    /// The same, to keep.
+    pub fn shared_rows(&self) -> Arc<BTreeMap<WorkerId, WorkerRow>> {
+        self.rows.clone()
+    }
+
+    /// When the last heartbeat of each worker was first seen, this one's too.
+    pub fn beats(&self) -> impl Iterator<Item = (&WorkerId, Monotonic)> {
+        self.beats.iter().map(|(id, (_, at))| (id, *at))
     }
 
     /// The others that live, as far as the last scan of the worker rows tells.
@@ -155,6 +163,7 @@ impl Observer {
     pub fn next_suspicion(&self) -> Option<Monotonic> {
         self.beats
             .iter()
+            .filter(|(id, _)| **id != self.me)
             .filter_map(|(id, (_, at))| Some((self.rows.get(id).filter(|r| r.is_live())?, *at)))
             .map(|(row, at)| at + row.takeover(self.takeover))
             .min()
@@ -162,7 +171,7 @@ impl Observer {
 
     /// A row that this worker has just evicted, or found evicted.
     pub fn evicted(&mut self, id: &WorkerId) {
-        if let Some(row) = self.rows.get_mut(id) {
+        if let Some(row) = Arc::make_mut(&mut self.rows).get_mut(id) {
             row.evicted = true;
         }
     }

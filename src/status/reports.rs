@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::clock::{Monotonic, Timestamp};
 use crate::lease::LeaseKey;
+use crate::status::fleet::FleetView;
 use crate::stream::{ShardId, StreamArn};
 
 /// What a shard's task is doing.
@@ -71,6 +72,17 @@ pub struct Trouble {
 struct State {
     shards: BTreeMap<LeaseKey, ShardReport>,
     troubles: BTreeMap<String, Trouble>,
+    fleet: Option<Arc<FleetView>>,
+    asked: Option<Monotonic>,
+}
+
+/// How far behind a worker's shards are, by pipeline, in milliseconds. Pipelines of which nothing is known are absent.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extremes {
+    /// The largest lag.
+    pub lag: BTreeMap<String, u64>,
+    /// The least time until the stream trims an undelivered record.
+    pub until_trim: BTreeMap<String, u64>,
 }
 
 /// The shared state. Clones share it.
@@ -97,6 +109,47 @@ impl Reports {
     /// Of every shard that this worker has a task for.
     pub fn shards(&self) -> BTreeMap<LeaseKey, ShardReport> {
         self.state().shards.clone()
+    }
+
+    /// How far behind this worker's shards are.
+    pub fn extremes(&self) -> Extremes {
+        let mut extremes = Extremes::default();
+        // 584 million years fit.
+        let millis = |time: Duration| time.as_millis() as u64;
+        let mut keep =
+            |map: fn(&mut Extremes) -> &mut BTreeMap<String, u64>, pipeline: &String, time, more| {
+                let kept = map(&mut extremes).entry(pipeline.clone()).or_insert(time);
+                *kept = if more { time.max(*kept) } else { time.min(*kept) };
+            };
+        for report in self.state().shards.values() {
+            if let Some(lag) = report.lag {
+                keep(|e| &mut e.lag, &report.pipeline, millis(lag), true);
+            }
+            if let Some(until_trim) = report.until_trim {
+                keep(|e| &mut e.until_trim, &report.pipeline, millis(until_trim), false);
+            }
+        }
+        extremes
+    }
+
+    /// What the coordinator knows of the fleet. `None`: it has no worker id now.
+    pub fn tell_fleet(&self, fleet: Option<Arc<FleetView>>) {
+        self.state().fleet = fleet;
+    }
+
+    /// What the coordinator last told of the fleet.
+    pub fn fleet(&self) -> Option<Arc<FleetView>> {
+        self.state().fleet.clone()
+    }
+
+    /// Somebody looks at the leases: they are read oftener for a while.
+    pub fn ask(&self, now: Monotonic) {
+        self.state().asked = Some(now);
+    }
+
+    /// When somebody last looked at the leases.
+    pub fn asked(&self) -> Option<Monotonic> {
+        self.state().asked
     }
 
     /// Something of the pipeline went wrong; it replaces what went wrong before.
@@ -151,6 +204,25 @@ mod tests {
             until_trim: None,
             reached_tip: false,
         };
+        let other = ShardReport {
+            lag: Some(Duration::from_secs(9)),
+            until_trim: Some(Duration::from_secs(50)),
+            ..first.clone()
+        };
+        let behind = ShardReport {
+            lag: Some(Duration::from_millis(9_001)),
+            until_trim: Some(Duration::from_millis(49_999)),
+            ..first.clone()
+        };
+        let _others =
+            [("s-2", other), ("s-3", behind)].map(|(key, report)| reports.shard(&LeaseKey::new(key), report));
+        let extremes = Extremes {
+            lag: [("orders".to_owned(), 9_001)].into(),
+            until_trim: [("orders".to_owned(), 49_999)].into(),
+        };
+        assert_eq!(reports.extremes(), extremes);
+        drop(_others);
+        assert_eq!(reports.extremes(), Extremes::default());
         let reporter = reports.shard(&key, first);
         reporter.tell(|report| report.in_flight = 3);
         assert_eq!(reports.shards()[&key].in_flight, 3);

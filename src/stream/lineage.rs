@@ -159,6 +159,8 @@ pub enum Waiting {
     EarlierStream(StreamArn),
     /// Neither the table nor a listing tells of a parent yet.
     Listing,
+    /// Its stream is none of those that the pipeline reads, or is not known yet.
+    Stream,
 }
 
 /// The leases of one pipeline, ready for many questions.

@@ -31,6 +31,7 @@ mod fleet;
 mod fleet_log;
 mod health;
 mod http;
+mod job;
 mod kcl;
 mod kinesis;
 mod letters;

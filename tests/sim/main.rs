@@ -6,8 +6,9 @@
 //! seed and `seeded` tells 200 of them, `directed`, `shards` and `lookup` tell chosen ones, `promises` asks for each
 //! promise by its name, `fleet` tells stories of many workers and shards that must settle (`balance`), `paces`
 //! and `cost` measure how long a fleet takes and what it asks of the tables, `kcl` and `pipelines` have the
-//! tables that KCL made and the pipelines that come and go, `told` asks what the shards say of themselves,
-//! `teeth` shows that the model catches readers that sin, `fakes` tests the fakes.
+//! tables that KCL made and the pipelines that come and go, `job` those that end by themselves, `status` what a worker
+//! tells of the fleet and what that costs, `told` asks what the shards say of themselves, `teeth` shows that the model
+//! catches readers that sin, `fakes` tests the fakes.
 //!
 //! Nothing here reads a real clock or a global random number: a seed gives the same trace, byte for byte.
 #![allow(
@@ -23,6 +24,7 @@ mod directed;
 mod fakes;
 mod faults;
 mod fleet;
+mod job;
 mod kcl;
 mod kinesis;
 mod logs;
@@ -40,6 +42,7 @@ mod seeded;
 mod seeds;
 mod shards;
 mod source;
+mod status;
 mod streams;
 mod subject;
 mod table;

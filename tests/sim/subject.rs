@@ -7,7 +7,7 @@ use std::time::Duration;
 use fastrand::Rng;
 use tokio::sync::watch;
 use weir::config::{DestinationConfig, PipelineConfig, SourceConfig, Start, StreamChoice};
-use weir::coordinator::{self, Pipeline, Worker};
+use weir::coordinator::{self, Pipeline, Why, Worker};
 use weir::decode::{Decode, DecodeSettings, Skip};
 use weir::logs::batch::Refusal;
 use weir::logs::guard::Guard;
@@ -174,9 +174,29 @@ pub fn program() -> Program {
     Arc::new(|seat, told| Box::pin(weir(seat, told)))
 }
 
-async fn weir(seat: Seat, mut told: watch::Receiver<bool>) -> Result<(), String> {
+/// The same as a job, which ends when it has caught up. How it ended stands in the world; its process stays.
+pub fn job() -> Program {
+    Arc::new(|seat, told| {
+        Box::pin(async move {
+            let mut worker = worker(&seat);
+            worker.settings.until_caught_up = true;
+            let end = work(worker, told).await;
+            seat.world.with(|s| {
+                s.note(format!("p{} {end:?}", seat.pid));
+                s.ends.insert(seat.pid, end);
+            });
+            std::future::pending().await
+        })
+    })
+}
+
+async fn weir(seat: Seat, told: watch::Receiver<bool>) -> Result<(), String> {
+    work(worker(&seat), told).await.map(drop)
+}
+
+async fn work(worker: Worker, mut told: watch::Receiver<bool>) -> Result<Why, String> {
     let (stopper, stop) = shutdown::channel();
-    let work = coordinator::run(worker(&seat), stop);
+    let work = coordinator::run(worker, stop);
     tokio::pin!(work);
     // Safe to cancel: `work` is only borrowed, and a wish stays wished.
     let end = tokio::select! {

@@ -12,6 +12,7 @@ use fastrand::Rng;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, sleep_until};
 use weir::clock::Timestamp;
+use weir::coordinator::Why;
 use weir::lease::keys::Keys;
 use weir::metrics::Metrics;
 use weir::status::reports::Reports;
@@ -77,8 +78,10 @@ pub struct State {
     pub tracing: bool,
     /// What each process counts.
     pub metrics: BTreeMap<Pid, Metrics>,
-    /// What each process says of its shards.
+    /// What each process tells of itself.
     pub reports: BTreeMap<Pid, Reports>,
+    /// How the jobs among them ended.
+    pub ends: BTreeMap<Pid, Result<Why, String>>,
 }
 
 pub struct Proc {
@@ -284,6 +287,7 @@ impl World {
                 tracing: true,
                 metrics: BTreeMap::new(),
                 reports: BTreeMap::new(),
+                ends: BTreeMap::new(),
             }),
         })
     }

@@ -213,6 +213,8 @@ prop_compose! {
             rounds: [("p".to_owned(), 3)].into(),
             saw: pipelines.iter().map(|p| (WorkerId::new(p.as_str()), 7)).collect(),
             notes,
+            lag: pipelines.iter().map(|p| (p.clone(), numbers.1)).collect(),
+            until_trim: [("p".to_owned(), numbers.0)].into(),
             lease: Duration::from_millis(numbers.0),
             version,
             started,

@@ -1,0 +1,378 @@
+//! Whether a worker that ends by itself is done: everything that the streams held when it began is delivered.
+//!
+//! Pure. Owns the decision; [`super::until`] gathers the facts and acts.
+//!
+//! Done is who has read each of its shards to the tip, or to the end, has delivered what it had read by then, and sees
+//! nothing that nobody reads. What other live workers hold is theirs. The drain that follows delivers and checkpoints what
+//! was read since, or fails.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use crate::clock::Monotonic;
+use crate::lease::{Checkpoint, Lease, LeaseKey};
+use crate::status::reports::ShardReport;
+use crate::stream::lineage::Waiting;
+use crate::stream::{ShardId, StreamArn};
+
+/// A shard that ended without a child is taken to have none after so long: a listing may lack the newest shards.
+const CHILD_PATIENCE: Duration = Duration::from_secs(60);
+
+/// Which shards have been read to their tip, and delivered up to there.
+#[derive(Debug, Default)]
+pub struct Tips {
+    seen: BTreeMap<LeaseKey, Tip>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Tip {
+    since: Monotonic,
+    delivered: bool,
+}
+
+impl Tips {
+    /// Takes in the reports of all the shards that this worker has tasks for. Who has no task any more is forgotten.
+    pub fn watch(&mut self, reports: &BTreeMap<LeaseKey, ShardReport>, now: Monotonic) {
+        self.seen.retain(|key, _| reports.contains_key(key));
+        for (key, report) in reports.iter().filter(|(_, report)| report.reached_tip) {
+            let tip = self.seen.entry(key.clone()).or_insert(Tip {
+                since: now,
+                delivered: false,
+            });
+            // A shard that is written to all the time has something in flight at each look: what was read by then is
+            // delivered once its oldest undelivered record is younger.
+            let since = now.since(tip.since);
+            tip.delivered |= report.in_flight == 0 || report.lag.is_some_and(|lag| lag < since);
+        }
+    }
+
+    pub fn is_delivered(&self, key: &LeaseKey) -> bool {
+        self.seen.get(key).is_some_and(|tip| tip.delivered)
+    }
+}
+
+/// Who has a lease, by the last read of the leases.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Whose {
+    /// Another worker, live and staying.
+    Others,
+    /// Nobody, this worker by the table alone, or somebody who may be gone soon.
+    Open,
+}
+
+/// One pipeline, as this worker sees it.
+#[derive(Debug)]
+pub struct Knows<'a> {
+    pub pipeline: &'a str,
+    pub paused: bool,
+    /// Its streams are known, and its leases were judged by them.
+    pub judged: bool,
+    /// It has no stream, and never had one that is still there: why.
+    pub no_stream: Option<&'a str>,
+    /// Its newest stream, if that takes changes.
+    pub growing: Option<&'a StreamArn>,
+    /// Its leases with who has them, and why those that may not be read may not.
+    pub leases: Vec<(&'a Lease, Whose, Option<&'a Waiting>)>,
+    /// Its leases that this worker has a task for, or is about to take.
+    pub own: BTreeSet<&'a LeaseKey>,
+    /// Those that this worker read to their end, without finding a child, and when.
+    pub childless: Vec<(&'a LeaseKey, Monotonic)>,
+}
+
+/// What a look says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// What is still to do.
+    NotYet(String),
+    /// Only a look at the stream can tell whether there is more.
+    Unsure(String),
+    /// Nothing seems to be left.
+    Perhaps,
+    /// It can't be: why, and the way out. All else seems to be done.
+    Never(String),
+}
+
+/// What the pipelines say together.
+pub fn decide(pipelines: &[Knows<'_>], tips: &Tips, now: Monotonic) -> Verdict {
+    let mut verdict = Verdict::Perhaps;
+    for knows in pipelines {
+        match of_pipeline(knows, tips, now) {
+            Verdict::Perhaps => {}
+            not_yet @ Verdict::NotYet(_) => return not_yet,
+            unsure @ Verdict::Unsure(_) => verdict = unsure,
+            never @ Verdict::Never(_) => {
+                if verdict == Verdict::Perhaps {
+                    verdict = never;
+                }
+            }
+        }
+    }
+    verdict
+}
+
+fn of_pipeline(knows: &Knows<'_>, tips: &Tips, now: Monotonic) -> Verdict {
+    let name = knows.pipeline;
+    if knows.paused {
+        return Verdict::Never(format!(
+            "the pipeline {name} is paused, and what its stream holds was not read: `weir pipelines resume {name}`"
+        ));
+    }
+    if let Some(why) = knows.no_stream {
+        return Verdict::Never(format!("the pipeline {name} has nothing to read: {why}"));
+    }
+    if !knows.judged {
+        return Verdict::NotYet(format!("the shards of {name} are not known yet"));
+    }
+    if let Some(key) = knows.own.iter().find(|key| !tips.is_delivered(key)) {
+        return Verdict::NotYet(format!("{key} is not read to its tip yet, or not delivered"));
+    }
+    for (lease, whose, waiting) in &knows.leases {
+        let theirs = *whose == Whose::Others;
+        // Left of a stream that the pipeline read once.
+        let foreign = *waiting == Some(&Waiting::Stream) && lease.stream.is_some();
+        let ended = lease.checkpoint == Checkpoint::ShardEnd;
+        if !(ended || theirs || foreign || knows.own.contains(&lease.key)) {
+            return Verdict::NotYet(format!("{} is read by nobody yet", lease.key));
+        }
+    }
+    let parents: BTreeSet<(Option<&StreamArn>, &ShardId)> = knows
+        .leases
+        .iter()
+        .flat_map(|(lease, ..)| lease.parents.iter().map(|parent| (lease.stream.as_ref(), parent)))
+        .collect();
+    let has_no_child = |key: &LeaseKey| {
+        let lease = knows.leases.iter().find(|(lease, ..)| lease.key == *key);
+        lease.is_some_and(|(lease, ..)| {
+            lease.stream.as_ref() == knows.growing
+                && !parents.contains(&(lease.stream.as_ref(), &lease.shard))
+        })
+    };
+    let fresh = knows
+        .childless
+        .iter()
+        .filter(|(_, at)| now.since(*at) < CHILD_PATIENCE);
+    for (key, _) in fresh {
+        if has_no_child(key) {
+            return Verdict::Unsure(format!("{key} has ended, and its children are not listed yet"));
+        }
+    }
+    Verdict::Perhaps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::lease::LeaseKey;
+    use crate::status::reports::Activity;
+    use crate::stream::SequenceNumber;
+
+    fn at(seconds: u64) -> Monotonic {
+        Monotonic::from_origin(Duration::from_secs(seconds))
+    }
+
+    fn arn() -> StreamArn {
+        StreamArn::new("arn")
+    }
+
+    fn key(shard: &str) -> LeaseKey {
+        LeaseKey::new(format!("orders/{shard}"))
+    }
+
+    /// `a=END`, `b<a=7`.
+    fn lease(text: &str) -> Lease {
+        let (shard, position) = text.split_once('=').unwrap();
+        let (shard, parent) = shard.split_once('<').unwrap_or((shard, ""));
+        Lease {
+            key: key(shard),
+            owner: None,
+            counter: 0,
+            checkpoint: match position {
+                "END" => Checkpoint::ShardEnd,
+                n => Checkpoint::At(SequenceNumber::parse(n).unwrap(), 0),
+            },
+            stream: Some(arn()),
+            shard: ShardId::new(shard),
+            parents: parent
+                .split(',')
+                .filter(|p| !p.is_empty())
+                .map(ShardId::new)
+                .collect(),
+            children: Vec::new(),
+            owner_switches: 0,
+            hash_range: None,
+        }
+    }
+
+    fn report(reached_tip: bool, in_flight: u64, lag: Option<u64>) -> ShardReport {
+        ShardReport {
+            pipeline: "orders".to_owned(),
+            stream: arn(),
+            shard: ShardId::new("a"),
+            activity: Activity::Reading,
+            checkpoint: "TRIM_HORIZON".to_owned(),
+            position: None,
+            in_flight,
+            lag: lag.map(Duration::from_secs),
+            until_trim: None,
+            reached_tip,
+        }
+    }
+
+    #[test]
+    fn a_tip_is_delivered_when_nothing_is_in_flight_or_all_of_it_came_later() {
+        for (looks, expected) in [
+            // (second, reached its tip, in flight, lag)
+            (vec![(0, false, 0, None)], false),
+            (vec![(0, true, 0, None)], true),
+            (vec![(0, true, 5, Some(3))], false),
+            (vec![(0, true, 5, Some(3)), (2, true, 5, Some(3))], false),
+            // Written to all the time, and always three seconds behind.
+            (vec![(0, true, 5, Some(3)), (4, true, 5, Some(3))], true),
+            // The destination doesn't accept: the lag grows with the time.
+            (
+                vec![
+                    (0, true, 5, Some(3)),
+                    (4, true, 5, Some(7)),
+                    (90, true, 5, Some(93)),
+                ],
+                false,
+            ),
+            // Once is enough: what came later is the drain's.
+            (vec![(0, true, 0, None), (9, true, 5, Some(9))], true),
+        ] {
+            let mut tips = Tips::default();
+            for (second, reached_tip, in_flight, lag) in &looks {
+                let reports = [(key("a"), report(*reached_tip, *in_flight, *lag))].into();
+                tips.watch(&reports, at(*second));
+            }
+            assert_eq!(tips.is_delivered(&key("a")), expected, "{looks:?}");
+            tips.watch(&BTreeMap::new(), at(100));
+            assert!(!tips.is_delivered(&key("a")), "another task begins anew");
+        }
+    }
+
+    /// A lease by its text, after it `!` if others have it.
+    fn verdict(leases: &str, own: &str, childless: &str, change: impl Fn(&mut Knows<'_>)) -> String {
+        let leases: Vec<(Lease, Whose)> = leases
+            .split_whitespace()
+            .map(|text| match text.strip_suffix('!') {
+                Some(text) => (lease(text), Whose::Others),
+                None => (lease(text), Whose::Open),
+            })
+            .collect();
+        let keys = |text: &str| text.split_whitespace().map(key).collect::<Vec<_>>();
+        // `a?`: not at its tip yet.
+        let reports: BTreeMap<LeaseKey, ShardReport> = own
+            .split_whitespace()
+            .map(|name| {
+                (
+                    key(name.trim_end_matches('?')),
+                    report(!name.ends_with('?'), 0, None),
+                )
+            })
+            .collect();
+        let childless: Vec<LeaseKey> = keys(childless);
+        let mut tips = Tips::default();
+        tips.watch(&reports, at(0));
+        let arn = arn();
+        let mut knows = Knows {
+            pipeline: "orders",
+            paused: false,
+            judged: true,
+            no_stream: None,
+            growing: Some(&arn),
+            leases: leases
+                .iter()
+                .map(|(lease, whose)| (lease, *whose, None))
+                .collect(),
+            own: reports.keys().collect(),
+            childless: childless.iter().map(|key| (key, at(10))).collect(),
+        };
+        change(&mut knows);
+        match decide(&[knows], &tips, at(30)) {
+            Verdict::NotYet(why) => format!("not yet: {why}"),
+            Verdict::Unsure(why) => format!("unsure: {why}"),
+            Verdict::Perhaps => "perhaps".to_owned(),
+            Verdict::Never(why) => format!("never: {why}"),
+        }
+    }
+
+    #[test]
+    fn a_worker_is_done_when_all_is_at_its_tip_ended_or_anothers() {
+        for (leases, own, childless, expected) in [
+            ("a=7 b=9", "a b", "", "perhaps"),
+            ("", "", "", "perhaps"),
+            (
+                "a=7 b=9",
+                "a b?",
+                "",
+                "not yet: orders/b is not read to its tip yet, or not delivered",
+            ),
+            ("a=7 b=9", "a", "", "not yet: orders/b is read by nobody yet"),
+            ("a=7 b=9!", "a", "", "perhaps"),
+            ("a=7!", "", "", "perhaps"),
+            ("a=END b<a=1", "b", "", "perhaps"),
+            ("a=END b<a=1", "", "", "not yet: orders/b is read by nobody yet"),
+            // A child of another's shard waits for it, and so does this worker.
+            ("a=7! b<a=1", "", "", "not yet: orders/b is read by nobody yet"),
+            ("a=END", "", "", "perhaps"),
+            (
+                "a=END",
+                "",
+                "a",
+                "unsure: orders/a has ended, and its children are not listed yet",
+            ),
+            ("a=END b<a=1", "b", "a", "perhaps"),
+            // Taken since the leases were read.
+            (
+                "a=END",
+                "b?",
+                "",
+                "not yet: orders/b is not read to its tip yet, or not delivered",
+            ),
+        ] {
+            assert_eq!(
+                verdict(leases, own, childless, |_| ()),
+                expected,
+                "{leases} | {own} | {childless}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pipeline_that_cannot_be_read_is_told_once_all_else_is_done() {
+        let paused = |knows: &mut Knows<'_>| knows.paused = true;
+        assert_eq!(
+            verdict("a=7", "", "", paused),
+            "never: the pipeline orders is paused, and what its stream holds was not read: `weir pipelines resume orders`"
+        );
+        let without = |knows: &mut Knows<'_>| knows.no_stream = Some("enable a stream");
+        assert_eq!(
+            verdict("", "", "", without),
+            "never: the pipeline orders has nothing to read: enable a stream"
+        );
+        let early = |knows: &mut Knows<'_>| knows.judged = false;
+        assert_eq!(
+            verdict("", "", "", early),
+            "not yet: the shards of orders are not known yet"
+        );
+        // A stream that takes no more changes ends without children.
+        let disabled = |knows: &mut Knows<'_>| knows.growing = None;
+        assert_eq!(verdict("a=END", "", "a", disabled), "perhaps");
+        let foreign = |knows: &mut Knows<'_>| knows.leases[0].2 = Some(&Waiting::Stream);
+        assert_eq!(verdict("a=7", "", "", foreign), "perhaps");
+        let knows = |paused, judged| Knows {
+            pipeline: "p",
+            paused,
+            judged,
+            no_stream: None,
+            growing: None,
+            leases: Vec::new(),
+            own: BTreeSet::new(),
+            childless: Vec::new(),
+        };
+        let both = [knows(true, true), knows(false, false)];
+        let verdict = decide(&both, &Tips::default(), at(0));
+        assert!(matches!(verdict, Verdict::NotYet(_)), "{verdict:?}");
+    }
+}
