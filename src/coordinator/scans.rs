@@ -222,7 +222,8 @@ impl Life {
             .filter(|(_, lease, from)| !busy(lease) && (*from == From::Own || !coming.contains(&lease.key)))
             .collect();
         let unread = plan::takeable(readable, &self.fleet.observer).into_iter();
-        let unread = unread.filter(|(_, lease, _)| !busy(lease));
+        // One whose take fails again and again has nobody either.
+        let unread = unread.filter(|(_, lease, _)| !self.running.contains_key(&lease.key));
         view.unread = self
             .unread
             .watch(unread.map(|(_, lease, _)| lease.key.clone()), now);
