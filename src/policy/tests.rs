@@ -77,11 +77,6 @@ fn each_setting_asks_for_its_own_permissions_and_no_others() {
             vec![],
         ),
         (
-            destination("retention_days: 30, stream: all, create: false"),
-            vec![],
-            vec!["logs:CreateLogGroup", "logs:CreateLogStream"],
-        ),
-        (
             destination("tags: { a: b }, reconcile: true"),
             vec![
                 "logs:TagResource",
