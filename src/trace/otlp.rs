@@ -16,6 +16,9 @@ use serde_json::{Value as Json, json};
 use super::{Span, SpanContext, Value};
 use crate::clock::Timestamp;
 
+/// So many characters of what a collector has to say are told.
+const MESSAGE: usize = 300;
+
 /// What a collector's answer means ("OTLP/HTTP Response").
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
@@ -44,7 +47,7 @@ pub(super) fn verdict(status: u16, retry_after: Option<&str>, body: &[u8], now: 
             };
             Verdict::Taken(Taken {
                 rejected: rejected.unwrap_or(0),
-                message: told.partial_success.error_message,
+                message: told.partial_success.error_message.chars().take(MESSAGE).collect(),
             })
         }
         429 | 502 | 503 | 504 => Verdict::Again(retry_after.and_then(|text| wait(text, now))),

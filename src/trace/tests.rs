@@ -198,6 +198,16 @@ fn an_answer_means_what_the_specification_says() {
     }
 }
 
+#[test]
+fn a_collector_is_not_quoted_at_length() {
+    let body = json!({ "partialSuccess": { "errorMessage": "ö".repeat(10_000) } });
+    let Verdict::Taken(taken) = verdict(200, None, body.to_string().as_bytes(), Timestamp::from_millis(0))
+    else {
+        panic!("a success is one");
+    };
+    assert_eq!(taken.message.chars().count(), 300);
+}
+
 /// What becomes of a request with two spans: how often it is sent, and how many spans are sent, rejected, failed.
 async fn sent_to(answers: impl IntoIterator<Item = Answer>) -> (usize, [u64; 3]) {
     let (canned, metrics) = (Canned::new(answers), Metrics::new());
