@@ -476,7 +476,7 @@ impl Consumer {
     fn tell_delivered(&self) {
         if let Some(batches) = &self.batches {
             let shard = self.reader.shard.to_string();
-            batches.settled(self.ledger.base(), &self.pipeline.config.name, &shard);
+            batches.settled(self.ledger.first_unfinished(), &self.pipeline.config.name, &shard);
         }
     }
 

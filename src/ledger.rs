@@ -152,11 +152,6 @@ impl Ledger {
         }
     }
 
-    /// The index of the oldest record that is not finished, or of the next one to come.
-    pub fn base(&self) -> u64 {
-        self.base
-    }
-
     /// The index that the next record will have.
     pub fn next(&self) -> u64 {
         self.base + self.entries.len() as u64

@@ -208,6 +208,7 @@ impl Metrics {
             &self.puts,
             &self.put_retries,
             &self.events_possibly_repeated,
+            &self.leases_handed_over,
             &self.leases_lost,
             &self.shards_ended,
             &self.checkpoints,
@@ -244,6 +245,9 @@ impl Metrics {
         }
         for class in crate::logs::SinkError::CLASSES {
             self.put_errors.with_label_values(&[pipeline, class]);
+        }
+        for from in crate::lease::plan::From::ALL {
+            self.leases_taken.with_label_values(&[pipeline, from.as_str()]);
         }
         for outcome in ["complete", "partial", "failed"] {
             self.look_ups.with_label_values(&[pipeline, outcome]);
@@ -291,6 +295,8 @@ mod tests {
             "weir_source_errors_total{class=\"access_denied\",pipeline=\"orders\"} 0",
             "weir_put_errors_total{class=\"denied\",pipeline=\"orders\"} 0",
             "weir_put_seconds_count{pipeline=\"orders\"} 0",
+            "weir_leases_handed_over_total{pipeline=\"orders\"} 0",
+            "weir_leases_taken_total{from=\"dead\",pipeline=\"orders\"} 0",
             "weir_heartbeats_total 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} in\n{text}");

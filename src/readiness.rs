@@ -115,9 +115,12 @@ impl Readiness {
         self.state().problems.remove(part);
     }
 
-    /// What is wrong with a part.
-    pub fn problem_of(&self, part: &str) -> Option<String> {
-        self.state().problems.get(part).cloned()
+    /// The first of the parts that are `asked` for and have a problem, and what is wrong with it.
+    pub fn first_problem(&self, asked: impl Fn(&str) -> bool) -> Option<(String, String)> {
+        let state = self.state();
+        let mut problems = state.problems.iter();
+        let (part, what) = problems.find(|(part, _)| asked(part))?;
+        Some((part.clone(), what.clone()))
     }
 
     pub fn report(&self) -> Report {
@@ -154,8 +157,9 @@ mod tests {
         }
         assert!(readiness.report().ready);
         assert_eq!(readiness.report().problems["orders"], "access denied");
-        assert_eq!(readiness.problem_of("orders").as_deref(), Some("access denied"));
-        assert_eq!(readiness.problem_of("audit"), None);
+        let orders = ("orders".to_owned(), "access denied".to_owned());
+        assert_eq!(readiness.first_problem(|part| part == "orders"), Some(orders));
+        assert_eq!(readiness.first_problem(|part| part == "audit"), None);
         readiness.drain();
         assert!(!readiness.report().ready);
     }

@@ -1,5 +1,6 @@
 //! What is wrong with the settings, all of it at once.
 
+use std::borrow::Cow;
 use std::fmt;
 
 /// The most of a wrong value that a message repeats, in characters. Enough to recognise it by.
@@ -40,6 +41,7 @@ impl fmt::Display for Problem {
         if let Some(given) = &self.given {
             // A line break or a control character must not take the message apart.
             f.write_str("`")?;
+            let given = without_password(given);
             for c in given.chars().take(SHOWN) {
                 if c.is_control() {
                     write!(f, "{}", c.escape_default())?
@@ -57,6 +59,17 @@ impl fmt::Display for Problem {
     }
 }
 
+/// The text without what stands before the `@` of a URL: that may be a password, and the message goes to a log.
+fn without_password(given: &str) -> Cow<'_, str> {
+    let Some((scheme, rest)) = given.split_once("://") else {
+        return Cow::Borrowed(given);
+    };
+    match rest.rsplit_once('@') {
+        Some((_, host)) => Cow::Owned(format!("{scheme}://…@{host}")),
+        None => Cow::Borrowed(given),
+    }
+}
+
 /// Every problem found: at least one.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub struct Problems(pub Vec<Problem>);
@@ -71,5 +84,23 @@ impl fmt::Display for Problems {
             write!(f, "{problem}")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_repeats_no_password_of_a_url() {
+        for (given, told) in [
+            ("https://me:secret@host:4318/x", "`https://…@host:4318/x`"),
+            ("https://me:se@cret@host", "`https://…@host`"),
+            ("https://host/x", "`https://host/x`"),
+            ("me@host", "`me@host`"),
+        ] {
+            let problem = Problem::with("tracing.otlp_endpoint", given, "is wrong").to_string();
+            assert_eq!(problem, format!("tracing.otlp_endpoint: {told} is wrong"));
+        }
     }
 }

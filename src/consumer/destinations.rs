@@ -47,6 +47,8 @@ pub(super) struct Letter {
     meant_for: LogDestination,
     reason: Refusal,
     detail: String,
+    /// The detail without what the record says: whoever may ask the port of health and metrics sees it.
+    outline: String,
     /// The record may hold what the pipeline hides: its letter holds none of its bytes.
     withheld: bool,
 }
@@ -54,6 +56,10 @@ pub(super) struct Letter {
 impl Letter {
     pub(super) fn detail(&self) -> &str {
         &self.detail
+    }
+
+    pub(super) fn outline(&self) -> &str {
+        &self.outline
     }
 
     pub(super) fn reason(&self) -> &'static str {
@@ -143,6 +149,7 @@ impl Destinations {
                 true => error.without_content(),
                 false => error.to_string(),
             },
+            outline: error.without_content(),
             withheld: self.pipeline.config.withholds(),
         })
     }
@@ -220,13 +227,16 @@ impl Destinations {
 
     fn unaddressed(&self, error: &RenderError) -> Outgoing {
         let withheld = self.pipeline.config.withholds();
+        let detail = match withheld {
+            true => error.without_content(),
+            false => error.to_string(),
+        };
         Outgoing::Letter(Letter {
             meant_for: self.letters(),
             reason: Refusal::NoDestination,
-            detail: match withheld {
-                true => error.without_content(),
-                false => error.to_string(),
-            },
+            // At most a name of a group or a stream, which others of this port's answers tell too.
+            outline: detail.clone(),
+            detail,
             withheld,
         })
     }

@@ -88,7 +88,7 @@ impl Consumer {
                     "record {} goes to the dead letters ({}): {}",
                     record.sequence_number,
                     letter.reason(),
-                    letter.detail()
+                    letter.outline()
                 ));
                 // Often it is all records, or none.
                 if self.letters.is_power_of_two() {

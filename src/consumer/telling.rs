@@ -71,6 +71,7 @@ impl Consumer {
         let (now, wall) = (self.pipeline.clock.now(), self.pipeline.clock.wall());
         let reads = &self.telling.reads;
         let oldest = self.ledger.oldest();
+        self.lane.settled(self.ledger.first_unfinished());
         let age = oldest.map(|oldest| lag::age(oldest, now, wall));
         let lag = reads.lag(now, age);
         let until_trim = reads.until_trim(now, age, self.pipeline.source.retention());

@@ -32,9 +32,11 @@ struct Tip {
 }
 
 impl Tips {
-    /// Takes in the reports of all the shards that this worker has tasks for. Who has no task any more is forgotten.
+    /// Takes in the reports of all the shards that this worker has tasks for. What an earlier task of a shard had reached
+    /// is forgotten: the one that came after it may stand far before that.
     pub fn watch(&mut self, reports: &BTreeMap<LeaseKey, ShardReport>) {
-        self.seen.retain(|key, _| reports.contains_key(key));
+        let at_tip = |key: &LeaseKey| reports.get(key).is_some_and(|report| report.reached_tip);
+        self.seen.retain(|key, _| at_tip(key));
         for (key, report) in reports.iter().filter(|(_, report)| report.reached_tip) {
             let tip = self.seen.entry(key.clone()).or_insert(Tip {
                 position: report.position.clone(),
@@ -253,6 +255,8 @@ mod tests {
                 vec![(true, 0, Some("99"), "90"), (true, 5, Some("110"), "90")],
                 true,
             ),
+            // Another task reads the shard by now, from a checkpoint that may lie far before.
+            (vec![(true, 0, Some("99"), "90"), (false, 0, None, "90")], false),
         ] {
             let mut tips = Tips::default();
             for (reached_tip, in_flight, position, checkpoint) in &looks {

@@ -12,7 +12,7 @@ use super::Life;
 use super::caught_up::{Knows, Tips, Verdict, Whose, decide};
 use super::sync::Synced;
 use crate::clock::Monotonic;
-use crate::lease::{Lease, LeaseKey};
+use crate::lease::{Checkpoint, Lease, LeaseKey, WorkerId};
 
 /// So often at most it is looked whether this worker is done: each look goes through all leases.
 const LOOK: Duration = Duration::from_millis(500);
@@ -162,13 +162,25 @@ impl Life {
         if stays { Whose::Others } else { Whose::Open }
     }
 
-    /// Each pipeline's shards were synced, and then the leases read, all after nothing seemed to be left.
+    /// Each pipeline's shards were synced, and then the leases read, all after nothing seemed to be left; and since then
+    /// everybody was heard from whom shards are left to. The row of one that has crashed looks alive for a while: most of
+    /// all that of the worker whose place this one takes.
     fn is_confirmed(&self, until: &Until, since: Monotonic) -> bool {
-        let scanned = self.scan_view.as_ref().map(|view| view.at);
-        self.pipelines.keys().all(|name| {
+        let Some(view) = &self.scan_view else {
+            return false;
+        };
+        let is_synced = self.pipelines.keys().all(|name| {
             let synced = until.synced.get(name);
-            synced.is_some_and(|(began, heard)| *began > since && scanned.is_some_and(|at| at > *heard))
-        })
+            synced.is_some_and(|(began, heard)| *began >= since && view.at > *heard)
+        });
+        let beats: BTreeMap<&WorkerId, Monotonic> = self.fleet.observer.beats().collect();
+        let open = view
+            .leases
+            .iter()
+            .filter(|l| l.checkpoint != Checkpoint::ShardEnd);
+        let others = open.filter(|lease| self.whose(lease) == Whose::Others);
+        let mut owners = others.filter_map(|lease| lease.owner.as_ref());
+        is_synced && owners.all(|owner| beats.get(owner).is_some_and(|at| *at > since))
     }
 
     fn ask_for_syncs(&mut self, until: &mut Until, now: Monotonic) {

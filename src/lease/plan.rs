@@ -308,6 +308,8 @@ pub enum From {
 }
 
 impl From {
+    pub const ALL: [Self; 3] = [Self::Free, Self::Dead, Self::Own];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Free => "free",

@@ -12,8 +12,8 @@ mod tag;
 mod writer;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -40,6 +40,10 @@ pub use rate::{LiveWorkers, PutRate};
 const PUT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Writers kept beyond this number are ended while they have nothing to do.
 const IDLE_WRITERS: usize = 1_000;
+/// So many destinations of a lane are kept in mind without a look at which of them are done with.
+const FEW_DESTINATIONS: usize = 64;
+/// What the parts of the process begin with whose problems the writers tell.
+const DESTINATION: &str = "destination ";
 
 /// Log events that CloudWatch Logs accepted. Only a writer mints one, after the answer.
 #[derive(Debug)]
@@ -69,10 +73,20 @@ struct Shared {
     shard: String,
     /// Where its dead letters go.
     letters_to: LogDestination,
-    /// Where events of records went that may be unfinished, each with the newest of them.
-    sent: Mutex<BTreeMap<LogDestination, u64>>,
+    /// Where events of records went that may be unfinished.
+    sent: Mutex<Sent>,
+    /// The records before this one are finished.
+    settled: AtomicU64,
     /// The batches that are traced, if any ever is.
     batches: OnceLock<Batches>,
+}
+
+/// Destinations, as the parts of the process that their writers tell of, each with the newest record that goes there.
+#[derive(Debug, Default)]
+struct Sent {
+    newest: BTreeMap<String, u64>,
+    /// Once it holds more it is looked through for what is finished: a template may make a destination of each record.
+    most: usize,
 }
 
 impl Shared {
@@ -91,28 +105,28 @@ impl Shared {
             shard: shard.to_owned(),
             letters_to,
             sent: Mutex::default(),
+            settled: AtomicU64::new(0),
             batches: OnceLock::new(),
         };
         (Arc::new(shared), rx)
     }
 
-    /// Notes that an event of the record at `index` goes there.
-    fn goes_to(&self, to: &LogDestination, index: u64) {
+    fn sent(&self) -> MutexGuard<'_, Sent> {
         // Each change is one step, so a poisoned map is still a whole one.
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        match sent.get_mut(to) {
-            Some(newest) => *newest = index.max(*newest),
-            None => {
-                sent.insert(to.clone(), index);
-            }
-        }
+        self.sent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Where events of the record at `index`, or of later ones, went.
-    fn open_since(&self, index: u64) -> Vec<LogDestination> {
-        let mut sent = self.sent.lock().unwrap_or_else(PoisonError::into_inner);
-        sent.retain(|_, newest| *newest >= index);
-        sent.keys().cloned().collect()
+    /// Notes that an event of the record at `index` goes there.
+    fn goes_to(&self, to: &LogDestination, index: u64) {
+        let mut sent = self.sent();
+        let newest = sent.newest.entry(part(to)).or_default();
+        *newest = index.max(*newest);
+        if sent.newest.len() > sent.most {
+            let settled = self.settled.load(Ordering::Relaxed);
+            sent.newest.retain(|_, newest| *newest >= settled);
+            // As much again, so that each entry is looked at a few times at most.
+            sent.most = FEW_DESTINATIONS.max(sent.newest.len() * 2);
+        }
     }
 }
 
@@ -121,6 +135,11 @@ impl Lane {
     pub fn traced_by(&self, batches: Batches) {
         // Asked once in the life of a lane.
         let _ = self.shared.batches.set(batches);
+    }
+
+    /// Every record before `index` is finished: where they went may be forgotten.
+    pub fn settled(&self, index: u64) {
+        self.shared.settled.store(index, Ordering::Relaxed);
     }
 
     /// Puts nothing more of what was submitted. A put on its way may still arrive.
@@ -359,10 +378,12 @@ impl Sink {
     /// A destination that doesn't accept, of those that took events of the lane's record at `index` or of later ones,
     /// with why: `/cdc/orders:shardId-1 (AccessDeniedException: …)`.
     pub fn trouble(&self, lane: &Lane, index: u64) -> Option<String> {
-        lane.shared.open_since(index).iter().find_map(|to| {
-            let why = self.readiness.problem_of(&part(to))?;
-            Some(format!("{to} ({why})"))
-        })
+        // By the problems, which are few, and not by the destinations, which may be as many as there are records.
+        let sent = lane.shared.sent();
+        let holds = |part: &str| sent.newest.get(part).is_some_and(|newest| *newest >= index);
+        let (part, why) = self.readiness.first_problem(holds)?;
+        let to = part.strip_prefix(DESTINATION).unwrap_or(&part);
+        Some(format!("{to} ({why})"))
     }
 
     /// One page of what a stream holds, as [`LogSink::read_back`] gives it.
@@ -384,7 +405,7 @@ impl Sink {
 
 /// The part of the process whose problems a writer tells.
 fn part(to: &LogDestination) -> String {
-    format!("destination {to}")
+    format!("{DESTINATION}{to}")
 }
 
 struct WriterHandle {

@@ -256,7 +256,6 @@ fn facts<'a>(
         waiting: None,
         paused,
         unread: None,
-        problems: &known.readiness.problems,
         now: known.now,
         wall: known.wall,
     }

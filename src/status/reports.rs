@@ -70,7 +70,10 @@ pub struct Trouble {
 
 #[derive(Debug, Default)]
 struct State {
-    shards: BTreeMap<LeaseKey, ShardReport>,
+    /// Each with the number of the task whose it is.
+    shards: BTreeMap<LeaseKey, (u64, ShardReport)>,
+    /// Tasks that have told so far.
+    tasks: u64,
     troubles: BTreeMap<String, Trouble>,
     fleet: Option<Arc<FleetView>>,
     asked: Option<Monotonic>,
@@ -97,18 +100,27 @@ impl Reports {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A shard's task begins; its report goes when the reporter is dropped.
+    /// A shard's task begins; its report goes when the reporter is dropped. It takes the place of an earlier task that
+    /// could not be ended, and that says no more from then on.
     pub fn shard(&self, key: &LeaseKey, first: ShardReport) -> Reporter {
-        self.state().shards.insert(key.clone(), first);
+        let mut state = self.state();
+        state.tasks += 1;
+        let task = state.tasks;
+        state.shards.insert(key.clone(), (task, first));
         Reporter {
             reports: self.clone(),
             key: key.clone(),
+            task,
         }
     }
 
     /// Of every shard that this worker has a task for.
     pub fn shards(&self) -> BTreeMap<LeaseKey, ShardReport> {
-        self.state().shards.clone()
+        let state = self.state();
+        let reports = state.shards.iter();
+        reports
+            .map(|(key, (_, report))| (key.clone(), report.clone()))
+            .collect()
     }
 
     /// How far behind this worker's shards are.
@@ -121,7 +133,7 @@ impl Reports {
                 let kept = map(&mut extremes).entry(pipeline.clone()).or_insert(time);
                 *kept = if more { time.max(*kept) } else { time.min(*kept) };
             };
-        for report in self.state().shards.values() {
+        for (_, report) in self.state().shards.values() {
             if let Some(lag) = report.lag {
                 keep(|e| &mut e.lag, &report.pipeline, millis(lag), true);
             }
@@ -168,11 +180,14 @@ impl Reports {
 pub struct Reporter {
     reports: Reports,
     key: LeaseKey,
+    task: u64,
 }
 
 impl Reporter {
     pub fn tell(&self, change: impl FnOnce(&mut ShardReport)) {
-        if let Some(report) = self.reports.state().shards.get_mut(&self.key) {
+        if let Some((task, report)) = self.reports.state().shards.get_mut(&self.key)
+            && *task == self.task
+        {
             change(report);
         }
     }
@@ -180,7 +195,14 @@ impl Reporter {
 
 impl Drop for Reporter {
     fn drop(&mut self) {
-        self.reports.state().shards.remove(&self.key);
+        let mut state = self.reports.state();
+        if state
+            .shards
+            .get(&self.key)
+            .is_some_and(|(task, _)| *task == self.task)
+        {
+            state.shards.remove(&self.key);
+        }
     }
 }
 
@@ -223,10 +245,17 @@ mod tests {
         assert_eq!(reports.extremes(), extremes);
         drop(_others);
         assert_eq!(reports.extremes(), Extremes::default());
-        let reporter = reports.shard(&key, first);
+        let reporter = reports.shard(&key, first.clone());
         reporter.tell(|report| report.in_flight = 3);
         assert_eq!(reports.shards()[&key].in_flight, 3);
+        // It hangs, and another task reads the shard: this one's last words are not the other's.
+        let next = reports.shard(&key, first);
+        reporter.tell(|report| report.in_flight = 5);
+        assert_eq!(reports.shards()[&key].in_flight, 0);
         drop(reporter);
+        next.tell(|report| report.in_flight = 7);
+        assert_eq!(reports.shards()[&key].in_flight, 7);
+        drop(next);
         assert!(reports.shards().is_empty());
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! Pure. Owns the judgement; `assembly` gathers the facts.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::ShardState;
@@ -38,8 +37,6 @@ pub struct Facts<'a> {
     pub paused: bool,
     /// Since when it has been seen that it may be read and nobody reads it, and until when.
     pub unread: Option<Duration>,
-    /// What a person should fix, by the part it concerns.
-    pub problems: &'a BTreeMap<String, String>,
     pub now: Monotonic,
     pub wall: Timestamp,
 }
@@ -105,14 +102,10 @@ fn mine(report: &ShardReport, facts: &Facts<'_>) -> (ShardState, Option<String>)
             let why = format!("backing off until {}: {error}", seconds(until));
             (ShardState::BackingOff, why)
         }
-        Activity::HeldByDestination { destination } => {
-            let problem = facts.problems.get(&format!("destination {destination}"));
-            let problem = problem.map(|what| format!(": {what}")).unwrap_or_default();
-            (
-                ShardState::HeldByDestination,
-                format!("held by destination {destination}{problem}"),
-            )
-        }
+        Activity::HeldByDestination { destination } => (
+            ShardState::HeldByDestination,
+            format!("held by destination {destination}"),
+        ),
         Activity::WaitingForMemory => (
             ShardState::WaitingForMemory,
             "waiting for memory: the budget is in use".to_owned(),
@@ -200,11 +193,6 @@ mod tests {
         let wall = Timestamp::from_millis(1_767_225_600_400);
         let open = lease(Checkpoint::TrimHorizon);
         let ended = lease(Checkpoint::ShardEnd);
-        let problems = [(
-            "destination /cdc/orders b".to_owned(),
-            "AccessDenied: allow logs:PutLogEvents".to_owned(),
-        )]
-        .into();
         let plain = Facts {
             lease: &open,
             owner: Owner::Nobody,
@@ -212,7 +200,6 @@ mod tests {
             waiting: None,
             paused: false,
             unread: None,
-            problems: &problems,
             now,
             wall,
         };
@@ -374,17 +361,10 @@ mod tests {
             ),
             (
                 Activity::HeldByDestination {
-                    destination: "/cdc/orders b".to_owned(),
+                    destination: "/cdc/orders:b (AccessDenied: allow logs:PutLogEvents)".to_owned(),
                 },
                 "held_by_destination",
-                "held by destination /cdc/orders b: AccessDenied: allow logs:PutLogEvents",
-            ),
-            (
-                Activity::HeldByDestination {
-                    destination: "/cdc/orders c".to_owned(),
-                },
-                "held_by_destination",
-                "held by destination /cdc/orders c",
+                "held by destination /cdc/orders:b (AccessDenied: allow logs:PutLogEvents)",
             ),
             (
                 Activity::WaitingForMemory,

@@ -175,6 +175,28 @@ fn a_job_beside_a_fleet_leaves_the_others_their_shards() {
 }
 
 #[test]
+fn a_job_in_the_place_of_one_that_crashed_reads_what_that_one_had() {
+    let name = "job::a_job_in_the_place_of_one_that_crashed_reads_what_that_one_had";
+    tell(name, 10, async |world| {
+        enable(&world, 3);
+        write_some(&world, 60, 20, s(5)).await;
+        world.with(|s| s.sink_down_until = s.now + Duration::from_secs(3_600));
+        let first = start_job(&world, 0);
+        world.pass_time(s(10)).await;
+        // Killed, as for its memory. To whoever comes next its row looks alive.
+        first.stop();
+        first.crash_after(0);
+        first.gone().await;
+        world.with(|s| s.sink_down_until = s.now);
+        let second = start_job(&world, 1);
+        assert_eq!(end_of(&world, &second, s(120)).await, Some(Ok(Why::CaughtUp)));
+        let left = world.with(|s| s.unfinished());
+        assert_eq!(left, None, "left by a job that said it was done");
+        settle(&world, PATIENCE).await;
+    });
+}
+
+#[test]
 fn a_job_that_cannot_catch_up_says_why() {
     let name = "job::a_job_that_cannot_catch_up_says_why";
     let refused = |end: Option<Result<Why, String>>, part: &str| match end {

@@ -413,7 +413,11 @@ impl Streams {
             time = time.floor_second();
         }
         let data = if kind == Kind::Undecodable {
-            format!("{{ torn {} \"SequenceNumber\":\"{seq}\"", event_id(gid))
+            // The parser's words quote it.
+            format!(
+                "{{\"dynamodb\":\"torn\",{} \"SequenceNumber\":\"{seq}\"",
+                event_id(gid)
+            )
         } else {
             wire(gid, key, version, &seq, time, size)
         };

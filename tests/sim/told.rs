@@ -163,11 +163,10 @@ fn a_stream_that_is_denied_is_told_and_the_lag_grows_with_what_is_not_known() {
                 Some(0.0)
             );
         }
-        let trouble = trouble(&world, &slot).expect("reads fail, and listings");
-        assert!(
-            trouble.what.ends_with("access denied: the world forbids it"),
-            "{trouble:?}"
-        );
+        let trouble = trouble(&world, &slot).expect("reads fail");
+        // Whichever asked last.
+        let asks = trouble.part.starts_with("reading ") || trouble.part.starts_with("source of ");
+        assert!(asks, "{trouble:?}");
         world.with(|s| s.source_denied_until = s.now);
         world.pass_time(s(10)).await;
         let told = report(&world, &slot);
@@ -210,6 +209,10 @@ fn what_goes_to_the_dead_letters_and_what_is_trimmed_is_the_last_trouble() {
             world.pass_time(s(5)).await;
             let trouble = trouble(&world, &slot).expect("it is told");
             assert!(trouble.what.contains(words), "{trouble:?}");
+            assert!(
+                !trouble.what.contains("torn"),
+                "it quotes the record: {trouble:?}"
+            );
         }
         slot.stop();
         slot.gone().await;

@@ -278,6 +278,20 @@ async fn a_lane_is_told_which_destination_holds_its_events_and_no_other_lane_is(
     assert_eq!(works.sink.trouble(&second, 4), held);
 }
 
+#[test]
+fn where_finished_records_went_is_forgotten() {
+    let (lane, _rx) = lane();
+    let known = |lane: &Lane| lane.shared.sent().newest.len();
+    for index in 0..100_000_u64 {
+        // A log stream for each record, of which ten are on their way.
+        lane.shared.goes_to(&to("/g", &index.to_string()), index);
+        lane.settled(index.saturating_sub(9));
+        assert!(known(&lane) <= 100, "{} at {index}", known(&lane));
+    }
+    let last = |part: &str| lane.shared.sent().newest.contains_key(part);
+    assert!((99_991..100_000).all(|index| last(&format!("destination /g:{index}"))));
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_lane_is_told_that_its_dead_letters_are_refused() {
     let works = Works::with(settings());
