@@ -138,7 +138,7 @@ metrics! {
     shard_lag: GaugeVec = "weir_shard_lag_seconds" ["pipeline", "shard_id"];
     /// The largest lag of the pipeline that this worker knows of: of the shards it reads, and, if it is the pipeline's caretaker, of those that nobody reads. Take the maximum over the workers.
     pipeline_lag: GaugeVec = "weir_pipeline_lag_seconds" ["pipeline"];
-    /// Seconds until the stream trims a record of this shard that is not delivered. All that is left when nothing waits is the stream's retention. Below an hour: act now; at 0 data is lost.
+    /// Seconds until the stream trims a record of this shard that is not delivered. All that is left when nothing waits is the stream's retention. The alerts begin at 12 hours; at 0 data is lost.
     shard_until_trim: GaugeVec = "weir_shard_until_trim_seconds" ["pipeline", "shard_id"];
     /// The least time until the stream trims a record that is not delivered, of the shards this worker reads. Take the minimum over the workers.
     pipeline_until_trim: GaugeVec = "weir_pipeline_until_trim_seconds" ["pipeline"];
