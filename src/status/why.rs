@@ -58,7 +58,7 @@ pub fn why(facts: &Facts<'_>) -> (ShardState, Option<String>) {
         (Owner::Silent(owner, silence), _) => {
             let silence = silence.as_secs();
             let why =
-                format!("its owner {owner} is silent since {silence} s; others take over if it stays so");
+                format!("its owner {owner} has been silent for {silence} s; others take over if it stays so");
             (ShardState::Elsewhere, why)
         }
         (Owner::Stranger(owner), _) => {
@@ -239,7 +239,7 @@ mod tests {
                     ..plain
                 },
                 "elsewhere",
-                "its owner weir-3 is silent since 7 s; others take over if it stays so",
+                "its owner weir-3 has been silent for 7 s; others take over if it stays so",
             ),
             (
                 Facts {
