@@ -169,7 +169,12 @@ impl Heartbeat {
                     return self.beaten(next, since);
                 }
                 Ok(Ok(Written::Refused(row))) => {
-                    warn!(?row, "another worker has evicted this one");
+                    match row {
+                        Some(row) => warn!(?row, "another worker has evicted this one"),
+                        None => {
+                            warn!("this worker's row is gone: it has left the fleet, or was evicted long ago")
+                        }
+                    }
                     return Err(Fenced);
                 }
                 Ok(Err(error)) => {
