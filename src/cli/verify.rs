@@ -275,6 +275,15 @@ fn notes(report: &Report, text: &mut String) {
             "note: these events have no ids of their own: they are known by time and text, and equal ones are counted"
         );
     }
+    let named = report.which_missing.len() as u64;
+    if report.missing > named {
+        let _ = writeln!(
+            text,
+            "note: {} of the missing were neither looked for once more nor among the dead letters, for more than {named} \
+             are told apart at once: a shorter period, by --from and --to, tells more",
+            report.missing - named
+        );
+    }
     if report.starts_at_latest && report.missing > 0 {
         let _ = writeln!(
             text,

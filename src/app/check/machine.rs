@@ -90,7 +90,11 @@ mod tests {
         for (parts, goes_on, want) in [(answer, false, true), (&["HTTP/1.0 404\r\n\r\n"], false, false)] {
             assert_eq!(is_weir(listen(parts, goes_on)).await.unwrap(), want);
         }
-        let told = timeout(&SystemClock, ANSWER, is_weir(listen(&["HTTP/1.0 200 OK\r\n\r\n"], true)));
+        let told = timeout(
+            &SystemClock,
+            ANSWER,
+            is_weir(listen(&["HTTP/1.0 200 OK\r\n\r\n"], true)),
+        );
         assert!(told.await.is_err(), "it never ends by itself");
     }
 }

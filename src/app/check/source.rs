@@ -42,7 +42,11 @@ impl Looks {
         }
     }
 
-    async fn of_dynamodb(&self, pipeline: &PipelineConfig, clients: Clients) -> (Option<StreamArn>, DynamoDb) {
+    async fn of_dynamodb(
+        &self,
+        pipeline: &PipelineConfig,
+        clients: Clients,
+    ) -> (Option<StreamArn>, DynamoDb) {
         let probe = streams::probe::Probe::new(clients.dynamodb, clients.streams);
         let mut seen = DynamoDb::default();
         let stream = match &pipeline.source.stream {

@@ -13,7 +13,10 @@ const LONGEST_CONSUMER: usize = 128;
 
 /// The time of a stream's beginning, as DynamoDB tells it. In a policy it must not stand for others.
 fn is_label(text: &str) -> bool {
-    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || ":._-".contains(c))
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || ":._-".contains(c))
 }
 
 /// The ARN of a DynamoDB stream.
@@ -86,8 +89,10 @@ pub fn kinesis_stream_arn(text: &str) -> Checked<StreamArn> {
     if service == "dynamodb" {
         return Err("is an ARN of DynamoDB's: give it as `dynamodb_stream_arn`".to_owned());
     }
-    let plain =
-        service == "kinesis" && is_partition(partition) && super::region(region).is_ok() && is_account(account);
+    let plain = service == "kinesis"
+        && is_partition(partition)
+        && super::region(region).is_ok()
+        && is_account(account);
     let parts: Vec<&str> = resource.split('/').collect();
     match parts.as_slice() {
         ["stream", name] if plain && kinesis_stream(name).is_ok() => Ok(StreamArn::new(text)),

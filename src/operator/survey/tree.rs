@@ -280,7 +280,11 @@ mod tests {
         // d splits while it is read.
         end(&mut tree, "d", Ending::End);
         assert!(tree.is_stale() && tree.has_childless());
-        assert_eq!(tree.left_off(), [&ShardId::new("d")], "a and b have c, which has begun");
+        assert_eq!(
+            tree.left_off(),
+            [&ShardId::new("d")],
+            "a and b have c, which has begun"
+        );
         tree.learn(&listing("a! b!<gone c<a,b d! e<d f<d"));
         assert_eq!(tree.left_off(), [&ShardId::new("d")]);
         assert_eq!(begun(&mut tree), "e f");

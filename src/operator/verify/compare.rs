@@ -288,7 +288,11 @@ mod tests {
         let mut first = held(&[event(1, "one"), event(1, "one")]);
         assert_eq!(first.take(&pieces), Verdict::Missing);
         assert_eq!(first.take(&[]), Verdict::Missing);
-        assert_eq!(first.repeated(), 0, "it was not found, so that nothing is there once more");
+        assert_eq!(
+            first.repeated(),
+            0,
+            "it was not found, so that nothing is there once more"
+        );
         let mut again = held(&[event(1, "one"), event(1, "two")]);
         again.carry(&first);
         assert_eq!(again.take(&pieces), Verdict::Found, "the other part came later");
