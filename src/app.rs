@@ -252,15 +252,22 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
 fn traces(
     config: &Config,
     clock: &Arc<dyn Clock>,
-    rng: fastrand::Rng,
+    mut rng: fastrand::Rng,
     metrics: &Metrics,
 ) -> Result<(Tracer, Option<Sending>), Failure> {
     let settings = &config.tracing;
-    let Some(endpoint) = &settings.otlp_endpoint else {
+    let Some(url) = &settings.url else {
         return Ok((Tracer::off(), None));
     };
     let connector = crate::aws::connector_from_env()?;
-    let exporter = Exporter::to(endpoint, settings, connector, clock.clone(), metrics.clone());
+    let exporter = Exporter::to(
+        url,
+        settings,
+        connector,
+        clock.clone(),
+        rng.fork(),
+        metrics.clone(),
+    );
     let (tracer, queue) = Tracer::on(settings.sample, clock.clone(), rng, metrics.clone());
     Ok((tracer, Some(exporter.start(queue))))
 }

@@ -161,8 +161,8 @@ pub enum ConfigError {
 /// What is traced, and where traces go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TracingConfig {
-    /// Where a collector takes OTLP over HTTP; `/v1/traces` is added. `None`: nothing is traced.
-    pub otlp_endpoint: Option<String>,
+    /// Where a collector takes traces by OTLP over HTTP: the whole URL. `None`: nothing is traced.
+    pub url: Option<String>,
     /// The part of all batches that is traced, from 0 to 1.
     pub sample: f64,
     /// Sent with each request; from the environment alone.
@@ -174,7 +174,7 @@ pub struct TracingConfig {
 impl Default for TracingConfig {
     fn default() -> Self {
         Self {
-            otlp_endpoint: None,
+            url: None,
             sample: 0.01,
             headers: Headers::default(),
             resource: BTreeMap::from([("service.name".to_owned(), "weir".to_owned())]),

@@ -160,7 +160,7 @@ metrics! {
     hung_shards: IntCounterVec = "weir_hung_shards_total" ["pipeline"];
     /// Things that a person should fix, as /readyz lists them under `problems`: a denied permission, a missing table or stream, a destination that refuses. Alert when it stays above 0.
     problems: IntGaugeVec = "weir_problems" [];
-    /// Finished spans of traces, by what became of them: `sent`, or dropped because the collector `failed` or the queue to it was full (`queue_full`). Nothing while no traces are sent.
+    /// Finished spans of traces, by what became of them: `sent`, or dropped because the collector `failed`, took the others alone (`rejected`), or the queue to it was full (`queue_full`). Nothing while no traces are sent.
     trace_spans: IntCounterVec = "weir_trace_spans_total" ["outcome"];
     /// Always 1; the version is in the label.
     build_info: IntGaugeVec = "weir_build_info" ["version"];

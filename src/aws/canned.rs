@@ -20,6 +20,7 @@ use bytes::Bytes;
 pub struct Answer {
     pub status: u16,
     pub date: Option<&'static str>,
+    pub retry_after: Option<&'static str>,
     pub body: Bytes,
     /// The body has no end: what comes after these bytes never comes.
     pub open: bool,
@@ -29,6 +30,7 @@ pub fn answer(status: u16, body: &str) -> Answer {
     Answer {
         status,
         date: None,
+        retry_after: None,
         body: Bytes::copy_from_slice(body.as_bytes()),
         open: false,
     }
@@ -165,6 +167,9 @@ impl HttpConnector for Canned {
         let mut response = HttpResponse::new(answer.status.try_into().unwrap(), body);
         if let Some(date) = answer.date {
             response.headers_mut().insert("date", date);
+        }
+        if let Some(after) = answer.retry_after {
+            response.headers_mut().insert("retry-after", after);
         }
         HttpConnectorFuture::ready(Ok(response))
     }

@@ -29,7 +29,9 @@ Examples:
   weir iam-policy -c weir.yaml --account 111122223333 > policy.json
   weir iam-policy --table orders --log-group /cdc/orders --account 111122223333 --region eu-west-1
   weir iam-policy -c weir.yaml --account 111122223333 --as terraform > weir.tf
-  weir iam-policy -c weir.yaml --role arn:aws:iam::444455556666:role/logs";
+  weir iam-policy -c weir.yaml --role arn:aws:iam::444455556666:role/logs
+
+Exit codes: 0 done, 1 it could not be written, 2 for wrong arguments or settings, also where an account is missing.";
 
 /// Print the least permissions that these settings need
 #[derive(Debug, clap::Args)]

@@ -12,18 +12,26 @@ use crate::config::{TracingConfig, check};
 pub(super) fn apply(flags: &mut Flags<'_>, tracing: &mut TracingConfig) {
     let vars = flags.vars();
     let variable = |name: &str| vars(name).filter(|text| !text.is_empty());
-    let listed = |name: &str| pairs(&variable(name).unwrap_or_default());
-    tracing.headers.0.extend(listed("OTEL_EXPORTER_OTLP_HEADERS"));
-    tracing.resource.extend(listed("OTEL_RESOURCE_ATTRIBUTES"));
+    // What is said of the traces alone stands before what is said of all signals.
+    let headers = ["OTEL_EXPORTER_OTLP_TRACES_HEADERS", "OTEL_EXPORTER_OTLP_HEADERS"];
+    if let Some(headers) = headers.into_iter().find_map(variable) {
+        tracing.headers.0.extend(pairs(&headers));
+    }
+    if let Some(attributes) = variable("OTEL_RESOURCE_ATTRIBUTES") {
+        tracing.resource.extend(pairs(&attributes));
+    }
     if let Some(name) = variable("OTEL_SERVICE_NAME") {
         tracing.resource.insert("service.name".to_owned(), name);
     }
-    if let Some(endpoint) = variable("OTEL_EXPORTER_OTLP_ENDPOINT") {
+    if let Some(url) = variable("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT") {
+        let read = flags.argument("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", &url, check::otlp_url);
+        tracing.url = read.or(tracing.url.take());
+    } else if let Some(endpoint) = variable("OTEL_EXPORTER_OTLP_ENDPOINT") {
         let read = flags.argument("OTEL_EXPORTER_OTLP_ENDPOINT", &endpoint, check::otlp_endpoint);
-        tracing.otlp_endpoint = read.or(tracing.otlp_endpoint.take());
+        tracing.url = read.or(tracing.url.take());
     }
     if variable("OTEL_SDK_DISABLED").is_some_and(|text| text.eq_ignore_ascii_case("true")) {
-        tracing.otlp_endpoint = None;
+        tracing.url = None;
     }
 }
 
@@ -66,7 +74,7 @@ mod tests {
         };
         let mut flags = Flags::new(&vars);
         let mut tracing = TracingConfig {
-            otlp_endpoint: Some("http://file:4318".into()),
+            url: Some("http://file:4318/v1/traces".into()),
             ..TracingConfig::default()
         };
         apply(&mut flags, &mut tracing);
@@ -88,7 +96,7 @@ mod tests {
             ("OTEL_SERVICE_NAME", "orders-weir"),
         ]);
         assert_eq!(problems, 0);
-        assert_eq!(tracing.otlp_endpoint.as_deref(), Some("https://collector"));
+        assert_eq!(tracing.url.as_deref(), Some("https://collector/v1/traces"));
         let pair = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         assert_eq!(
             tracing.headers.0,
@@ -104,9 +112,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_traces_alone_stands_before_what_is_said_of_all() {
+        let (tracing, problems) = read(&[
+            ("OTEL_EXPORTER_OTLP_ENDPOINT", "https://collector"),
+            ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "https://traces:1234/in/"),
+            ("OTEL_EXPORTER_OTLP_HEADERS", "of=all"),
+            ("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "only=traces"),
+        ]);
+        assert_eq!(problems, 0);
+        assert_eq!(tracing.url.as_deref(), Some("https://traces:1234/in/"));
+        assert_eq!(tracing.headers.0, [("only".into(), "traces".into())].into());
+    }
+
+    #[test]
     fn without_them_the_file_counts_and_a_wrong_one_is_a_problem() {
-        assert_eq!(read(&[]).0.otlp_endpoint.as_deref(), Some("http://file:4318"));
-        assert_eq!(read(&[("OTEL_SDK_DISABLED", "true")]).0.otlp_endpoint, None);
+        assert_eq!(read(&[]).0.url.as_deref(), Some("http://file:4318/v1/traces"));
+        assert_eq!(read(&[("OTEL_SDK_DISABLED", "true")]).0.url, None);
         assert_eq!(read(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "collector:4317")]).1, 1);
     }
 }

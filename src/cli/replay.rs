@@ -44,7 +44,7 @@ const USE: Use = Use {
     after_help = "Examples:
   weir replay -c weir.yaml --from 4h --skip-delivered
   weir replay -c weir.yaml --from 4h --dry-run
-  weir replay -c weir.yaml --from 2024-11-09T08:00:00Z --to 2024-11-09T09:00:00Z --to-destination /cdc/again
+  weir replay -c weir.yaml --from 9h --to 8h --to-destination /cdc/again
   weir replay --table orders --log-group /cdc/orders --from 4h --yes
 
 Exit codes: 0 all sent, 1 failed, was stopped, or some went to the dead letters (the answer or stderr says why), 2 for \

@@ -69,8 +69,16 @@ pub fn address(text: &str) -> Checked<SocketAddr> {
     })
 }
 
-/// Where a collector takes OTLP over HTTP, without the path of the traces.
+/// Where a collector takes OTLP over HTTP: the URL of the traces, whose path may be given or not.
 pub fn otlp_endpoint(text: &str) -> Checked<String> {
+    let whole = otlp_url(text)?;
+    let base = whole.trim_end_matches('/');
+    let base = base.strip_suffix("/v1/traces").unwrap_or(base);
+    Ok(format!("{base}/v1/traces"))
+}
+
+/// Where a collector takes traces by OTLP over HTTP: the URL as it is.
+pub fn otlp_url(text: &str) -> Checked<String> {
     let rest = text
         .strip_prefix("http://")
         .or_else(|| text.strip_prefix("https://"));
@@ -80,10 +88,7 @@ pub fn otlp_endpoint(text: &str) -> Checked<String> {
             .all(|c| c.is_ascii_graphic() && !"?#\"<>\\^`{|}".contains(c))
     };
     match host {
-        Some(host) if !host.is_empty() && !host.contains('@') && is_url(text) => {
-            let whole = text.trim_end_matches('/');
-            Ok(whole.strip_suffix("/v1/traces").unwrap_or(whole).to_owned())
-        }
+        Some(host) if !host.is_empty() && !host.contains('@') && is_url(text) => Ok(text.to_owned()),
         _ => Err(
             "is not where a collector takes OTLP over HTTP: write it like `http://127.0.0.1:4318`".to_owned(),
         ),

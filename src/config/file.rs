@@ -97,7 +97,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
     let http_address = top.section("http", |http| http.text("address", check::address));
     let log_format = top.section("log", |log| log.text("format", check::log_format));
     let tracing = top.section("tracing", |tracing| TracingConfig {
-        otlp_endpoint: tracing.text("otlp_endpoint", check::otlp_endpoint),
+        url: tracing.text("otlp_endpoint", check::otlp_endpoint),
         sample: tracing
             .scalar("sample", check::sample)
             .unwrap_or(TracingConfig::default().sample),

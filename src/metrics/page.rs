@@ -111,7 +111,7 @@ fn values(metric: &str, label: &str) -> String {
         (_, "version") => "Weir's version".to_owned(),
         (name, "reason") if name.contains("dead_lettered") => words(Refusal::ALL, |r| r.as_str()),
         (name, "reason") if name.contains("filtered") => words(Skip::ALL, |s| s.as_str()),
-        ("weir_trace_spans_total", "outcome") => words(["sent", "failed", "queue_full"], |w| w),
+        ("weir_trace_spans_total", "outcome") => words(["sent", "rejected", "failed", "queue_full"], |w| w),
         (_, "outcome") => words(["complete", "partial", "failed"], |w| w),
         (_, "from") => words(
             [plan::From::Free, plan::From::Dead, plan::From::Own],

@@ -38,7 +38,13 @@ fn file(text: &str) -> String {
 }
 
 /// What begins a file of Prometheus' or Kubernetes', and no settings of Weir's.
-const FOREIGN: [&str; 4] = ["scrape_configs:", "rule_files:", "groups:", "apiVersion:"];
+const FOREIGN: [&str; 5] = [
+    "scrape_configs:",
+    "rule_files:",
+    "groups:",
+    "inhibit_rules:",
+    "apiVersion:",
+];
 
 #[test]
 fn all_settings_in_the_pages_are_taken() {

@@ -21,11 +21,13 @@ const SOME: Plan = Plan {
     over: Duration::from_secs(3),
 };
 
-/// A collector that takes OTLP over HTTP, in JSON.
+/// A collector that takes OTLP over HTTP, in JSON. It is too busy for the first request.
 struct Collector {
     address: SocketAddr,
     /// The head and the body of each request.
     taken: Arc<Mutex<Vec<(String, Value)>>>,
+    /// The body that was not taken.
+    put_off: Arc<Mutex<Option<Value>>>,
 }
 
 impl Collector {
@@ -33,13 +35,18 @@ impl Collector {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let taken = Arc::<Mutex<Vec<_>>>::default();
-        let into = taken.clone();
+        let put_off = Arc::<Mutex<_>>::default();
+        let into = (taken.clone(), put_off.clone());
         tokio::spawn(async move {
             while let Ok((wire, _)) = listener.accept().await {
                 tokio::spawn(take(BufReader::new(wire), into.clone()));
             }
         });
-        Self { address, taken }
+        Self {
+            address,
+            taken,
+            put_off,
+        }
     }
 
     fn spans(&self) -> Vec<Value> {
@@ -53,7 +60,9 @@ impl Collector {
     }
 }
 
-async fn take(mut wire: BufReader<TcpStream>, into: Arc<Mutex<Vec<(String, Value)>>>) {
+type Kept = (Arc<Mutex<Vec<(String, Value)>>>, Arc<Mutex<Option<Value>>>);
+
+async fn take(mut wire: BufReader<TcpStream>, (taken, put_off): Kept) {
     loop {
         let mut head = String::new();
         while !head.ends_with("\r\n\r\n") {
@@ -67,10 +76,15 @@ async fn take(mut wire: BufReader<TcpStream>, into: Arc<Mutex<Vec<(String, Value
             .find_map(|line| line.strip_prefix("content-length: "));
         let mut body = vec![0; length.unwrap().parse().unwrap()];
         wire.read_exact(&mut body).await.unwrap();
-        into.lock()
-            .unwrap()
-            .push((head, serde_json::from_slice(&body).unwrap()));
-        let answer = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
+        let body: Value = serde_json::from_slice(&body).unwrap();
+        let is_first = put_off.lock().unwrap().is_none();
+        let answer: &[u8] = if is_first {
+            *put_off.lock().unwrap() = Some(body);
+            b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 1\r\ncontent-length: 0\r\n\r\n"
+        } else {
+            taken.lock().unwrap().push((head, body));
+            b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}"
+        };
         wire.get_mut().write_all(answer).await.unwrap();
     }
 }
@@ -118,6 +132,11 @@ async fn each_batch_has_a_trace_from_its_read_to_its_checkpoint() {
     {
         let taken = collector.taken.lock().unwrap();
         let (head, body) = &taken[0];
+        assert_eq!(
+            Some(body),
+            collector.put_off.lock().unwrap().as_ref(),
+            "sent again"
+        );
         assert!(head.starts_with("post /v1/traces http/1.1"), "{head}");
         assert!(head.contains("api-key: a secret\r\n"), "{head}");
         let service = &body["resourceSpans"][0]["resource"]["attributes"][0];

@@ -163,8 +163,11 @@ fn a_stream_that_is_denied_is_told_and_the_lag_grows_with_what_is_not_known() {
                 Some(0.0)
             );
         }
-        let trouble = trouble(&world, &slot).expect("reads fail");
-        assert!(trouble.part.starts_with("reading "), "{trouble:?}");
+        let trouble = trouble(&world, &slot).expect("reads fail, and listings");
+        assert!(
+            trouble.what.ends_with("access denied: the world forbids it"),
+            "{trouble:?}"
+        );
         world.with(|s| s.source_denied_until = s.now);
         world.pass_time(s(10)).await;
         let told = report(&world, &slot);

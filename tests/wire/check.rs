@@ -49,7 +49,7 @@ struct Row {
     check: Result<(&'static str, String), &'static str>,
     daemon: Daemon,
     /// A series that counts it, if the process lives.
-    metric: Option<&'static str>,
+    metric: Option<String>,
 }
 
 /// What was said.
@@ -87,19 +87,19 @@ impl Row {
         self
     }
 
-    fn tells(self, text: &'static str, metric: &'static str) -> Self {
+    fn tells(self, text: &'static str, metric: impl Into<String>) -> Self {
         self.tells_in("", text, metric)
     }
 
-    fn tells_in(mut self, part: &'static str, text: &'static str, metric: &'static str) -> Self {
+    fn tells_in(mut self, part: &'static str, text: &'static str, metric: impl Into<String>) -> Self {
         self.daemon = Daemon::Tells(part, text);
-        self.metric = Some(metric);
+        self.metric = Some(metric.into());
         self
     }
 
-    fn logs(mut self, text: &'static str, metric: &'static str) -> Self {
+    fn logs(mut self, text: &'static str, metric: impl Into<String>) -> Self {
         self.daemon = Daemon::Logs(text);
-        self.metric = Some(metric);
+        self.metric = Some(metric.into());
         self
     }
 
@@ -156,6 +156,12 @@ const FLEET: &str = "\"TableName\":\"weir-fleet\"";
 const SOURCE_DENIED: &str = "weir_source_errors_total{class=\"access_denied\",pipeline=\"orders\"";
 const PUT_DENIED: &str = "weir_put_errors_total{class=\"denied\",pipeline=\"orders\"";
 const PROBLEMS: &str = "weir_problems";
+
+/// Requests of this kind that were denied.
+fn denials(service: &str, operation: &str) -> String {
+    format!("weir_aws_requests_total{{class=\"denied\",operation=\"{operation}\",service=\"{service}\"")
+}
+
 /// The lease of somebody who is no worker of the fleet's.
 const STIRRED: &str = "orders/shardId-00000001700000000000-0a1b2c3d";
 
@@ -197,31 +203,39 @@ fn permissions() -> Vec<Row> {
         no(Kinesis, "logs", "DescribeAccountPolicies", None)
             .check("warning", "logs:DescribeAccountPolicies")
             .silent("warns at the start, reads on, and looks at each event instead"),
-        no(DynamoDb, "dynamodb", "DescribeTable", Some(LEASES))
-            .tells("give the role dynamodb:DescribeTable", PROBLEMS),
+        no(DynamoDb, "dynamodb", "DescribeTable", Some(LEASES)).tells(
+            "give the role dynamodb:DescribeTable",
+            denials("dynamodb", "DescribeTable"),
+        ),
         no(DynamoDb, "dynamodb", "CreateTable", None)
             .unmade()
             .blind("not tried, since it would make the table")
-            .tells("give the role dynamodb:CreateTable", PROBLEMS),
-        no(DynamoDb, "dynamodb", "Scan", Some(LEASES)).tells("give the role dynamodb:Scan", PROBLEMS),
-        no(DynamoDb, "dynamodb", "Query", Some(FLEET)).tells("give the role dynamodb:Query", PROBLEMS),
+            .tells(
+                "give the role dynamodb:CreateTable",
+                denials("dynamodb", "CreateTable"),
+            ),
+        no(DynamoDb, "dynamodb", "Scan", Some(LEASES))
+            .tells("give the role dynamodb:Scan", denials("dynamodb", "Scan")),
+        no(DynamoDb, "dynamodb", "Query", Some(FLEET))
+            .tells("give the role dynamodb:Query", denials("dynamodb", "Query")),
         no(DynamoDb, "dynamodb", "GetItem", Some(LEASES))
             .silent("asks only when the outcome of a write is not known, and is told then"),
         no(DynamoDb, "dynamodb", "PutItem", Some(LEASES)).tells_in(
             "lease table",
             "give the role dynamodb:PutItem",
-            PROBLEMS,
+            denials("dynamodb", "PutItem"),
         ),
-        no(DynamoDb, "dynamodb", "PutItem", Some(FLEET)).tells("give the role dynamodb:PutItem", PROBLEMS),
+        no(DynamoDb, "dynamodb", "PutItem", Some(FLEET))
+            .tells("give the role dynamodb:PutItem", denials("dynamodb", "PutItem")),
         no(DynamoDb, "dynamodb", "UpdateItem", Some(LEASES)).tells_in(
             "lease table",
             "give the role dynamodb:UpdateItem",
-            PROBLEMS,
+            denials("dynamodb", "UpdateItem"),
         ),
         no(DynamoDb, "dynamodb", "UpdateItem", Some(FLEET)).tells_in(
             "source of orders",
             "give the role dynamodb:UpdateItem",
-            PROBLEMS,
+            denials("dynamodb", "UpdateItem"),
         ),
         no(DynamoDb, "dynamodb", "DeleteItem", Some(FLEET))
             .silent("deletes only rows of workers that are gone, and repeats it"),
@@ -236,14 +250,20 @@ fn permissions() -> Vec<Row> {
         no(DynamoDb, "logs", "PutRetentionPolicy", None)
             .unmade()
             .blind("not tried, since it would change the group")
-            .tells("give the role logs:PutRetentionPolicy", PROBLEMS),
+            .tells(
+                "give the role logs:PutRetentionPolicy",
+                denials("logs", "PutRetentionPolicy"),
+            ),
         no(DynamoDb, "logs", "GetLogEvents", None)
             .check("warning", "give the role logs:GetLogEvents on")
             .silent("asks only after a worker died, and then repeats what it can't look up"),
         no(DynamoDb, "logs", "DescribeLogGroups", None)
             .settings(|s| s.destination = "group: /cdc/orders, retention_days: 30, reconcile: true")
             .check("warning", "logs:DescribeLogGroups")
-            .tells("give the role logs:DescribeLogGroups", PROBLEMS),
+            .tells(
+                "give the role logs:DescribeLogGroups",
+                denials("logs", "DescribeLogGroups"),
+            ),
     ]
 }
 
@@ -608,7 +628,7 @@ impl Row {
 impl Row {
     /// The series, once it counts.
     async fn counted(&self, weir: &Weir) -> String {
-        let metric = self.metric.unwrap();
+        let metric = self.metric.as_deref().unwrap();
         until(
             &format!("{}: {metric}", self.name),
             Duration::from_secs(30),

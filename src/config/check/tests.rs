@@ -452,14 +452,15 @@ fn tags_keep_to_what_aws_takes() {
 #[test]
 fn a_collector_is_a_url_of_http() {
     for (given, read) in [
-        ("http://127.0.0.1:4318", "http://127.0.0.1:4318"),
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
         (
             "https://collector.example/otlp/",
-            "https://collector.example/otlp",
+            "https://collector.example/otlp/v1/traces",
         ),
-        ("http://[::1]:4318/v1/traces", "http://[::1]:4318"),
+        ("http://[::1]:4318/v1/traces", "http://[::1]:4318/v1/traces"),
     ] {
         assert_eq!(otlp_endpoint(given).unwrap(), read);
+        assert_eq!(otlp_url(given).unwrap(), given);
     }
     for bad in [
         "",
@@ -472,6 +473,7 @@ fn a_collector_is_a_url_of_http() {
         "http://c?x",
     ] {
         says(otlp_endpoint(bad), "write it like `http://127.0.0.1:4318`");
+        says(otlp_url(bad), "write it like `http://127.0.0.1:4318`");
     }
 }
 

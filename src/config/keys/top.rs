@@ -128,8 +128,9 @@ static TRACING: &[Key] = &[
         default: Default::Words("no traces"),
         example: "http://127.0.0.1:4318",
         about: "Where a collector takes OTLP over HTTP, in JSON; `/v1/traces` is added. The environment's \
-                `OTEL_EXPORTER_OTLP_ENDPOINT` stands before it; `OTEL_EXPORTER_OTLP_HEADERS`, `OTEL_SERVICE_NAME` and \
-                `OTEL_RESOURCE_ATTRIBUTES` count, too.",
+                `OTEL_EXPORTER_OTLP_ENDPOINT` stands before it; `OTEL_EXPORTER_OTLP_TRACES_ENDPOINT` stands before both, \
+                and nothing is added to it. `OTEL_EXPORTER_OTLP_HEADERS` or `OTEL_EXPORTER_OTLP_TRACES_HEADERS`, \
+                `OTEL_SERVICE_NAME` and `OTEL_RESOURCE_ATTRIBUTES` count, too.",
         more: &[],
     },
     Key {

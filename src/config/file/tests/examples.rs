@@ -74,7 +74,7 @@ fn the_full_example_states_the_defaults_it_claims() {
         application: "prod-cdc".into(),
         state: full.state.clone(),
         tracing: TracingConfig {
-            otlp_endpoint: Some("http://127.0.0.1:4318".into()),
+            url: Some("http://127.0.0.1:4318/v1/traces".into()),
             ..TracingConfig::default()
         },
         ..Config::of(full.pipelines.clone())

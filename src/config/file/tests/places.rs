@@ -28,7 +28,7 @@ fn the_least_file_has_the_defaults_that_are_documented() {
         memory: 256 * 1024 * 1024,
         put_rate: 4_000,
         tracing: TracingConfig {
-            otlp_endpoint: None,
+            url: None,
             sample: 0.01,
             headers: Headers::default(),
             resource: [("service.name".into(), "weir".into())].into(),
@@ -158,7 +158,7 @@ pipelines:
         memory: 64 << 20,
         put_rate: 900,
         tracing: TracingConfig {
-            otlp_endpoint: Some("https://collector:4318/otlp".into()),
+            url: Some("https://collector:4318/otlp/v1/traces".into()),
             sample: 0.5,
             ..TracingConfig::default()
         },
