@@ -500,7 +500,8 @@ impl ShardReader {
         match error {
             SourceError::IteratorExpired => {
                 self.iterator = None;
-                Ok(Step::Wait(Duration::ZERO))
+                // A service that always says so is not asked faster for it.
+                Ok(Step::Wait(pace::BUSY))
             }
             SourceError::DataTrimmed => {
                 let after = self.last.take();
@@ -512,7 +513,7 @@ impl ShardReader {
                 .await;
                 self.start = StartingPosition::TrimHorizon;
                 self.iterator = None;
-                Ok(Step::Wait(Duration::ZERO))
+                Ok(Step::Wait(pace::BUSY))
             }
             SourceError::NotFound(_) => Ok(Step::Done(Ending::Gone)),
             SourceError::Throttled(why) => {
@@ -579,9 +580,17 @@ impl ShardReader {
             Next::PerhapsEnd => {
                 self.iterator = None;
                 self.doubts += 1;
-                match self.doubts > DOUBTS && self.is_closed().await? {
-                    true => Ok(Step::Done(Ending::End)),
-                    false => Ok(Step::Wait(rest)),
+                if self.doubts <= DOUBTS {
+                    return Ok(Step::Wait(rest));
+                }
+                match self.is_closed().await {
+                    Ok(true) => Ok(Step::Done(Ending::End)),
+                    Ok(false) => Ok(Step::Wait(rest)),
+                    // It is asked again after another read.
+                    Err(SourceError::Throttled(_) | SourceError::Unavailable(_)) => {
+                        Ok(Step::Wait(CHILDREN_PACE))
+                    }
+                    Err(error) => Err(error),
                 }
             }
             Next::At(_) if is_tip => Ok(Step::Done(Ending::Past)),

@@ -325,5 +325,46 @@ mod tests {
             let repeated = left.iter().filter(|event| used.contains(event)).count();
             prop_assert_eq!(held.repeated(), repeated as u64);
         }
+
+        /// Events of several pieces, against the same multiset: all of one, or nothing.
+        #[test]
+        fn an_event_is_found_whole_or_not_at_all_also_when_the_log_grows(
+            logged in proptest::collection::vec((0i64..3, 0u8..4), 0..30),
+            later in proptest::collection::vec((0i64..3, 0u8..4), 0..30),
+            asked in proptest::collection::vec(proptest::collection::vec((0i64..3, 0u8..4), 1..4), 0..20),
+        ) {
+            let of = |(millis, n): &(i64, u8)| event(*millis, format!("text {n}"));
+            let mut left: Vec<LogEvent> = logged.iter().map(of).collect();
+            let mut held = held(&left);
+            let mut lost = Vec::new();
+            let take = |held: &mut Held, left: &mut Vec<LogEvent>, asked: &Vec<(i64, u8)>| {
+                let mut rest = left.clone();
+                let is_whole = asked.iter().map(of).all(|piece| {
+                    let at = rest.iter().position(|have| *have == piece);
+                    at.map(|at| rest.swap_remove(at)).is_some()
+                });
+                if is_whole {
+                    *left = rest;
+                }
+                let pieces: Vec<Wanted> = asked.iter().map(|piece| names().wanted(&of(piece))).collect();
+                let want = if is_whole { Verdict::Found } else { Verdict::Missing };
+                (held.take(&pieces), want)
+            };
+            for event in &asked {
+                let (got, want) = take(&mut held, &mut left, event);
+                prop_assert_eq!(got, want);
+                if want == Verdict::Missing {
+                    lost.push(event);
+                }
+            }
+            let all: Vec<LogEvent> = logged.iter().chain(&later).map(of).collect();
+            let mut again = self::held(&all);
+            again.carry(&held);
+            left.extend(later.iter().map(of));
+            for event in lost {
+                let (got, want) = take(&mut again, &mut left, event);
+                prop_assert_eq!(got, want);
+            }
+        }
     }
 }
