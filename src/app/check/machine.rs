@@ -42,7 +42,7 @@ async fn is_weir(address: SocketAddr) -> std::io::Result<bool> {
     wire.writable().await?;
     // So little fits into the buffer of a connection that is new.
     wire.try_write(format!("GET /metrics HTTP/1.0\r\nHost: {local}\r\n\r\n").as_bytes())?;
-    let (mut answer, mut part) = (Vec::new(), [0; 16 << 10]);
+    let (mut answer, mut part) = (Vec::new(), vec![0; 16 << 10]);
     while answer.len() < ENOUGH {
         wire.readable().await?;
         match wire.try_read(&mut part) {
@@ -77,8 +77,10 @@ mod tests {
             for part in parts {
                 wire.write_all(part.as_bytes()).unwrap();
             }
+            // Nobody sends: it waits.
+            let (_sender, nothing) = std::sync::mpsc::channel::<()>();
             while goes_on && wire.write_all(b"x").is_ok() {
-                std::thread::sleep(Duration::from_millis(100));
+                let _ = nothing.recv_timeout(Duration::from_millis(100));
             }
         });
         address
