@@ -4,7 +4,7 @@
 //! AWS lets a policy name is in the "Actions, resources, and condition keys" of the Service Authorization Reference.
 //! A policy is for one role: that of the process, or one that it assumes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
@@ -164,7 +164,7 @@ pub fn of(config: &Config, surroundings: &Surroundings, role: Option<&str>) -> P
         });
     }
     let mut policy = Policy::default();
-    let mut sids: BTreeMap<String, usize> = BTreeMap::new();
+    let mut sids: BTreeSet<String> = BTreeSet::new();
     for need in needs
         .needs
         .into_iter()
@@ -180,11 +180,14 @@ pub fn of(config: &Config, surroundings: &Surroundings, role: Option<&str>) -> P
         if same.is_some() {
             continue;
         }
-        let times = sids.entry(statement.sid.clone()).or_default();
-        *times += 1;
-        if *times > 1 {
-            statement.sid.push_str(&times.to_string());
+        // A number behind it may make it that of another pipeline: `a-b` and `aB` beside `a-b2`.
+        let mut sid = statement.sid.clone();
+        let mut number = 2;
+        while !sids.insert(sid.clone()) {
+            sid = format!("{}{number}", statement.sid);
+            number += 1;
         }
+        statement.sid = sid;
         policy.statements.push(statement);
     }
     policy

@@ -14,7 +14,9 @@ use std::time::Duration;
 
 use crate::app::CLOCK_TOLERANCE;
 use crate::aws::arn::Place;
+use crate::aws::failure::Failure;
 use crate::aws::{AwsClients, AwsError, Clients};
+use crate::backoff::Backoff;
 use crate::check::calls::{Call, failed, unreachable};
 use crate::check::{Finding, Report, Severity, Subject, process, source as sources};
 use crate::cli;
@@ -25,6 +27,10 @@ use crate::stream::StreamArn;
 
 /// One look, with all its requests. A request ends after 20 s by itself.
 const LOOK: Duration = Duration::from_secs(45);
+
+/// A request that is throttled is repeated so often, over some ten seconds: the looks of many pipelines are made at
+/// once, and ListStreams, say, is answered five times a second.
+const MOST_REPEATS: u32 = 9;
 
 /// What the looks share.
 #[derive(Clone)]
@@ -48,7 +54,7 @@ pub async fn check(order: Order) -> ExitCode {
 async fn look(config: Config) -> Vec<Finding> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut findings = vec![
-        process::port(&config, &machine::port(&config).await),
+        process::port(&config, &machine::port(&config, &*clock).await),
         process::memory(&config, machine::memory_limit()),
         process::drain(&config),
     ];
@@ -121,6 +127,24 @@ impl Looks {
                     if_denied: Severity::Error,
                 };
                 Err(failed(call, &failure))
+            }
+        }
+    }
+
+    /// Repeats a request while it is throttled.
+    async fn patiently<T, F>(&self, request: impl Fn() -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = Result<T, Failure>>,
+    {
+        let mut backoff = Backoff::default();
+        // Alike in no two looks; without a random number they are alike.
+        let mut rng = fastrand::Rng::with_seed(getrandom::u64().unwrap_or_default());
+        loop {
+            match request().await {
+                Err(Failure::Throttled(_)) if backoff.failures() < MOST_REPEATS => {
+                    self.clock.sleep(backoff.next(&mut rng)).await;
+                }
+                answer => return answer,
             }
         }
     }

@@ -23,8 +23,7 @@ pub async fn replay(config: Config, order: Order) -> ExitCode {
     let done = Box::pin(send(config, &order)).await;
     match done {
         Ok(Some((period, done))) => cli::replay::answer(&order, period, &done),
-        // It was stopped before it began.
-        Ok(None) => Exit::Failed.into(),
+        Ok(None) => cli::failed(&"stopped before anything was sent"),
         Err(Failed::Start(failure)) => {
             cli::failed(&failure);
             failure.exit().into()

@@ -19,7 +19,7 @@ pub fn answer(text: &str) -> ExitCode {
 /// Prints an answer as JSON.
 pub fn json<T: Serialize>(value: &T) -> ExitCode {
     match serde_json::to_string_pretty(value) {
-        Ok(text) => answer(&format!("{text}\n")),
+        Ok(text) => answer(&format!("{}\n", plain_json(text))),
         Err(error) => failed(&error),
     }
 }
@@ -42,6 +42,23 @@ pub fn tell_plainly(text: &str) {
 pub fn failed(why: &dyn std::fmt::Display) -> ExitCode {
     tell(&format!("error: {why}"));
     Exit::Failed.into()
+}
+
+/// A JSON text, with nothing in its strings that a terminal would take for a command: JSON itself escapes only what
+/// lies below the space, and some terminals take U+009B for the beginning of one.
+pub(super) fn plain_json(text: String) -> String {
+    let is_left = |c: char| ('\u{7f}'..='\u{9f}').contains(&c);
+    if !text.contains(is_left) {
+        return text;
+    }
+    let mut plain = String::with_capacity(text.len() + 64);
+    for c in text.chars() {
+        match is_left(c) {
+            true => plain.push_str(&format!("\\u{:04x}", u32::from(c))),
+            false => plain.push(c),
+        }
+    }
+    plain
 }
 
 /// The text on one line, without what a terminal would take for a command.

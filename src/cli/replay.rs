@@ -15,7 +15,8 @@ use super::output;
 use super::period::{Asked, PeriodArgs};
 use super::run::Use;
 use crate::config::check::{self, Checked};
-use crate::config::{Config, PipelineConfig, Vars};
+use crate::config::{Config, DestinationConfig, PipelineConfig, Vars};
+use crate::logs::address;
 use crate::operator::replay::Done;
 use crate::operator::verify::Period;
 
@@ -89,9 +90,18 @@ pub(super) fn read(args: &ReplayArgs, vars: Vars<'_>) -> Result<(Config, Order),
         None => Some(config),
         Some(text) => {
             let application = config.application.clone();
+            let is_agreed = args.yes || args.skip_delivered || args.dry_run;
             let redirected = config.pipelines.iter().map(|pipeline| {
                 flags.argument("--to-destination", text, |text| {
-                    redirect(text, &application, pipeline)
+                    let redirected = redirect(text, &application, pipeline)?;
+                    match is_agreed || !is_own(&application, pipeline, &redirected) {
+                        true => Ok(redirected),
+                        false => Err(
+                            "is where the pipeline writes, and its events would be there twice: add \
+                                      --skip-delivered, or --yes"
+                                .to_owned(),
+                        ),
+                    }
                 })
             });
             let redirected: Option<Vec<PipelineConfig>> = redirected.collect();
@@ -133,9 +143,49 @@ fn redirect(text: &str, application: &str, pipeline: &PipelineConfig) -> Checked
             pipeline.decode.how,
         )?;
     }
+    if !pipeline.destination.group.uses_envelope() {
+        // They bind records; this group a person has named.
+        pipeline.destination.allow_groups.clear();
+    }
     check::allows(&pipeline.destination.group, &pipeline.destination.allow_groups)?;
+    within(&pipeline.destination)?;
     check::letters_apart(&pipeline.dead_letter, &pipeline.destination)?;
     Ok(pipeline)
+}
+
+/// Refuses a group that records choose where none of those that they may choose begins like it: everything would
+/// become dead letters.
+fn within(destination: &DestinationConfig) -> Checked<()> {
+    fn fixed(pattern: &str) -> &str {
+        pattern.split('*').next().unwrap_or_default()
+    }
+    let allowed = &destination.allow_groups;
+    let pattern = destination.group.with_fields_as("*");
+    let may_be = |allowed: &str| {
+        let (one, other) = (fixed(allowed), fixed(&pattern));
+        one.starts_with(other) || other.starts_with(one)
+    };
+    if allowed.is_empty() || allowed.iter().any(|allowed| may_be(allowed.as_str())) {
+        return Ok(());
+    }
+    let allowed: Vec<&str> = allowed.iter().map(|allowed| allowed.as_str()).collect();
+    Err(format!(
+        "is none of the groups that records may choose (`allow_groups`: {}): use one of these, or a group whose name no \
+         record chooses",
+        allowed.join(", ")
+    ))
+}
+
+/// Whether both write to the same log streams, by their names or by what these give.
+fn is_own(application: &str, one: &PipelineConfig, other: &PipelineConfig) -> bool {
+    let group = |pipeline| address::own_by_settings(application, pipeline);
+    let [(from, to), (from_stream, to_stream)] = [
+        (&one.destination.group, &other.destination.group),
+        (&one.destination.stream, &other.destination.stream),
+    ];
+    let is_same_group =
+        from.as_str() == to.as_str() || group(one).is_some_and(|own| group(other) == Some(own));
+    is_same_group && from_stream.as_str() == to_stream.as_str()
 }
 
 /// Prints what was done, and gives the code to exit with.
@@ -266,6 +316,12 @@ mod tests {
         ] {
             assert!(order(&format!("{RUN} {consent}")).is_ok(), "{consent}");
         }
+        for own in ["/cdc/orders", "/cdc/{table}", "/cdc/orders:{shard_id}"] {
+            let told = order(&format!("{RUN} --to-destination {own}")).unwrap_err();
+            assert!(told.contains("--yes"), "it is named in another way: {told}");
+            assert!(order(&format!("{RUN} --to-destination {own} --yes")).is_ok());
+        }
+        assert!(order(&format!("{RUN} --to-destination /cdc/orders:again")).is_ok());
     }
 
     #[test]
@@ -284,6 +340,19 @@ mod tests {
                 "{given}"
             );
         }
+        // Of the groups that records may choose none is meant.
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        let text = "pipelines: { p: { source: { kinesis_stream: audit }, decode: audit, \
+                    destination: { group: \"/db/{cluster}\", allow_groups: /db/* } } }";
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        let of_file = format!("-c {}", file.path().display());
+        let (config, _) = order(&format!("{of_file} --to-destination /again")).unwrap();
+        assert!(config.pipelines[0].destination.allow_groups.is_empty());
+        let told = order(&format!("{of_file} --to-destination /other/{{cluster}}")).unwrap_err();
+        assert!(
+            told.starts_with("--to-destination: "),
+            "records don't choose beyond them: {told}"
+        );
         for wrong in ["/again:b:c", "/{tabel}", "/again:dead-letter", "/{log_group}"] {
             let told = order(&format!("{RUN} --to-destination {wrong}")).unwrap_err();
             assert!(told.starts_with("--to-destination: "), "{told}");

@@ -217,15 +217,17 @@ fn line(
     let mut line = match look {
         Look::Plain => event.message.clone(),
         // Texts and numbers alone always have a JSON.
-        Look::Json => serde_json::to_string(&Line {
-            time: event.timestamp.to_string(),
-            shard_id: shard.as_str(),
-            sequence_number: record.sequence_number.as_str(),
-            group: to.map(|to| to.group.as_str()),
-            stream: to.map(|to| to.stream.as_str()),
-            message: &event.message,
-        })
-        .unwrap_or_default(),
+        Look::Json => output::plain_json(
+            serde_json::to_string(&Line {
+                time: event.timestamp.to_string(),
+                shard_id: shard.as_str(),
+                sequence_number: record.sequence_number.as_str(),
+                group: to.map(|to| to.group.as_str()),
+                stream: to.map(|to| to.stream.as_str()),
+                message: &event.message,
+            })
+            .unwrap_or_default(),
+        ),
         Look::Terminal { colours } => {
             let message = output::plain(&event.message);
             let time = event.timestamp;
@@ -355,7 +357,9 @@ mod tests {
         let ours = ["\u{1b}[2m", "\u{1b}[36m", "\u{1b}[32m", "\u{1b}[0m"];
         let without = ours.iter().fold(coloured, |text, code| text.replace(code, ""));
         assert_eq!(without, bare, "the colours are all there is");
-        let json: Value = serde_json::from_str(&told(Look::Json)).unwrap();
+        let json = told(Look::Json);
+        assert!(!json.trim_end().contains(char::is_control), "{json:?}");
+        let json: Value = serde_json::from_str(&json).unwrap();
         assert_eq!(json["message"], event.message);
         assert_eq!(
             (&json["shard_id"], &json["sequence_number"]),

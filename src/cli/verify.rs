@@ -235,9 +235,14 @@ fn told(period: Period, report: &Report) -> String {
         }
     }
     notes(report, &mut text);
+    let is_all_there = letters.open == 0 && letters.settled == 0;
     let _ = match (report.is_complete(), report.records) {
         (true, 0) => writeln!(text, "There are no records of this time."),
-        (true, _) => writeln!(text, "All there."),
+        (true, _) if is_all_there => writeln!(text, "All there."),
+        (true, _) => writeln!(
+            text,
+            "All accounted for: what is not there is, or was, among the dead letters."
+        ),
         (false, _) => writeln!(
             text,
             "Not all there: `weir replay --skip-delivered` sends what is missing."
@@ -270,6 +275,15 @@ fn notes(report: &Report, text: &mut String) {
             "note: these events have no ids of their own: they are known by time and text, and equal ones are counted"
         );
     }
+    let named = report.which_missing.len() as u64;
+    if report.missing > named {
+        let _ = writeln!(
+            text,
+            "note: {} of the missing were neither looked for once more nor among the dead letters, for more than {named} \
+             are told apart at once: a shorter period, by --from and --to, tells more",
+            report.missing - named
+        );
+    }
     if report.starts_at_latest && report.missing > 0 {
         let _ = writeln!(
             text,
@@ -290,7 +304,7 @@ fn notes(report: &Report, text: &mut String) {
 mod tests {
     use super::*;
     use crate::clock::Timestamp;
-    use crate::operator::verify::EventId;
+    use crate::operator::verify::{EventId, Letters};
 
     fn report() -> Report {
         Report {
@@ -314,6 +328,16 @@ mod tests {
         assert!(
             good.ends_with("All there.\n") && !good.contains("filtered"),
             "{good}"
+        );
+        let lettered = Report {
+            dead_lettered: Letters { open: 1, settled: 0 },
+            found: 2,
+            ..report()
+        };
+        let told_so = told(PERIOD, &lettered);
+        assert!(
+            lettered.is_complete() && told_so.ends_with("among the dead letters.\n"),
+            "what is among the dead letters is not there: {told_so}"
         );
         let off = Off {
             id: EventId {

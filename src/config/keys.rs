@@ -134,11 +134,11 @@ pub mod names {
 const ANY: &str = r"[\s\S]+";
 const TABLE: &str = "[A-Za-z0-9_.-]{3,255}";
 const REGION: &str = "[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?";
-const ROLE: &str = r"arn:[^:]+:iam::[0-9]{12}:role/\S*[^\s/]";
+const ROLE: &str = r#"arn:[a-z0-9-]+:iam::[0-9]{12}:role/[^\s*?"\\$]*[^\s*?"\\$/]"#;
 const EXTERNAL_ID: &str = "[A-Za-z0-9_+=,.@:/-]{2,1224}";
-const KEY_ARN: &str = "arn:[^:]+:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})";
+const KEY_ARN: &str = "arn:[a-z0-9-]+:kms:[a-z0-9-]+:[0-9]{12}:key/(mrk-[0-9A-Fa-f]{32}|[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12})";
 /// A key's ARN, an alias', an alias or an id.
-const KMS: &str = "(arn:[^:]+:kms:[a-z0-9-]+:[0-9]{12}:)?(alias/[A-Za-z0-9/_-]+|(key/)?(mrk-[0-9A-Fa-f]{32}|\
+const KMS: &str = "(arn:[a-z0-9-]+:kms:[a-z0-9-]+:[0-9]{12}:)?(alias/[A-Za-z0-9/_-]+|(key/)?(mrk-[0-9A-Fa-f]{32}|\
                    [0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}))";
 
 /// The keys of where AWS is asked, and as whom: the same in three sections.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::made::{self, Made};
-use super::survey::{Batch, Seen, Survey};
+use super::survey::{Batch, DISORDER, Seen, Survey};
 use super::verify::{self, EventId, Period, Progress, StreamDesk};
 use crate::clock::{Monotonic, Timestamp, timeout};
 use crate::decode::Envelope;
@@ -144,7 +144,10 @@ impl StreamDesk {
                 progress,
             )
             .await;
-        let reading = survey.reading();
+        let open = Open {
+            reading: survey.reading(),
+            left_off: survey.left_off(),
+        };
         drop(survey);
         if !matches!(ended, Err(Refusal::Sink(_))) {
             self.drain(&mut lines, &mut done, &mut stop).await;
@@ -152,7 +155,17 @@ impl StreamDesk {
         done.left = lines.values().map(|line| line.ledger.open_records() as u64).sum();
         if matches!(ended, Ok(Read::Stopped)) || done.left > 0 {
             done.is_stopped = true;
-            done.stopped_at = reached(&lines, &reading, period);
+            done.stopped_at = reached(&lines, &open, period);
+        }
+        // Whoever sees the error alone would have to begin again.
+        if ended.is_err()
+            && !how.dry_run
+            && let Some(time) = reached(&lines, &open, period)
+        {
+            (self.tell)(&format!(
+                "{} events were sent before it failed: go on with --from {time} --to {}",
+                done.events, period.to
+            ));
         }
         drop(lines);
         drop(sink);
@@ -390,18 +403,29 @@ fn in_flight(lines: &Lines) -> usize {
     lines.values().map(|line| line.ledger.bytes()).sum()
 }
 
-/// Up to when everything is sent: no shard has an earlier record left. `reading`: those whose reading has begun and
-/// not ended; the others come after them.
-fn reached(lines: &Lines, reading: &[(StreamArn, ShardId)], period: Period) -> Option<Timestamp> {
-    if reading.iter().any(|shard| !lines.contains_key(shard)) {
+/// The shards that more is to be read of, or after.
+struct Open {
+    /// Their reading has begun and not ended.
+    reading: Vec<(StreamArn, ShardId)>,
+    /// They were read to their end, and their children were not begun.
+    left_off: Vec<(StreamArn, ShardId)>,
+}
+
+/// Up to when everything is sent: no shard has an earlier record left, be it that times of a shard go back a little.
+fn reached(lines: &Lines, open: &Open, period: Period) -> Option<Timestamp> {
+    let mut unread = open.reading.iter().chain(&open.left_off);
+    if unread.any(|shard| !lines.contains_key(shard)) {
         return period.from;
     }
-    let oldest = |line: &Line| line.ledger.oldest().and_then(|oldest| oldest.time);
-    let times = lines.values().filter_map(|line| match line.is_over {
-        true => oldest(line),
-        false => oldest(line).or(line.last),
+    let times = lines.iter().filter_map(|(shard, line)| {
+        let oldest = line.ledger.oldest().and_then(|oldest| oldest.time);
+        match line.is_over && !open.left_off.contains(shard) {
+            true => oldest,
+            false => oldest.or(line.last),
+        }
     });
-    times.min().or(period.from)
+    let time = times.min().map(|time| time.minus(DISORDER));
+    time.max(period.from)
 }
 
 /// The group that one of these events comes from and would be written to.

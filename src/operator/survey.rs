@@ -30,7 +30,7 @@ const AT_ONCE: usize = 4;
 /// A request to the stream.
 const REQUEST: Duration = Duration::from_secs(10);
 /// The times of a shard's records may go back a little: a shard is read on until they are so far behind the end.
-const DISORDER: Duration = Duration::from_secs(60);
+pub(super) const DISORDER: Duration = Duration::from_secs(60);
 /// DynamoDB may give nothing a few times although more follows; after so many empty answers an open shard has no more.
 const QUIET_READS: u32 = 8;
 /// So often a shard without a next iterator and without children is read anew before a listing decides
@@ -247,6 +247,15 @@ impl Survey {
     pub fn reading(&self) -> Vec<(StreamArn, ShardId)> {
         let of = |(stream, tree): &(StreamArn, Tree)| {
             let shards = tree.reading().cloned();
+            shards.map(|shard| (stream.clone(), shard)).collect()
+        };
+        self.current.as_ref().map(of).unwrap_or_default()
+    }
+
+    /// The shards that were read to their end while what comes after them isn't.
+    pub fn left_off(&self) -> Vec<(StreamArn, ShardId)> {
+        let of = |(stream, tree): &(StreamArn, Tree)| {
+            let shards = tree.left_off().into_iter().cloned();
             shards.map(|shard| (stream.clone(), shard)).collect()
         };
         self.current.as_ref().map(of).unwrap_or_default()
@@ -491,7 +500,8 @@ impl ShardReader {
         match error {
             SourceError::IteratorExpired => {
                 self.iterator = None;
-                Ok(Step::Wait(Duration::ZERO))
+                // A service that always says so is not asked faster for it.
+                Ok(Step::Wait(pace::BUSY))
             }
             SourceError::DataTrimmed => {
                 let after = self.last.take();
@@ -503,7 +513,7 @@ impl ShardReader {
                 .await;
                 self.start = StartingPosition::TrimHorizon;
                 self.iterator = None;
-                Ok(Step::Wait(Duration::ZERO))
+                Ok(Step::Wait(pace::BUSY))
             }
             SourceError::NotFound(_) => Ok(Step::Done(Ending::Gone)),
             SourceError::Throttled(why) => {
@@ -570,9 +580,17 @@ impl ShardReader {
             Next::PerhapsEnd => {
                 self.iterator = None;
                 self.doubts += 1;
-                match self.doubts > DOUBTS && self.is_closed().await? {
-                    true => Ok(Step::Done(Ending::End)),
-                    false => Ok(Step::Wait(rest)),
+                if self.doubts <= DOUBTS {
+                    return Ok(Step::Wait(rest));
+                }
+                match self.is_closed().await {
+                    Ok(true) => Ok(Step::Done(Ending::End)),
+                    Ok(false) => Ok(Step::Wait(rest)),
+                    // It is asked again after another read.
+                    Err(SourceError::Throttled(_) | SourceError::Unavailable(_)) => {
+                        Ok(Step::Wait(CHILDREN_PACE))
+                    }
+                    Err(error) => Err(error),
                 }
             }
             Next::At(_) if is_tip => Ok(Step::Done(Ending::Past)),

@@ -350,7 +350,9 @@ impl StreamDesk {
                 .iter()
                 .map(|piece| comparison.names.wanted(piece))
                 .collect();
-            self.load(comparison, &to, time).await?;
+            // One of a time to come is stamped with that of its put, which comes after its record.
+            let oldest = record.time.map_or(time, |of_record| time.min(of_record));
+            self.load(comparison, &to, oldest).await?;
             let verdict = comparison.take(&to, &pieces);
             let off = || Off {
                 id: EventId {
@@ -430,9 +432,12 @@ impl StreamDesk {
         let taken = self
             .asking()
             .events(&*logs, to, since, |events| {
-                let own_time =
-                    |event: &LogEvent| untimely::original_time(&event.message).unwrap_or(event.timestamp);
-                let these = events.iter().filter(|event| own_time(event) < until);
+                let is_meant = |event: &&LogEvent| match untimely::original_time(&event.message) {
+                    // How far ahead of its record it is nobody knows: it was too far to be taken.
+                    Some(own) => own < until || own > event.timestamp,
+                    None => event.timestamp < until,
+                };
+                let these = events.iter().filter(is_meant);
                 let these = these.map(|event| naming.logged(event));
                 names.extend(these.filter(|name| keys.is_none_or(|keys| keys.contains(&name.key))));
             })
@@ -502,7 +507,7 @@ impl StreamDesk {
                 again.carry(first);
             }
             for lost in lost {
-                match take(&mut again, &lost.pieces) {
+                match again.take(&lost.pieces) {
                     Verdict::Found => comparison.report.found += 1,
                     Verdict::Differs => {
                         comparison.report.differs += 1;
@@ -598,16 +603,10 @@ pub(super) fn position(pipeline: &str, stream: &StreamArn, shard: &ShardId, reco
     })
 }
 
-/// An event is found if every piece of it is.
-fn take(held: &mut Held, pieces: &[Wanted]) -> Verdict {
-    let worst = pieces.iter().map(|piece| held.take(piece)).max();
-    worst.unwrap_or(Verdict::Missing)
-}
-
 impl Comparison {
     fn take(&mut self, to: &LogDestination, pieces: &[Wanted]) -> Verdict {
         match self.shelves.get_mut(to) {
-            Some(shelf) => take(&mut shelf.held, pieces),
+            Some(shelf) => shelf.held.take(pieces),
             None => Verdict::Missing,
         }
     }

@@ -36,6 +36,10 @@ fn nothing_is_a_bare_star_and_each_sid_is_its_own() {
         TABLE.to_owned(),
         file("config/audit.yaml"),
         file("config/minimal.yaml"),
+        "pipelines: { a-b: { source: { dynamodb_table: one }, destination: { group: /1 } }, \
+         aB: { source: { dynamodb_table: two }, destination: { group: /2 } }, \
+         a-b2: { source: { dynamodb_table: three }, destination: { group: /3 } } }"
+            .to_owned(),
     ] {
         let config = config(&text);
         for role in roles(&config).iter().map(|r| Some(r.as_str())).chain([None]) {
@@ -75,6 +79,11 @@ fn each_setting_asks_for_its_own_permissions_and_no_others() {
             destination("retention_days: 30"),
             vec!["logs:PutRetentionPolicy"],
             vec![],
+        ),
+        (
+            destination("retention_days: 30, stream: all, create: false, reconcile: true"),
+            vec!["logs:PutRetentionPolicy", "logs:DescribeLogGroups"],
+            vec!["logs:CreateLogGroup", "logs:CreateLogStream"],
         ),
         (
             destination("tags: { a: b }, reconcile: true"),

@@ -48,10 +48,11 @@ impl Looks {
             let stream = &pipeline.destination.stream;
             let must_be = !pipeline.destination.create && !is_of_letters && stream.fields().next().is_none();
             let stream = must_be.then_some(stream.as_str());
-            let put = logs.put_nothing(&name, stream, self.clock.wall()).await;
+            let now = self.clock.wall();
+            let put = self.patiently(|| logs.put_nothing(&name, stream, now)).await;
             let reads = !is_of_letters && pipeline.looks_up() && put.is_ok();
             let read = match reads {
-                true => Some(logs.read_nothing(&name).await),
+                true => Some(self.patiently(|| logs.read_nothing(&name)).await),
                 false => None,
             };
             let like = match wished != GroupSettings::default() && put.is_ok() {

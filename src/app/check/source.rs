@@ -19,7 +19,7 @@ impl Looks {
         let now = self.clock.wall();
         match &pipeline.source.stream {
             StreamChoice::Table(_) | StreamChoice::Arn(_) => {
-                let (stream, seen) = of_dynamodb(pipeline, clients).await;
+                let (stream, seen) = self.of_dynamodb(pipeline, clients).await;
                 let place = stream
                     .as_ref()
                     .map_or(place.clone(), |arn| Place::of_arn(arn.as_str(), &place));
@@ -42,10 +42,45 @@ impl Looks {
         }
     }
 
+    async fn of_dynamodb(
+        &self,
+        pipeline: &PipelineConfig,
+        clients: Clients,
+    ) -> (Option<StreamArn>, DynamoDb) {
+        let probe = streams::probe::Probe::new(clients.dynamodb, clients.streams);
+        let mut seen = DynamoDb::default();
+        let stream = match &pipeline.source.stream {
+            StreamChoice::Arn(arn) | StreamChoice::KinesisArn(arn) => Some(arn.clone()),
+            StreamChoice::Table(name) | StreamChoice::Kinesis(name) => {
+                let told = self.patiently(|| probe.table(name)).await;
+                let stream = told.as_ref().ok().and_then(|told| told.stream.clone());
+                seen.table = Some(told);
+                if stream.is_some() {
+                    seen.list = Some(self.patiently(|| probe.list(name)).await);
+                }
+                stream
+            }
+        };
+        let Some(arn) = stream else {
+            return (None, seen);
+        };
+        let told = self.patiently(|| probe.stream(&arn)).await;
+        let shard = told.as_ref().ok().and_then(|told| told.shard.clone());
+        seen.stream = Some(told);
+        if let Some(shard) = shard {
+            let (iterator, read) = split(self.patiently(|| probe.iterator(&arn, &shard)).await);
+            seen.iterator = Some(iterator);
+            if let Some(iterator) = read {
+                seen.read = Some(self.patiently(|| probe.read(&iterator)).await);
+            }
+        }
+        (Some(arn), seen)
+    }
+
     async fn of_kinesis(&self, pipeline: &PipelineConfig, clients: Clients) -> Kinesis {
         let probe = kinesis_streams::probe::Probe::new(clients.kinesis);
         let mut seen = Kinesis::default();
-        let told = probe.stream(&pipeline.source.stream).await;
+        let told = self.patiently(|| probe.stream(&pipeline.source.stream)).await;
         let stream = told.as_ref().ok().map(|told| told.stream.clone());
         seen.stream = Some(told);
         let Some(stream) = stream else {
@@ -53,54 +88,23 @@ impl Looks {
         };
         if let Some(fan_out) = &pipeline.source.fan_out {
             let name = fan_out.name(&self.config.application, &pipeline.name);
-            let registered = probe.consumer(&stream, &name).await;
+            let registered = self.patiently(|| probe.consumer(&stream, &name)).await;
             seen.consumer = Some((name, registered));
         }
-        let shard = probe.shard(&stream).await;
+        let shard = self.patiently(|| probe.shard(&stream)).await;
         let id = shard.as_ref().ok().cloned().flatten();
         seen.shard = Some(shard);
         // With fan-out neither is asked for.
         let (Some(id), None) = (id, &pipeline.source.fan_out) else {
             return seen;
         };
-        let (iterator, read) = split(probe.iterator(&stream, &id).await);
+        let (iterator, read) = split(self.patiently(|| probe.iterator(&stream, &id)).await);
         seen.iterator = Some(iterator);
         if let Some(iterator) = read {
-            seen.read = Some(probe.read(&stream, &iterator).await);
+            seen.read = Some(self.patiently(|| probe.read(&stream, &iterator)).await);
         }
         seen
     }
-}
-
-async fn of_dynamodb(pipeline: &PipelineConfig, clients: Clients) -> (Option<StreamArn>, DynamoDb) {
-    let probe = streams::probe::Probe::new(clients.dynamodb, clients.streams);
-    let mut seen = DynamoDb::default();
-    let stream = match &pipeline.source.stream {
-        StreamChoice::Arn(arn) | StreamChoice::KinesisArn(arn) => Some(arn.clone()),
-        StreamChoice::Table(name) | StreamChoice::Kinesis(name) => {
-            let told = probe.table(name).await;
-            let stream = told.as_ref().ok().and_then(|told| told.stream.clone());
-            seen.table = Some(told);
-            if stream.is_some() {
-                seen.list = Some(probe.list(name).await);
-            }
-            stream
-        }
-    };
-    let Some(arn) = stream else {
-        return (None, seen);
-    };
-    let told = probe.stream(&arn).await;
-    let shard = told.as_ref().ok().and_then(|told| told.shard.clone());
-    seen.stream = Some(told);
-    if let Some(shard) = shard {
-        let (iterator, read) = split(probe.iterator(&arn, &shard).await);
-        seen.iterator = Some(iterator);
-        if let Some(iterator) = read {
-            seen.read = Some(probe.read(&iterator).await);
-        }
-    }
-    (Some(arn), seen)
 }
 
 /// Whether there is an iterator, and which.

@@ -7,10 +7,10 @@ pub fn role_arn(text: &str) -> Checked<String> {
     let fields: Vec<&str> = text.splitn(6, ':').collect();
     match fields.as_slice() {
         ["arn", partition, "iam", "", account, resource]
-            if !partition.is_empty()
+            if is_partition(partition)
                 && is_account(account)
                 && resource.strip_prefix("role/").is_some_and(|name| {
-                    !name.is_empty() && !name.ends_with('/') && !name.contains(char::is_whitespace)
+                    !name.is_empty() && !name.ends_with('/') && !name.contains(widens)
                 }) =>
         {
             Ok(text.to_owned())
@@ -18,6 +18,18 @@ pub fn role_arn(text: &str) -> Checked<String> {
         _ => Err("is not the ARN of a role: it looks like arn:aws:iam::ACCOUNT:role/NAME, with 12 digits of account"
             .to_owned()),
     }
+}
+
+/// What a policy (`weir iam-policy`) would take for many roles, or for a variable: IAM lets a path hold it, and nobody
+/// means it.
+fn widens(c: char) -> bool {
+    c.is_whitespace() || "*?\"\\$".contains(c)
+}
+
+/// `aws`, `aws-cn`, …
+pub(super) fn is_partition(text: &str) -> bool {
+    let held = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    !text.is_empty() && text.bytes().all(held)
 }
 
 pub(super) fn is_account(text: &str) -> bool {
@@ -59,7 +71,7 @@ pub fn kms_key(text: &str) -> Checked<String> {
     let fits = match fields.as_slice() {
         ["arn", partition, "kms", region, account, resource] => {
             let key = resource.strip_prefix("key/").is_some_and(is_key_id);
-            !partition.is_empty()
+            is_partition(partition)
                 && self::region(region).is_ok()
                 && is_account(account)
                 && (key || alias(resource))

@@ -1,6 +1,6 @@
 //! Streams, their consumers, and where reading starts.
 
-use super::aws::is_account;
+use super::aws::{is_account, is_partition};
 use super::tables::table_like;
 use super::{Checked, table_name};
 use crate::clock::Timestamp;
@@ -10,6 +10,14 @@ use crate::suggest;
 
 /// The longest name of a stream or a consumer (API reference of CreateStream and RegisterStreamConsumer).
 const LONGEST_CONSUMER: usize = 128;
+
+/// The time of a stream's beginning, as DynamoDB tells it. In a policy it must not stand for others.
+fn is_label(text: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || ":._-".contains(c))
+}
 
 /// The ARN of a DynamoDB stream.
 pub fn stream_arn(text: &str) -> Checked<StreamArn> {
@@ -30,8 +38,8 @@ pub fn stream_arn(text: &str) -> Checked<StreamArn> {
     let parts: Vec<&str> = resource.split('/').collect();
     match parts.as_slice() {
         ["table", table, "stream", label]
-            if !partition.is_empty()
-                && !label.is_empty()
+            if is_partition(partition)
+                && is_label(label)
                 && super::region(region).is_ok()
                 && is_account(account)
                 && table_name(table).is_ok() =>
@@ -81,8 +89,10 @@ pub fn kinesis_stream_arn(text: &str) -> Checked<StreamArn> {
     if service == "dynamodb" {
         return Err("is an ARN of DynamoDB's: give it as `dynamodb_stream_arn`".to_owned());
     }
-    let plain =
-        service == "kinesis" && !partition.is_empty() && super::region(region).is_ok() && is_account(account);
+    let plain = service == "kinesis"
+        && is_partition(partition)
+        && super::region(region).is_ok()
+        && is_account(account);
     let parts: Vec<&str> = resource.split('/').collect();
     match parts.as_slice() {
         ["stream", name] if plain && kinesis_stream(name).is_ok() => Ok(StreamArn::new(text)),

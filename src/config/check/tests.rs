@@ -58,6 +58,12 @@ fn a_stream_arn_is_one_of_a_dynamodb_stream() {
         stream_arn("arn:aws:dynamodb:eu-west-1:111122223333:table/orders"),
         "name, `orders`",
     );
+    for bad in [
+        "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/*",
+        "arn:*:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138",
+    ] {
+        says(stream_arn(bad), "it looks like");
+    }
     says(
         stream_arn("arn:aws:dynamodb:eu-west-1:1111:table/orders/stream/2024-11-09T08:12:19.138"),
         "it looks like",
@@ -269,6 +275,10 @@ fn a_role_is_an_iam_role_arn() {
         "arn:aws:iam:eu-west-1:111122223333:role/weir",
         "arn:aws:iam::111122223333:role/",
         "arn:aws:sts::111122223333:assumed-role/weir/x",
+        "arn:aws:iam::111122223333:role/*",
+        "arn:aws:iam::111122223333:role/cdc/w?ir",
+        "arn:aws:iam::111122223333:role/${x}",
+        "arn:*:iam::111122223333:role/weir",
     ] {
         says(role_arn(bad), "arn:aws:iam::ACCOUNT:role/NAME");
     }

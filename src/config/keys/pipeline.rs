@@ -172,7 +172,7 @@ static SOURCE: &[Key] = &[
         name: "dynamodb_stream_arn",
         kind: form(
             "ARN of a DynamoDB stream",
-            "arn:[^:]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]{3,255}/stream/[^/]+",
+            "arn:[a-z0-9-]+:dynamodb:[a-z0-9-]+:[0-9]{12}:table/[A-Za-z0-9_.-]{3,255}/stream/[A-Za-z0-9:._-]+",
         ),
         default: Default::Alternative,
         example: "arn:aws:dynamodb:eu-west-1:111122223333:table/customers/stream/2024-11-09T08:12:19.138",
@@ -191,7 +191,7 @@ static SOURCE: &[Key] = &[
         name: "kinesis_stream_arn",
         kind: form(
             "ARN of a Kinesis stream",
-            "arn:[^:]+:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[A-Za-z0-9_.-]{1,128}",
+            "arn:[a-z0-9-]+:kinesis:[a-z0-9-]+:[0-9]{12}:stream/[A-Za-z0-9_.-]{1,128}",
         ),
         default: Default::Alternative,
         example: "arn:aws:kinesis:eu-west-1:444455556666:stream/clicks",

@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::stream::{Poll, StreamSource};
 
 /// Between two reads of a shard. Kinesis gives five answers a second of a shard, to all who read it: this takes half.
-const BUSY: Duration = Duration::from_millis(400);
+pub const BUSY: Duration = Duration::from_millis(400);
 /// After one that gave nothing.
 const IDLE: Duration = Duration::from_secs(1);
 /// What came counts so often: of the 2 MB that Kinesis gives a second of a shard this takes half.

@@ -257,3 +257,22 @@ async fn a_few_empty_answers_are_no_end_and_a_denial_is_one() {
         "{ended:?}"
     );
 }
+
+#[tokio::test(start_paused = true)]
+async fn iterators_that_always_expire_are_not_asked_for_any_faster() {
+    let stream = FakeStream::new(|state| {
+        state.open("a", &[]);
+        fill(state, "a", 3);
+    });
+    stream.script(|number, state| {
+        if number < 20 {
+            state.epoch += 1;
+        }
+    });
+    let told = read(&stream, ALL).await;
+    assert_eq!(told.of("a"), texts("a", 0..3));
+    let state = stream.state.lock().unwrap();
+    let times: Vec<Duration> = state.reads.iter().map(|(_, at)| *at).collect();
+    let is_slow = times.windows(2).all(|two| two[1] - two[0] >= pace::BUSY);
+    assert!(times.len() > 20 && is_slow, "{times:?}");
+}

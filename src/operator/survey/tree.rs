@@ -195,6 +195,26 @@ impl Tree {
             .map(|(id, _)| id)
     }
 
+    /// Those that were read to their end while what comes after them isn't: no listing shows a child yet, or the
+    /// reading of one has not begun.
+    pub fn left_off(&self) -> Vec<&ShardId> {
+        let mut children: BTreeMap<&ShardId, Vec<&Node>> = BTreeMap::new();
+        for node in self.nodes.values() {
+            for parent in &node.parents {
+                children.entry(parent).or_default().push(node);
+            }
+        }
+        let ended = self
+            .nodes
+            .iter()
+            .filter(|(_, node)| matches!(node.state, State::Done(Ending::End | Ending::Gone)));
+        let left_off = ended.filter(|(id, _)| match children.get(id) {
+            None => !self.is_disabled,
+            Some(children) => children.iter().any(|child| child.state == State::Waiting),
+        });
+        left_off.map(|(id, _)| id).collect()
+    }
+
     /// How many shards are read, of how many that are known.
     pub fn progress(&self) -> (usize, usize) {
         let done = |node: &&Node| matches!(node.state, State::Done(_) | State::Skipped);
@@ -260,7 +280,13 @@ mod tests {
         // d splits while it is read.
         end(&mut tree, "d", Ending::End);
         assert!(tree.is_stale() && tree.has_childless());
+        assert_eq!(
+            tree.left_off(),
+            [&ShardId::new("d")],
+            "a and b have c, which has begun"
+        );
         tree.learn(&listing("a! b!<gone c<a,b d! e<d f<d"));
+        assert_eq!(tree.left_off(), [&ShardId::new("d")]);
         assert_eq!(begun(&mut tree), "e f");
         assert!(!tree.is_stale() && !tree.has_childless());
         for shard in ["c", "e", "f"] {

@@ -110,27 +110,45 @@ impl Held {
         }
     }
 
-    /// Looks for an event, and uses it up.
-    pub fn take(&mut self, wanted: &Wanted) -> Verdict {
+    /// Looks for an event in all its pieces, and uses them up. Of one that is not there as a whole nothing is used:
+    /// it is looked for again. One without pieces is nowhere.
+    pub fn take(&mut self, pieces: &[Wanted]) -> Verdict {
+        let mut used = Vec::with_capacity(pieces.len());
+        let mut worst = pieces.first().map_or(Verdict::Missing, |_| Verdict::Found);
+        for piece in pieces {
+            let Some((at, verdict)) = self.find(piece) else {
+                for at in used {
+                    let entry: &mut Entry = &mut self.entries[at];
+                    entry.taken -= 1;
+                }
+                return Verdict::Missing;
+            };
+            self.entries[at].taken += 1;
+            used.push(at);
+            worst = worst.max(verdict);
+        }
+        worst
+    }
+
+    /// Where a piece is that was not used yet.
+    fn find(&self, wanted: &Wanted) -> Option<(usize, Verdict)> {
         for name in [wanted.as_it_is, wanted.stamped_anew] {
             if let Ok(at) = self.entries.binary_search_by(|entry| entry.name.cmp(&name))
                 && self.entries[at].taken < self.entries[at].count
             {
-                self.entries[at].taken += 1;
-                return Verdict::Found;
+                return Some((at, Verdict::Found));
             }
         }
-        for key in [wanted.as_it_is.key, wanted.stamped_anew.key] {
-            let from = self.entries.partition_point(|entry| entry.name.key < key);
-            let same = self.entries[from..]
-                .iter_mut()
-                .take_while(|entry| entry.name.key == key);
-            if let Some(entry) = same.into_iter().find(|entry| entry.taken < entry.count) {
-                entry.taken += 1;
-                return Verdict::Differs;
-            }
-        }
-        Verdict::Missing
+        [wanted.as_it_is.key, wanted.stamped_anew.key]
+            .into_iter()
+            .find_map(|key| {
+                let from = self.entries.partition_point(|entry| entry.name.key < key);
+                let same = self.entries[from..]
+                    .iter()
+                    .take_while(|entry| entry.name.key == key);
+                let at = same.into_iter().position(|entry| entry.taken < entry.count);
+                at.map(|at| (from + at, Verdict::Differs))
+            })
     }
 
     /// What was used of an earlier reading of the same log stream is used here, too.
@@ -245,14 +263,14 @@ mod tests {
             ),
         ] {
             let mut held = held(&logged);
-            assert_eq!(held.take(&names().wanted(&wanted)), verdict, "{what}");
+            assert_eq!(held.take(&[names().wanted(&wanted)]), verdict, "{what}");
             assert_eq!(held.repeated(), repeated, "{what}");
         }
     }
 
     #[test]
     fn what_was_used_stays_used_when_the_log_is_read_again() {
-        let wanted = names().wanted(&event(1, "a"));
+        let wanted = [names().wanted(&event(1, "a"))];
         let mut first = held(&[event(1, "a")]);
         assert_eq!(first.take(&wanted), Verdict::Found);
         assert_eq!(first.take(&wanted), Verdict::Missing, "there were two");
@@ -261,6 +279,24 @@ mod tests {
             again.carry(&first);
             assert_eq!(again.take(&wanted), verdict);
         }
+    }
+
+    #[test]
+    fn of_an_event_that_is_there_in_part_nothing_is_used() {
+        let names = names();
+        let pieces = ["one", "two"].map(|text| names.wanted(&event(1, text)));
+        let mut first = held(&[event(1, "one"), event(1, "one")]);
+        assert_eq!(first.take(&pieces), Verdict::Missing);
+        assert_eq!(first.take(&[]), Verdict::Missing);
+        assert_eq!(
+            first.repeated(),
+            0,
+            "it was not found, so that nothing is there once more"
+        );
+        let mut again = held(&[event(1, "one"), event(1, "two")]);
+        again.carry(&first);
+        assert_eq!(again.take(&pieces), Verdict::Found, "the other part came later");
+        assert_eq!(again.take(&pieces), Verdict::Missing);
     }
 
     proptest! {
@@ -281,13 +317,54 @@ mod tests {
             for event in asked.iter().map(of) {
                 let at = left.iter().position(|have| *have == event);
                 let want = if at.is_some() { Verdict::Found } else { Verdict::Missing };
-                prop_assert_eq!(held.take(&names().wanted(&event)), want);
+                prop_assert_eq!(held.take(&[names().wanted(&event)]), want);
                 if let Some(at) = at {
                     used.push(left.swap_remove(at));
                 }
             }
             let repeated = left.iter().filter(|event| used.contains(event)).count();
             prop_assert_eq!(held.repeated(), repeated as u64);
+        }
+
+        /// Events of several pieces, against the same multiset: all of one, or nothing.
+        #[test]
+        fn an_event_is_found_whole_or_not_at_all_also_when_the_log_grows(
+            logged in proptest::collection::vec((0i64..3, 0u8..4), 0..30),
+            later in proptest::collection::vec((0i64..3, 0u8..4), 0..30),
+            asked in proptest::collection::vec(proptest::collection::vec((0i64..3, 0u8..4), 1..4), 0..20),
+        ) {
+            let of = |(millis, n): &(i64, u8)| event(*millis, format!("text {n}"));
+            let mut left: Vec<LogEvent> = logged.iter().map(of).collect();
+            let mut held = held(&left);
+            let mut lost = Vec::new();
+            let take = |held: &mut Held, left: &mut Vec<LogEvent>, asked: &Vec<(i64, u8)>| {
+                let mut rest = left.clone();
+                let is_whole = asked.iter().map(of).all(|piece| {
+                    let at = rest.iter().position(|have| *have == piece);
+                    at.map(|at| rest.swap_remove(at)).is_some()
+                });
+                if is_whole {
+                    *left = rest;
+                }
+                let pieces: Vec<Wanted> = asked.iter().map(|piece| names().wanted(&of(piece))).collect();
+                let want = if is_whole { Verdict::Found } else { Verdict::Missing };
+                (held.take(&pieces), want)
+            };
+            for event in &asked {
+                let (got, want) = take(&mut held, &mut left, event);
+                prop_assert_eq!(got, want);
+                if want == Verdict::Missing {
+                    lost.push(event);
+                }
+            }
+            let all: Vec<LogEvent> = logged.iter().chain(&later).map(of).collect();
+            let mut again = self::held(&all);
+            again.carry(&held);
+            left.extend(later.iter().map(of));
+            for event in lost {
+                let (got, want) = take(&mut again, &mut left, event);
+                prop_assert_eq!(got, want);
+            }
         }
     }
 }

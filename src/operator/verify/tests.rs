@@ -193,6 +193,30 @@ async fn a_log_stream_that_is_not_there_holds_nothing() {
     assert_eq!(report.absent, [stream_of("b")]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn an_event_of_a_time_to_come_is_found_where_it_was_stamped_anew() {
+    let (own, put) = (START.plus(Duration::from_secs(5 * 3600)), time(2));
+    let envelope = format!(
+        r#"{{"messageType":"DATA_MESSAGE","owner":"1","logGroup":"/x","logStream":"s","subscriptionFilters":["f"],"logEvents":[{{"id":"1","timestamp":{},"message":"ahead"}}]}}"#,
+        own.millis()
+    );
+    let stream = FakeStream::new(|state| {
+        state.open("a", &[]);
+        state.append("a", time(0), &envelope);
+    });
+    let log = Arc::new(FakeLog::default());
+    let event = LogEvent {
+        timestamp: own,
+        message: "ahead".into(),
+    };
+    let told = untimely::at(event, put);
+    log.put_one(&stream_of("a"), told.timestamp, &told.message);
+    let mut desk = desk(&stream, &log);
+    desk.config.decode = crate::decode::DecodeSettings::of(Decode::Subscription);
+    let report = desk.verify(PERIOD, &mut |_| {}).await.unwrap();
+    assert_eq!((report.events, report.found), (1, 1), "{report:?}");
+}
+
 fn how(which: Which, dry_run: bool) -> How {
     How {
         which,
@@ -287,5 +311,94 @@ async fn a_replay_that_is_stopped_says_from_where_to_go_on_and_loses_nothing_so(
             report.is_complete(),
             "stopped at read {reads}: {done:?} {report:?}"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_that_is_stopped_before_a_child_is_read_goes_on_with_it() {
+    for reads in 1..40 {
+        let stream = FakeStream::new(|state| {
+            state.open("a", &[]);
+            state.open("b", &[]);
+            for at in 0..6 {
+                state.append("a", time(at), &format!("a-{at}"));
+            }
+            for at in 0..60 {
+                state.append("b", time(10 * at), &format!("b-{at}"));
+            }
+        });
+        let log = Arc::new(FakeLog::default());
+        let (stopper, stop) = shutdown::channel();
+        stream.script(move |number, state| {
+            if number == 2 {
+                // Not in the first listing.
+                state.open("c", &["a"]);
+                for at in 6..12 {
+                    state.append("c", time(at), &format!("c-{at}"));
+                }
+            }
+            if number == reads {
+                stopper.stop();
+            }
+        });
+        let done = desk(&stream, &log)
+            .replay(PERIOD, &how(Which::Everything, false), stop, &mut |_| {})
+            .await
+            .unwrap();
+        if reads < 3 {
+            continue;
+        }
+        stream.script(|_, _| {});
+        let rest = Period {
+            from: done.stopped_at,
+            ..PERIOD
+        };
+        let (_stopper, stop) = shutdown::channel();
+        desk(&stream, &log)
+            .replay(rest, &how(Which::Everything, false), stop, &mut |_| {})
+            .await
+            .unwrap();
+        let report = verify(&stream, &log).await;
+        assert!(
+            report.is_complete(),
+            "stopped at read {reads}: {done:?} {:?}",
+            report.which_missing
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replay_goes_on_before_records_whose_times_go_back() {
+    let times = [0, 100, 130, 120, 110, 101, 140];
+    for reads in 1..4 {
+        let stream = FakeStream::new(|state| {
+            state.open("a", &[]);
+            for at in times {
+                state.append("a", time(at), &format!("a-{at}"));
+            }
+        });
+        let log = Arc::new(FakeLog::default());
+        let (stopper, stop) = shutdown::channel();
+        stream.script(move |number, _| {
+            if number == reads {
+                stopper.stop();
+            }
+        });
+        let done = desk(&stream, &log)
+            .replay(PERIOD, &how(Which::Everything, false), stop, &mut |_| {})
+            .await
+            .unwrap();
+        stream.script(|_, _| {});
+        let rest = Period {
+            from: done.stopped_at,
+            ..PERIOD
+        };
+        let (_stopper, stop) = shutdown::channel();
+        desk(&stream, &log)
+            .replay(rest, &how(Which::Everything, false), stop, &mut |_| {})
+            .await
+            .unwrap();
+        let report = verify(&stream, &log).await;
+        assert!(report.is_complete(), "stopped at read {reads}: {done:?}");
     }
 }
