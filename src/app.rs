@@ -141,7 +141,7 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
     warn_of_redactions(&config);
     let listener = http::bind(config.http_address)?;
     let address = listener.local_addr().unwrap_or(config.http_address);
-    info!(%address, "health at /livez, /readyz and /startupz, metrics at /metrics, the accounts at /status");
+    info!(%address, "for people at /, as JSON at /status; health at /livez, /readyz and /startupz, metrics at /metrics");
     let server = Server {
         clock: clock.clone(),
         readiness: readiness.clone(),

@@ -82,9 +82,15 @@ impl Scope {
         !is_before && !is_after
     }
 
-    /// Whether a time lies so far behind the end that nothing before it follows.
-    fn is_past(&self, time: Timestamp) -> bool {
-        matches!(self.end, End::Before(end) if time >= end.plus(DISORDER))
+    /// Whether a time lies so far behind the end that nothing before it follows. Of a reading that `began` then.
+    fn is_past(&self, time: Timestamp, began: Timestamp) -> bool {
+        let end = match self.end {
+            End::Never => return false,
+            // A DynamoDB shard that is written to all the time never gives an empty answer.
+            End::Tip => began,
+            End::Before(end) => end,
+        };
+        time >= end.plus(DISORDER)
     }
 }
 
@@ -548,7 +554,7 @@ impl ShardReader {
         let is_past = records
             .iter()
             .filter_map(|r| r.time)
-            .any(|time| scope.is_past(time));
+            .any(|time| scope.is_past(time, self.shared.began));
         if let Some(last) = records.last() {
             self.last = Some(last.sequence_number.clone());
             (self.quiet, self.doubts) = (0, 0);
@@ -571,7 +577,10 @@ impl ShardReader {
         let is_tip = scope.end != End::Never
             && !self.closed
             && match behind {
-                Some(behind) => behind.is_zero() || (count == 0 && scope.is_past(self.now().minus(behind))),
+                Some(behind) => {
+                    behind.is_zero()
+                        || (count == 0 && scope.is_past(self.now().minus(behind), self.shared.began))
+                }
                 None => self.quiet >= QUIET_READS,
             };
         match next {

@@ -197,9 +197,10 @@ impl StreamSource for DynamoDbStreams {
             .send()
             .await
             .map_err(|e| {
+                let region = self.tables.config().region().map_or("this region", |region| region.as_ref());
                 match source_error("dynamodb:DescribeTable", &failure(&e), &format!("table {name}")) {
                     SourceError::NotFound(_) => SourceError::NotFound(format!(
-                        "table {name} is not there: check its name, and the region and account that are asked"
+                        "table {name} is not there in {region}: check its name, and the region and account that are asked"
                     )),
                     other => other,
                 }

@@ -259,6 +259,24 @@ async fn a_few_empty_answers_are_no_end_and_a_denial_is_one() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_shard_that_is_written_to_all_the_time_is_read_to_what_came_after_the_beginning() {
+    let stream = FakeStream::new(|state| {
+        state.open("a", &[]);
+        fill(state, "a", 4);
+    });
+    let began = tokio::time::Instant::now();
+    let mut survey = survey(&stream, ALL);
+    let mut told = Told::default();
+    while let Some(seen) = survey.next().await.unwrap() {
+        told.take(seen);
+        let now = START.plus(began.elapsed());
+        stream.state.lock().unwrap().append("a", now, "more");
+        assert!(began.elapsed() < 3 * DISORDER, "it never ends");
+    }
+    assert_eq!(told.of("a")[..4], texts("a", 0..4));
+}
+
+#[tokio::test(start_paused = true)]
 async fn iterators_that_always_expire_are_not_asked_for_any_faster() {
     let stream = FakeStream::new(|state| {
         state.open("a", &[]);
