@@ -204,9 +204,10 @@ async fn missing_credentials_are_a_denial_that_says_so() {
 
 #[tokio::test]
 async fn a_refused_connection_was_never_sent_and_a_broken_one_perhaps() {
-    let refusing = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    // Bound, so that nobody else gets the port, and not listening.
+    let refusing = tokio::net::TcpSocket::new_v4().unwrap();
+    refusing.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let refused = format!("http://{}", refusing.local_addr().unwrap());
-    drop(refusing);
     let breaking = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let broken = format!("http://{}", breaking.local_addr().unwrap());
     let breaker = tokio::spawn(async move {
