@@ -56,6 +56,8 @@ mod streams;
 #[path = "../fault/tally.rs"]
 #[expect(dead_code, reason = "the fault tests count what was delivered")]
 mod tally;
+#[path = "../fault/until.rs"]
+mod until;
 #[path = "../fault/weir.rs"]
 #[expect(dead_code, reason = "the fault tests ask more of a life")]
 mod weir;
@@ -67,7 +69,8 @@ mod world;
 mod writers;
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+
+use crate::until::until;
 
 /// A path of the repository.
 fn repository(path: &str) -> PathBuf {
@@ -76,16 +79,4 @@ fn repository(path: &str) -> PathBuf {
 
 fn read(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-}
-
-/// Asks `probe` until it says true. After `patience` without it, whatever was waited for hangs: panics.
-async fn until<F: AsyncFnMut() -> bool>(what: &str, patience: Duration, mut probe: F) {
-    let start = Instant::now();
-    while !probe().await {
-        assert!(
-            start.elapsed() < patience,
-            "waited {patience:?} for {what}, in vain"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
 }

@@ -44,13 +44,15 @@ mod shutdown;
 mod start;
 mod tally;
 mod traces;
+mod until;
 mod weir;
 mod wire;
 mod world;
 mod writers;
 
 use std::str::FromStr;
-use std::time::{Duration, Instant};
+
+use crate::until::until;
 
 /// A number from the environment, for a run that is longer than CI's.
 fn setting<T: FromStr>(name: &str, default: T) -> T {
@@ -59,17 +61,5 @@ fn setting<T: FromStr>(name: &str, default: T) -> T {
             .parse()
             .unwrap_or_else(|_| panic!("{name}={text} is not a number")),
         Err(_) => default,
-    }
-}
-
-/// Asks `probe` until it says true. After `patience` without it, whatever was waited for hangs: panics.
-async fn until<F: AsyncFnMut() -> bool>(what: &str, patience: Duration, mut probe: F) {
-    let start = Instant::now();
-    while !probe().await {
-        assert!(
-            start.elapsed() < patience,
-            "waited {patience:?} for {what}, in vain"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }

@@ -37,21 +37,11 @@ mod server;
 mod shards;
 mod story;
 mod streams;
+#[path = "../fault/until.rs"]
+mod until;
 #[path = "../fault/weir.rs"]
 #[expect(dead_code, reason = "the fault tests ask more of a life")]
 mod weir;
 mod world;
 
-use std::time::{Duration, Instant};
-
-/// Asks `probe` until it says true. After `patience` without it, whatever was waited for hangs: panics.
-async fn until<F: AsyncFnMut() -> bool>(what: &str, patience: Duration, mut probe: F) {
-    let start = Instant::now();
-    while !probe().await {
-        assert!(
-            start.elapsed() < patience,
-            "waited {patience:?} for {what}, in vain"
-        );
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-}
+use crate::until::until;
