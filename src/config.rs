@@ -15,7 +15,7 @@ mod units;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,6 +38,16 @@ const LARGEST_FILE: u64 = 1 << 20;
 
 /// Answers with the value of an environment variable, if it is set.
 pub type Vars<'v> = &'v dyn Fn(&str) -> Option<String>;
+
+/// Where this machine asks who listens at `address`: of every address the loopback's.
+pub fn on_this_machine(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
 
 /// Everything `weir run` needs to know, checked.
 #[derive(Clone, Debug, PartialEq)]

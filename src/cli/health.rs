@@ -4,7 +4,7 @@
 //! answers at once and says nothing of what `weir check` is for.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -75,19 +75,9 @@ pub(super) fn read(args: &HealthArgs, vars: Vars<'_>) -> Result<Order, WrongUse>
     }
     let order = address.map(|address| Order {
         ready: args.ready,
-        address: on_this_machine(address),
+        address: config::on_this_machine(address),
     });
     flags.finish(order, wrong_file)
-}
-
-/// Who listens at every address is asked at the loopback's.
-fn on_this_machine(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 /// Asks, and gives the code to exit with.

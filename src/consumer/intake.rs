@@ -12,7 +12,7 @@ use crate::clock::Timestamp;
 use crate::decode::Skip;
 use crate::ledger::Received;
 use crate::logs::sink::Parcel;
-use crate::stream::{Next, Place, Poll, StartingPosition};
+use crate::stream::{Next, Place, StartingPosition};
 
 impl Consumer {
     /// Takes in some records: submit their events, enter them into the books.
@@ -163,11 +163,7 @@ impl Consumer {
         if let Some(position) = after.continuation.or(last) {
             self.position = StartingPosition::After(position);
         }
-        let source = &self.pipeline.config.source;
-        let poll = Poll {
-            busy: source.poll_busy,
-            idle: source.poll_idle,
-        };
+        let poll = self.pipeline.config.source.poll();
         // An answer without records is no end while the stream says that there are more.
         let has_more = after.behind.is_some_and(|behind| !behind.is_zero());
         let records = after.records.max(usize::from(has_more));

@@ -1,14 +1,14 @@
 //! Looks at the machine: the port, and the memory of the control group.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
 use crate::check::process::Port;
 use crate::clock::{Clock, timeout};
-use crate::config::Config;
+use crate::config::{self, Config};
 use crate::http;
 
 /// A Weir that runs answers at once, to its end.
@@ -34,10 +34,7 @@ async fn is_weir(address: SocketAddr) -> std::io::Result<bool> {
     /// So much holds the help of some of its metrics.
     const ENOUGH: usize = 1 << 20;
     const MARK: &str = "# HELP weir_";
-    let local = match address.ip().is_unspecified() {
-        true => SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), address.port()),
-        false => address,
-    };
+    let local = config::on_this_machine(address);
     let wire = TcpStream::connect(local).await?;
     wire.writable().await?;
     // So little fits into the buffer of a connection that is new.
