@@ -1,0 +1,1 @@
+//! A deploy, by what chart and template render.
