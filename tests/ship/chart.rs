@@ -106,10 +106,18 @@ fn render_all(cases: &[Value]) -> Vec<Rendered> {
     serde_json::from_value(answer["cases"].clone()).unwrap()
 }
 
-/// What the chart makes of values; panics if it refuses them.
+/// What the chart makes of each of the values; panics if it refuses some.
+fn render_each<const N: usize>(values: [Value; N]) -> [Rendered; N] {
+    let cases: Vec<Value> = values.iter().map(|values| json!({ "values": values })).collect();
+    let rendered = render_all(&cases);
+    for (values, rendered) in values.iter().zip(&rendered) {
+        assert_eq!(rendered.refusal, None, "{values}");
+    }
+    rendered.try_into().unwrap_or_else(|_| panic!("one for each"))
+}
+
 fn render(values: Value) -> Rendered {
-    let rendered = render_all(&[json!({ "values": values })]).remove(0);
-    assert_eq!(rendered.refusal, None, "{values}");
+    let [rendered] = render_each([values]);
     rendered
 }
 

@@ -9,6 +9,7 @@ linter found; `invalid`, what the schemas of the named versions of Kubernetes re
 don't know (custom resources). With `"package": true` also `package`: the files of the packaged chart.
 """
 
+import functools
 import json
 import sys
 import tarfile
@@ -17,26 +18,29 @@ import tempfile
 import helm_python as helm
 import kubernetes_validate
 import yaml
+from yaml import CSafeLoader as Loader
 
 sys.path.append("tests/ship")
 from render import merged  # noqa: E402
 
 CHART = "helm/weir"
 
+# It reads the same files of a megabyte again for each object.
+kubernetes_validate.utils.schema_contents = functools.cache(kubernetes_validate.utils.schema_contents)
+
 
 def validated(objects, versions):
     invalid, unknown = [], []
     for object_ in objects:
         told = f"{object_['kind']}/{object_['metadata']['name']}"
-        for version in versions:
-            try:
+        try:
+            for version in versions:
                 kubernetes_validate.validate(object_, version, strict=True)
-            except kubernetes_validate.ValidationError as error:
-                path = ".".join(str(part) for part in error.path)
-                invalid.append(f"{told} for {version}: {path}: {error.message}")
-            except kubernetes_validate.SchemaNotFoundError:
-                if object_ not in unknown:
-                    unknown.append(object_)
+        except kubernetes_validate.ValidationError as error:
+            path = ".".join(str(part) for part in error.path)
+            invalid.append(f"{told} for {version}: {path}: {error.message}")
+        except kubernetes_validate.SchemaNotFoundError:
+            unknown.append(object_)
     return {"invalid": invalid, "unknown": unknown}
 
 
@@ -53,7 +57,7 @@ def judged(chart, case, versions):
         return {"refusal": str(refusal)}
     notes = [text for path, text in files.items() if path.endswith("NOTES.txt")]
     texts = [text for path, text in sorted(files.items()) if not path.endswith("NOTES.txt")]
-    objects = [object_ for text in texts for object_ in yaml.safe_load_all(text) if object_]
+    objects = [object_ for text in texts for object_ in yaml.load_all(text, Loader) if object_]
     found = {"objects": objects, "notes": "".join(notes), "lint": [], **validated(objects, versions)}
     if case.get("lint"):
         report = helm.lint(CHART, values, strict=True)

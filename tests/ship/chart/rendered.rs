@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Rendered, answer, config, judge, render, render_all, sets, values};
+use super::{Rendered, answer, config, judge, render, render_all, render_each, sets, values};
 use crate::tools::{printed, repository, text};
 
 /// The oldest that `kubeVersion` allows, one in the middle, and the newest that there are schemas of.
@@ -317,45 +317,40 @@ fn pods_keep_the_restricted_profile() {
 
 #[test]
 fn a_change_of_the_settings_rolls_the_pods_and_nothing_else_does() {
-    let checksum = |values: Value| {
-        let rendered = render(values);
-        rendered.pod()["metadata"]["annotations"]["checksum/config"]
-            .as_str()
-            .map(str::to_owned)
+    let checksum = |rendered: &Rendered| {
+        let checksum = &rendered.pod()["metadata"]["annotations"]["checksum/config"];
+        checksum.as_str().map(str::to_owned)
     };
-    let before = checksum(values(&json!({}))).expect("a checksum");
-    assert_eq!(
-        checksum(values(
-            &json!({ "replicaCount": 5, "podLabels": { "team": "a" } })
-        ))
-        .as_ref(),
-        Some(&before)
-    );
-    assert_ne!(
-        checksum(values(&json!({ "config": { "put_rate": 3999 } }))).as_ref(),
-        Some(&before)
-    );
-    // What the chart can't read it doesn't claim to know.
-    assert_eq!(checksum(json!({ "existingConfigMap": { "name": "ours" } })), None);
+    let rendered = render_each([
+        values(&json!({})),
+        values(&json!({ "replicaCount": 5, "podLabels": { "team": "a" } })),
+        values(&json!({ "config": { "put_rate": 3999 } })),
+        // What the chart can't read it doesn't claim to know.
+        json!({ "existingConfigMap": { "name": "ours" } }),
+    ]);
+    let [before, other_values, other_settings, unread] = rendered.each_ref().map(checksum);
+    assert!(before.is_some() && other_settings.is_some());
+    assert_eq!(other_values, before);
+    assert_ne!(other_settings, before);
+    assert_eq!(unread, None);
 }
 
 #[test]
 fn without_pipelines_nothing_runs_and_the_notes_say_so() {
-    let scaled = json!({ "autoscaling": { "enabled": true } });
-    for values in [
+    let [nothing, no_pipelines, scaled, runs] = render_each([
         json!({}),
         json!({ "config": { "application": "prod-cdc" } }),
-        scaled,
-    ] {
-        let rendered = render(values);
+        json!({ "autoscaling": { "enabled": true } }),
+        values(&json!({})),
+    ]);
+    for rendered in [nothing, no_pipelines, scaled] {
         assert_eq!(rendered.deployment()["spec"]["replicas"], 0);
         for kind in ["HorizontalPodAutoscaler", "PodDisruptionBudget", "Pod"] {
             assert!(rendered.of_kind(kind).is_empty(), "{kind}");
         }
         assert!(rendered.notes.contains("WARNING: nothing runs") && rendered.notes.contains("pipelines:"));
     }
-    let rendered = render(values(&json!({})));
-    assert_eq!(rendered.deployment()["spec"]["replicas"], 2);
+    assert_eq!(runs.deployment()["spec"]["replicas"], 2);
     for words in [
         "pipelines  orders",
         "tables weir and weir-fleet",
@@ -363,7 +358,7 @@ fn without_pipelines_nothing_runs_and_the_notes_say_so() {
         "helm test",
         "port-forward",
     ] {
-        assert!(rendered.notes.contains(words), "{words}: {}", rendered.notes);
+        assert!(runs.notes.contains(words), "{words}: {}", runs.notes);
     }
 }
 
@@ -405,20 +400,21 @@ fn who_is_autoscaled_has_no_number_of_replicas() {
 
 #[test]
 fn a_new_worker_is_ready_before_an_old_one_ends_and_the_old_one_has_time() {
-    let rendered = render(values(&json!({})));
-    let spec = &rendered.deployment()["spec"];
-    assert_eq!(
-        spec["strategy"],
-        json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } })
+    let timeouts = [
+        ("25s", 30),
+        ("40s", 45),
+        ("1m", 65),
+        ("13801ms", 19),
+        ("1h", 3605),
+    ];
+    let rendered = render_each(
+        timeouts.map(|(timeout, _)| values(&json!({ "config": { "drain": { "timeout": timeout } } }))),
     );
-    assert_eq!(rendered.pod()["spec"]["terminationGracePeriodSeconds"], 30);
-    assert_eq!(rendered.variable("WEIR_GRACE_PERIOD"), Some("30s"));
     // Derived of the drain, in whole seconds: it and 5 s more.
-    for (timeout, grace) in [("40s", 45), ("1m", 65), ("13801ms", 19), ("1h", 3605)] {
-        let rendered = render(values(&json!({ "config": { "drain": { "timeout": timeout } } })));
+    for ((timeout, grace), rendered) in timeouts.iter().zip(&rendered) {
         assert_eq!(
             rendered.pod()["spec"]["terminationGracePeriodSeconds"],
-            grace,
+            *grace,
             "{timeout}"
         );
         assert_eq!(
@@ -426,10 +422,16 @@ fn a_new_worker_is_ready_before_an_old_one_ends_and_the_old_one_has_time() {
             Some(format!("{grace}s").as_str())
         );
     }
+    let [default, recreate] = render_each([
+        values(&json!({})),
+        values(&json!({ "strategy": { "type": "Recreate" } })),
+    ]);
+    let rolling = json!({ "type": "RollingUpdate", "rollingUpdate": { "maxSurge": 1, "maxUnavailable": 0 } });
+    assert_eq!(default.deployment()["spec"]["strategy"], rolling);
+    assert_eq!(default.variable("WEIR_GRACE_PERIOD"), Some("30s"));
     // Recreate knows no surge.
-    let rendered = render(values(&json!({ "strategy": { "type": "Recreate" } })));
     assert_eq!(
-        rendered.deployment()["spec"]["strategy"],
+        recreate.deployment()["spec"]["strategy"],
         json!({ "type": "Recreate" })
     );
 }
