@@ -570,3 +570,23 @@ fn images_identity_and_placement_are_as_the_values_say() {
         assert_eq!(spread["whenUnsatisfiable"], "ScheduleAnyway");
     }
 }
+
+/// Examples of values, in fences of `yaml values`; where one has no pipelines, it gets one.
+#[test]
+fn every_example_of_the_pages_is_taken() {
+    let place = tempfile::tempdir().unwrap();
+    let mut cases = Vec::new();
+    for page in ["docs/kubernetes.md", "helm/weir/README.md"] {
+        let page = text(page);
+        for example in page.split("```yaml values\n").skip(1) {
+            let (example, _) = example.split_once("```").unwrap();
+            let file = place.path().join(format!("{}.yaml", cases.len()));
+            std::fs::write(&file, example).unwrap();
+            cases.push(json!({ "files": ["helm/weir/ci/minimal-values.yaml", file] }));
+        }
+    }
+    assert!(cases.len() > 6);
+    for (case, rendered) in cases.iter().zip(render_all(&cases)) {
+        assert_eq!(rendered.refusal, None, "{case}");
+    }
+}
