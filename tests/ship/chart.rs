@@ -108,10 +108,13 @@ fn render_all(cases: &[Value]) -> Vec<Rendered> {
 
 /// What the chart makes of each of the values; panics if it refuses some.
 fn render_each<const N: usize>(values: [Value; N]) -> [Rendered; N] {
-    let cases: Vec<Value> = values.iter().map(|values| json!({ "values": values })).collect();
+    let cases: Vec<Value> = values
+        .into_iter()
+        .map(|values| json!({ "values": values }))
+        .collect();
     let rendered = render_all(&cases);
-    for (values, rendered) in values.iter().zip(&rendered) {
-        assert_eq!(rendered.refusal, None, "{values}");
+    for (case, rendered) in cases.iter().zip(&rendered) {
+        assert_eq!(rendered.refusal, None, "{case}");
     }
     rendered.try_into().unwrap_or_else(|_| panic!("one for each"))
 }

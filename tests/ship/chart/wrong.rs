@@ -30,8 +30,8 @@ fn the_schema_refuses_what_the_chart_or_weir_does_not_know() {
             &["additional properties 'replicas' not allowed"],
         ),
         (
-            json!({ "image": { "tagg": "1" } }),
-            &["/image", "'tagg' not allowed"],
+            json!({ "image": { "label": "1" } }),
+            &["/image", "'label' not allowed"],
         ),
         (
             json!({ "image": { "digest": "sha256:12" } }),
@@ -118,8 +118,8 @@ fn the_schema_refuses_what_the_chart_or_weir_does_not_know() {
         ),
         (
             json!({ "config": { "pipelines": { "orders": {
-                "source": { "dynamodb_table": "orders" }, "destination": { "grop": "/cdc" } } } } }),
-            &["/config/pipelines/orders/destination", "'grop' not allowed"],
+                "source": { "dynamodb_table": "orders" }, "destination": { "log_group": "/cdc" } } } } }),
+            &["/config/pipelines/orders/destination", "'log_group' not allowed"],
         ),
         (
             json!({ "config": { "pipelines": { "orders": {
