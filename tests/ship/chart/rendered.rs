@@ -476,7 +476,11 @@ fn no_service_puts_variables_among_those_of_weir() {
 
 #[test]
 fn the_test_hook_asks_aws_as_the_workers_do_and_whether_one_is_ready() {
-    let rendered = render(values(&json!({ "service": { "port": 80 } })));
+    let [rendered, ipv6, dual] = render_each([
+        values(&json!({ "service": { "port": 80 } })),
+        values(&json!({ "listenAddress": "::" })),
+        values(&json!({ "listenAddress": "::", "service": { "ipFamilies": ["IPv4", "IPv6"] } })),
+    ]);
     let test = rendered.the("Pod");
     assert_eq!(test["metadata"]["annotations"]["helm.sh/hook"], "test");
     let worker = &rendered.pod()["spec"];
@@ -488,16 +492,20 @@ fn the_test_hook_asks_aws_as_the_workers_do_and_whether_one_is_ready() {
     for same in ["image", "resources", "volumeMounts"] {
         assert_eq!(check[same], rendered.container()[same], "{same}");
     }
-    let address = "$(WEIR_SERVICE_HOST):$(WEIR_SERVICE_PORT)";
     assert_eq!(
-        ready["args"],
-        json!(["health", "--ready", "--http-address", address])
+        ready["args"].as_array().unwrap()[..3],
+        ["health", "--ready", "--http-address"]
     );
     assert_eq!(
         test["spec"]["enableServiceLinks"],
         Value::Null,
         "the address comes by these"
     );
+    let plain = "$(WEIR_SERVICE_HOST):$(WEIR_SERVICE_PORT)";
+    let bracketed = "[$(WEIR_SERVICE_HOST)]:$(WEIR_SERVICE_PORT)";
+    for (rendered, address) in [(&rendered, plain), (&ipv6, bracketed), (&dual, plain)] {
+        assert_eq!(rendered.the("Pod")["spec"]["containers"][1]["args"][3], address);
+    }
 }
 
 #[test]

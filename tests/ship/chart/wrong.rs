@@ -273,6 +273,7 @@ fn what_just_fits_is_taken() {
         values(&json!({ "config": { "memory": "4GiB" }, "resources": { "limits": null } })),
         values(&json!({ "resources": { "limits": { "memory": "80Mi" } } })),
         values(&json!({ "config": { "put_rate": "${RATE:-4000}" } })),
+        values(&json!({ "livenessProbe": null })),
         values(&json!({ "global": { "team": "data-platform" } })),
         values(
             &json!({ "autoscaling": { "enabled": true, "targetCPUUtilizationPercentage": null, "metrics": [{ "type": "Pods" }] } }),
