@@ -4,6 +4,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use weir::coordinator::{FAREWELL, Settings};
 use weir::lease::Checkpoint;
 
 use crate::faults::{Faults, Rates};
@@ -394,4 +395,47 @@ fn a_table_out_of_reach_for_minutes_stops_the_reading_and_loses_nothing() {
             settle(&world, PATIENCE).await;
         },
     );
+}
+
+/// Whatever doesn't answer: what the platform must wait for (`config::check::AFTER_DRAIN`) rests on it.
+#[test]
+fn a_worker_that_is_told_to_stop_is_gone_soon_after_its_drains_limit() {
+    let name = "directed::a_worker_that_is_told_to_stop_is_gone_soon_after_its_drains_limit";
+    tell(name, 16, async |world| {
+        enable(&world, 4);
+        let slots: Vec<Slot> = (0..3).map(|n| start(&world, n)).collect();
+        write_some(&world, 60, 5, s(25)).await;
+        let (down, before, after) = world.with(|s| {
+            (
+                s.rng.bool(),
+                Duration::from_millis(s.rng.u64(0..2_000)),
+                Duration::from_millis(s.rng.u64(0..26_000)),
+            )
+        });
+        world.with(|s| {
+            s.write(50, Kind::Plain, 2_000);
+            // Each answer just within its limit.
+            s.rows_take = Duration::from_millis(960);
+            if down {
+                s.sink_down_until = s.now + Duration::from_secs(40);
+            }
+        });
+        world.pass_time(before).await;
+        let told = world.elapsed();
+        slots[0].stop();
+        // Whoever should read its notes can't.
+        for heir in &slots[1..] {
+            heir.partition(s(60), false);
+        }
+        world.pass_time(after).await;
+        let answers_only = world.with(|s| s.rng.bool());
+        slots[0].partition(s(30), answers_only);
+        slots[0].gone().await;
+        let took = world.elapsed() - told;
+        let most = Settings::default().drain_timeout + FAREWELL + Duration::from_millis(200);
+        assert!(took <= most, "{took:?} of {most:?}");
+        world.with(|s| s.rows_take = Duration::ZERO);
+        slots[0].resume();
+        settle(&world, PATIENCE).await;
+    });
 }
