@@ -45,7 +45,7 @@ def same(what, found, expected):
 class Container:
     """A worker, held as tightly as the restricted profile allows, and more: its root is read-only without exceptions."""
 
-    def __init__(self, show, *arguments, settings=SETTINGS, endpoint=None):
+    def __init__(self, show, *arguments, settings=SETTINGS, endpoint=None, options=()):
         self.show = show
         self.name = f"weir-{uuid.uuid4().hex[:12]}"
         self.address = f"127.0.0.1:{free_port()}"
@@ -56,7 +56,7 @@ class Container:
         variables = environment(endpoint or show.endpoint)[1] | {
             "WEIR_CONFIG": "/etc/weir/weir.yaml", "WEIR_HTTP_ADDRESS": self.address}
         self.command = [
-            "run", "--detach", "--name", self.name,
+            "run", *options, "--detach", "--name", self.name,
             "--network", "host", "--no-hosts", "--log-driver", "k8s-file",
             "--read-only", "--read-only-tmpfs=false", "--user", f"{USER}:{USER}",
             "--cap-drop", "all", "--security-opt", "no-new-privileges", "--memory", str(MEMORY),
@@ -131,6 +131,7 @@ class Show:
         self.wrong_setting()
         self.stop_while_starting()
         self.second_signal()
+        self.interrupted_command()
 
     def image_itself(self):
         found = json.loads(self.podman("image", "inspect", self.image))[0]
@@ -289,6 +290,15 @@ class Show:
         finally:
             self.emulator.send_signal(signal.SIGCONT)
         good("a second SIGTERM ends a drain that AWS holds up: exit code 143")
+
+    def interrupted_command(self):
+        """A command that a person runs in a container can be interrupted, too."""
+        # It waits for records on standard input, which stays open.
+        container = Container(self, "decode", options=("--interactive",)).start()
+        wait("SIGINT to be handled", 10, lambda: int(container.kernel()["SigCgt"], 16) & 1 << (signal.SIGINT - 1))
+        container.kill("INT")
+        same("the exit code of a command after SIGINT", container.ended(5), 128 + signal.SIGINT)
+        good("SIGINT ends a command: exit code 130")
 
     def delivered(self):
         try:
