@@ -258,10 +258,10 @@ class Show:
         good("the image's own health check passes, without a shell in it")
 
     def wrong_setting(self):
-        wrong = Container(self, settings=SETTINGS.replace("destination", "destinaton")).start()
+        wrong = Container(self, settings=SETTINGS.replace("destination", "target")).start()
         same("the exit code after a wrong setting", wrong.ended(10), 2)
         told = wrong.logs()
-        if "pipelines.orders.destinaton" not in told:
+        if "pipelines.orders.target" not in told:
             raise Failed(f"the message doesn't name the key:\n{told}")
         good(f"a wrong setting: exit code 2, {' '.join(told.split())[:160]}")
 
