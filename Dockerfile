@@ -19,7 +19,7 @@ RUN mkdir src \
 
 COPY src src
 # What is copied keeps its time of change, which may lie before that of the empty program. No argument may be declared
-# above this: SOURCE_DATE_EPOCH in its environment would have ring, and what needs it, built once more.
+# between the two builds: SOURCE_DATE_EPOCH, say, would have ring, and what needs it, built once more.
 RUN touch src/main.rs src/lib.rs \
     && cargo build --locked --profile "$PROFILE" --bin weir
 # Cargo keeps the profile `dev` in target/debug.
