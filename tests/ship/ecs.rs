@@ -439,6 +439,15 @@ fn of_terraform(text: &str) -> Value {
 }
 
 #[test]
+fn the_example_of_terraform_has_the_policy_of_its_settings() {
+    let environment = BTreeMap::from([("AWS_REGION".to_owned(), "eu-west-1".to_owned())]);
+    let example = "deploy/terraform/examples/table";
+    let settings = format!("{example}/weir.yaml");
+    let wanted = needed(&["-c", &settings, "--as", "terraform"], &environment);
+    assert_eq!(text(&format!("{example}/policy.tf")), wanted);
+}
+
+#[test]
 fn the_program_takes_the_container_s_settings() {
     // Asked to serve where somebody else does, it fails for that (1), after its settings were taken (2 otherwise).
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
