@@ -20,7 +20,7 @@ pub struct Fence {
     pub line: usize,
 }
 
-/// README, ARCHITECTURE and all of docs.
+/// README and its like, and all of docs.
 pub fn pages() -> Vec<Page> {
     fn walk(dir: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -32,7 +32,11 @@ pub fn pages() -> Vec<Page> {
             }
         }
     }
-    let mut paths = vec![root().join("README.md"), root().join("ARCHITECTURE.md")];
+    let above = ["README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "SECURITY"];
+    let mut paths: Vec<PathBuf> = above
+        .iter()
+        .map(|name| root().join(format!("{name}.md")))
+        .collect();
     walk(&root().join("docs"), &mut paths);
     paths.sort();
     assert!(paths.len() > 8, "the pages are where they were");
