@@ -16,6 +16,7 @@ use md5::Digest as _;
 
 use crate::clients;
 use crate::emulator::{Emulator, KinesisLocal, free_address};
+use crate::tally::{self, Message};
 use crate::weir::{self, Weir};
 use crate::{setting, until};
 
@@ -254,43 +255,6 @@ impl World {
         self.active().await;
     }
 
-    /// All log events: the stream, and the message as text, in the order in which they came in.
-    async fn events(&self) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        let asked = self.logs.describe_log_streams().log_group_name(GROUP);
-        let mut names = Vec::new();
-        let mut pages = asked.into_paginator().send();
-        while let Some(Ok(page)) = pages.next().await {
-            names.extend(
-                page.log_streams()
-                    .iter()
-                    .map(|s| s.log_stream_name().unwrap().to_owned()),
-            );
-        }
-        for name in names {
-            let mut token: Option<String> = None;
-            loop {
-                let asked = self.logs.get_log_events().log_group_name(GROUP);
-                let asked = asked.log_stream_name(&name).start_from_head(true);
-                let page = asked.set_next_token(token.clone()).send().await.unwrap();
-                for event in page.events() {
-                    let message = event.message().unwrap().to_owned();
-                    found.push((event.ingestion_time().unwrap(), name.clone(), message));
-                }
-                if page.next_forward_token == token {
-                    break;
-                }
-                token = page.next_forward_token;
-            }
-        }
-        // Stable: inside one put the service's own order stays.
-        found.sort_by_key(|(ingested, ..)| *ingested);
-        found
-            .into_iter()
-            .map(|(_, name, message)| (name, message))
-            .collect()
-    }
-
     /// Waits until every unit is in the log, and each key's in their order; returns how many are there twice.
     /// Whoever delivers nothing for a minute hangs.
     async fn all_delivered(&self, workers: &mut [Weir], expected: &BTreeMap<String, u32>) -> usize {
@@ -300,7 +264,7 @@ impl World {
             for worker in workers.iter_mut() {
                 worker.must_live();
             }
-            let events = self.events().await;
+            let events = tally::messages(&self.logs, GROUP).await;
             if events.len() > most {
                 (most, moved) = (events.len(), Instant::now());
             }
@@ -313,9 +277,9 @@ impl World {
         let mut found: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let mut repeats = 0;
-        for (stream, message) in &events {
-            assert_ne!(stream, "dead-letter", "{message}");
-            let (key, n) = unit(message);
+        for Message { stream, text, .. } in &events {
+            assert_ne!(stream, "dead-letter", "{text}");
+            let (key, n) = unit(text);
             match seen.insert((key.clone(), n)) {
                 true => found.entry(key).or_default().push(n),
                 false => repeats += 1,

@@ -13,7 +13,7 @@ use crate::{http, until};
 /// The binary under test, with no variable of the user's but PATH: nothing here may reach a real account.
 pub fn command(home: &Path) -> Command {
     let built = env!("CARGO_BIN_EXE_weir");
-    let mut command = Command::new(std::env::var("WEIR_FAULT_BINARY").unwrap_or(built.to_owned()));
+    let mut command = Command::new(std::env::var("WEIR_BINARY").unwrap_or(built.to_owned()));
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
