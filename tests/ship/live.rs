@@ -1,1 +1,134 @@
-//! A deploy, by what chart and template render.
+//! Deploys, by what chart and template render: the real program does the main job, and a roll repeats nothing.
+//!
+//! What renders is Helm's own engine, what is started is the real binary (`WEIR_BINARY`, else the one that cargo
+//! built) before an emulated AWS that others wrote. In between stands as much of a platform as a deploy needs:
+//! [`fleet`] starts, asks, stops and, if it must, would kill.
+
+mod audit;
+mod container;
+mod fleet;
+mod kubernetes;
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use self::audit::Audit;
+use self::fleet::{Fleet, Revision};
+use self::kubernetes::Release;
+use crate::load::{Load, Pace};
+use crate::until;
+use crate::world::{TABLE, World};
+use crate::{fleet_log, load};
+
+const GROUP: &str = "/cdc/orders";
+const PACE: Pace = Pace {
+    keys: 25,
+    every: Duration::from_millis(250),
+};
+
+/// Two pipelines. The look-up is off, so that nothing but the hand-over keeps a record from being told twice.
+fn settings() -> Value {
+    json!({
+        "application": "prod-cdc",
+        "pipelines": {
+            "orders": {
+                "source": { "dynamodb_table": TABLE },
+                "destination": { "group": GROUP, "look_up": false },
+            },
+            "audit": {
+                "source": { "kinesis_stream": audit::STREAM },
+                "decode": "audit",
+                "destination": { "group": audit::GROUP, "look_up": false },
+            },
+        },
+    })
+}
+
+/// What changes while a fleet is deployed, and what must come of it.
+struct Traffic {
+    load: Load,
+    audit: Audit,
+}
+
+impl Traffic {
+    async fn start(world: &World) -> Self {
+        Self {
+            load: Load::start(&world.dynamodb, &[TABLE.to_owned()], PACE),
+            audit: Audit::start(world).await,
+        }
+    }
+
+    /// Ends, waits until every change and every line is in the log groups, and ends the fleet. Each must be there once.
+    async fn must_be_told_once<R: Revision>(self, world: &World, fleet: Fleet<'_, R>) {
+        let (last, lines) = (self.load.ended().await, self.audit.ended().await);
+        let changes = last.values().sum::<u32>() as usize;
+        until(
+            "the last change and the last line",
+            Duration::from_secs(90),
+            async || {
+                world.tally_of(GROUP).await.changes() >= changes
+                    && audit::delivered(world).await.len() >= lines
+            },
+        )
+        .await;
+        fleet.end().await;
+        let (tally, told) = (world.tally_of(GROUP).await, audit::delivered(world).await);
+        let way = tally
+            .events
+            .iter()
+            .filter_map(|e| Some(e.ingested - e.written?))
+            .max();
+        println!(
+            "{changes} changes and {lines} lines; repeats: {} and {}; the longest way from the writer to the log {:.1} s",
+            tally.repeats(),
+            told.len() - lines,
+            way.unwrap_or_default() as f64 / 1000.0
+        );
+        tally.must_hold_all(&last);
+        assert_eq!(tally.repeats(), 0, "changes that are told twice");
+        assert!(told.iter().copied().eq(0..lines), "each line once: {told:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_nothing() {
+    let world = World::new().await;
+    let dir = world.dir.path();
+    let mut values = json!({
+        "replicaCount": 3,
+        "config": settings(),
+        "logLevel": "info,weir=debug",
+        // Harder than the default, which lets a new worker settle for some seconds.
+        "minReadySeconds": 0,
+    });
+    let first = Release::of(&values, dir, "first");
+    let replicas = first.replicas().expect("nothing scales it");
+    let traffic = Traffic::start(&world).await;
+    let began = load::now();
+    let (template, same) = (first.template().clone(), Release::of(&values, dir, "same"));
+    assert_eq!(template, *same.template(), "the same values roll nothing");
+    let mut fleet = Fleet::deploy(&world, first, replicas).await;
+
+    values["config"]["pipelines"]["orders"]["destination"]["retention_days"] = json!(30);
+    let changed = Release::of(&values, dir, "changed");
+    assert_ne!(template, *changed.template(), "changed settings roll the pods");
+    fleet.roll(changed, "a roll for changed settings").await;
+    fleet.roll(Release::of(&values, dir, "again"), "a restart").await;
+
+    // Where something scales, that says how many there are.
+    values["autoscaling"] = json!({ "enabled": true, "minReplicas": 2, "maxReplicas": 4 });
+    let scaled = Release::of(&values, dir, "scaled");
+    assert_eq!(scaled.replicas(), None);
+    let scaler = &scaled.only("HorizontalPodAutoscaler")["spec"];
+    for bound in ["minReplicas", "maxReplicas"] {
+        fleet.scale(scaler[bound].as_u64().unwrap() as usize).await;
+    }
+
+    let story = fleet_log::story(dir);
+    println!(
+        "the longest time that a shard was unread: {} ms",
+        fleet_log::longest_unread(&story, began)
+    );
+    traffic.must_be_told_once(&world, fleet).await;
+}

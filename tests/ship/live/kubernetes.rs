@@ -1,0 +1,178 @@
+//! As much of Kubernetes as one Deployment needs: its pods' container, its files, its probes, its strategy.
+//!
+//! Knows what the chart renders, and stops at all else: a field of the container that is not understood here fails.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::container::{Container, Health};
+use super::fleet::{Revision, Rollout};
+use crate::tools;
+
+/// What the chart makes of some values.
+pub struct Release {
+    objects: Vec<Value>,
+    /// Where the volumes of its pods are.
+    volumes: PathBuf,
+}
+
+impl Release {
+    /// Renders the chart; `name` tells the release's files in `dir` from those of others.
+    pub fn of(values: &Value, dir: &Path, name: &str) -> Self {
+        let path = dir.join(format!("{name}-values.yaml"));
+        // JSON is YAML.
+        fs::write(&path, values.to_string()).unwrap();
+        Self {
+            objects: tools::rendered(&[&path]),
+            volumes: dir.join(name),
+        }
+    }
+
+    /// The only object of its kind.
+    pub fn only(&self, kind: &str) -> &Value {
+        let mut found = self.objects.iter().filter(|object| object["kind"] == kind);
+        let only = found.next().unwrap_or_else(|| panic!("no {kind} is rendered"));
+        assert!(found.next().is_none(), "one {kind} alone");
+        only
+    }
+
+    fn deployment(&self) -> &Value {
+        &self.only("Deployment")["spec"]
+    }
+
+    /// What a pod is made of: a Deployment rolls when it changes.
+    pub fn template(&self) -> &Value {
+        &self.deployment()["template"]
+    }
+
+    /// `None`: it is somebody else's to decide.
+    pub fn replicas(&self) -> Option<usize> {
+        self.deployment()["replicas"].as_u64().map(|n| n as usize)
+    }
+
+    /// The directory of a volume on the node, filled with the keys of its ConfigMap.
+    fn volume(&self, name: &str) -> PathBuf {
+        let volume = named(&self.template()["spec"]["volumes"], name);
+        let source = &volume["configMap"];
+        let mut maps = self.objects.iter().filter(|object| object["kind"] == "ConfigMap");
+        let map = maps.find(|map| map["metadata"]["name"] == source["name"]);
+        let map = map.unwrap_or_else(|| panic!("no ConfigMap for {volume}"));
+        let dir = self.volumes.join(name);
+        fs::create_dir_all(&dir).unwrap();
+        for item in list(&source["items"]) {
+            let content = text(&map["data"][text(&item["key"])]);
+            fs::write(dir.join(text(&item["path"])), content).unwrap();
+        }
+        dir
+    }
+}
+
+impl Revision for Release {
+    fn container(&self, name: &str) -> Container {
+        let spec = &self.template()["spec"];
+        let container = named(&spec["containers"], "weir");
+        for unknown in ["command", "envFrom", "lifecycle"] {
+            assert_eq!(container[unknown], Value::Null, "{unknown}");
+        }
+        let mounts: Vec<_> = list(&container["volumeMounts"])
+            .iter()
+            .map(|mount| (text(&mount["mountPath"]), self.volume(text(&mount["name"]))))
+            .collect();
+        let on_this_machine = |path: String| {
+            let found = mounts.iter().find(|(mount, _)| path.starts_with(mount));
+            found.map_or(path.clone(), |(mount, dir)| {
+                path.replacen(mount, dir.to_str().unwrap(), 1)
+            })
+        };
+        let mut env = BTreeMap::new();
+        for variable in list(&container["env"]) {
+            let value = match variable.get("valueFrom") {
+                None => expanded(text(&variable["value"]), &env),
+                Some(from) => match text(&from["fieldRef"]["fieldPath"]) {
+                    "metadata.name" => format!("weir-{name}"),
+                    "metadata.namespace" => "streaming".to_owned(),
+                    other => panic!("the field {other} is not known here"),
+                },
+            };
+            env.insert(text(&variable["name"]).to_owned(), value);
+        }
+        let args = list(&container["args"]).iter();
+        let args = args
+            .map(|arg| on_this_machine(expanded(text(arg), &env)))
+            .collect();
+        let env = env
+            .into_iter()
+            .map(|(name, value)| (name, on_this_machine(value)))
+            .collect();
+
+        let probes = ["startupProbe", "readinessProbe", "livenessProbe"];
+        let paths = probes.map(|probe| {
+            let get = &container[probe]["httpGet"];
+            (text(&get["path"]).to_owned(), port(container, &get["port"]))
+        });
+        let made = Container {
+            args,
+            env,
+            health: Health::Probes(paths.iter().map(|(path, _)| path.clone()).collect()),
+            grace: Duration::from_secs(spec["terminationGracePeriodSeconds"].as_u64().unwrap()),
+        };
+        for (path, port) in paths {
+            assert_eq!(port, made.port(), "the port of {path}");
+        }
+        made
+    }
+
+    fn rollout(&self, wanted: usize) -> Rollout {
+        let strategy = &self.deployment()["strategy"];
+        assert_eq!(strategy["type"], "RollingUpdate", "{strategy}");
+        let number = |key: &str, percent: fn(f64) -> f64| {
+            let value = &strategy["rollingUpdate"][key];
+            match value.as_u64() {
+                Some(number) => number as usize,
+                None => {
+                    let part: f64 = text(value).trim_end_matches('%').parse().unwrap();
+                    percent(wanted as f64 * part / 100.0) as usize
+                }
+            }
+        };
+        Rollout {
+            // A part of a pod is rounded so that more are there.
+            surge: number("maxSurge", f64::ceil),
+            unavailable: number("maxUnavailable", f64::floor),
+            settle: Duration::from_secs(self.deployment()["minReadySeconds"].as_u64().unwrap_or(0)),
+            together: false,
+        }
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_else(|| panic!("{value} is no text"))
+}
+
+/// The item of this name in a list.
+fn named<'a>(items: &'a Value, name: &str) -> &'a Value {
+    let found = list(items).iter().find(|item| item["name"] == name);
+    found.unwrap_or_else(|| panic!("no {name} in {items}"))
+}
+
+fn list(value: &Value) -> &[Value] {
+    value.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A port of the container, by its number or its name.
+fn port(container: &Value, port: &Value) -> u16 {
+    let number = port.as_u64();
+    let number = number.or_else(|| named(&container["ports"], text(port))["containerPort"].as_u64());
+    number.unwrap_or_else(|| panic!("no port {port}")) as u16
+}
+
+/// With `$(NAME)` replaced, as Kubernetes does it in arguments and variables.
+fn expanded(text: &str, env: &BTreeMap<String, String>) -> String {
+    let replace =
+        |text: String, (name, value): (&String, &String)| text.replace(&format!("$({name})"), value);
+    env.iter().fold(text.to_owned(), replace)
+}
