@@ -1,0 +1,108 @@
+{{/*
+Names. 50 characters leave room for a suffix in the 63 that a name may have.
+*/}}
+{{- define "weir.name" -}}
+{{- default .Chart.Name .Values.nameOverride | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "weir.fullname" -}}
+{{- $name := include "weir.name" . }}
+{{- if .Values.fullnameOverride }}
+{{- $name = .Values.fullnameOverride }}
+{{- else if contains $name .Release.Name }}
+{{- $name = .Release.Name }}
+{{- else }}
+{{- $name = printf "%s-%s" .Release.Name $name }}
+{{- end }}
+{{- $name | trunc 50 | trimSuffix "-" }}
+{{- end }}
+
+{{- define "weir.serviceAccountName" -}}
+{{- if .Values.serviceAccount.create }}
+{{- default (include "weir.fullname" .) .Values.serviceAccount.name }}
+{{- else }}
+{{- default "default" .Values.serviceAccount.name }}
+{{- end }}
+{{- end }}
+
+{{- define "weir.configMapName" -}}
+{{- default (include "weir.fullname" .) .Values.existingConfigMap.name }}
+{{- end }}
+
+{{/*
+Labels. A Deployment's selector can't be changed: these two only.
+*/}}
+{{- define "weir.selectorLabels" -}}
+app.kubernetes.io/name: {{ include "weir.name" . }}
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "weir.labels" -}}
+{{- $labels := include "weir.selectorLabels" . | fromYaml }}
+{{- $_ := set $labels "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") }}
+{{- $_ := set $labels "app.kubernetes.io/version" .Chart.AppVersion }}
+{{- $_ := set $labels "app.kubernetes.io/managed-by" .Release.Service }}
+{{- toYaml (merge $labels .Values.commonLabels) }}
+{{- end }}
+
+{{/*
+Of the pods: no version of the chart, so that a new one that changes nothing of theirs doesn't roll them.
+*/}}
+{{- define "weir.podLabels" -}}
+{{- $labels := include "weir.selectorLabels" . | fromYaml }}
+{{- $_ := set $labels "app.kubernetes.io/version" .Chart.AppVersion }}
+{{- toYaml (merge $labels .Values.podLabels .Values.commonLabels) }}
+{{- end }}
+
+{{/*
+The annotations of an object: the common ones, and its own as `own`. Nothing where there are none.
+*/}}
+{{- define "weir.annotations" -}}
+{{- with merge (dict) (.own | default dict) .root.Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "weir.image" -}}
+{{- if .Values.image.digest }}
+{{- printf "%s@%s" .Values.image.repository .Values.image.digest }}
+{{- else }}
+{{- printf "%s:%s" .Values.image.repository (default .Chart.AppVersion .Values.image.tag) }}
+{{- end }}
+{{- end }}
+
+{{/*
+"true" where there is something to run.
+*/}}
+{{- define "weir.runs" -}}
+{{- if or .Values.existingConfigMap.name .Values.config.pipelines }}true{{ end }}
+{{- end }}
+
+{{- define "weir.autoscaled" -}}
+{{- if and (include "weir.runs" .) (or .Values.autoscaling.enabled .Values.keda.enabled) }}true{{ end }}
+{{- end }}
+
+{{/*
+The environment that the chart sets, and what uses the settings.
+*/}}
+{{- define "weir.env" -}}
+- name: WEIR_LOG
+  value: {{ .Values.logLevel | quote }}
+{{- with .Values.awsRegion }}
+- name: AWS_REGION
+  value: {{ . | quote }}
+{{- end }}
+{{- with .Values.extraEnv }}
+{{ toYaml . }}
+{{- end }}
+{{- end }}
+
+{{- define "weir.configVolume" -}}
+- name: config
+  configMap:
+    name: {{ include "weir.configMapName" . }}
+    items:
+      - key: {{ ternary .Values.existingConfigMap.key "weir.yaml" (ne .Values.existingConfigMap.name "") }}
+        path: weir.yaml
+{{- end }}
