@@ -9,6 +9,7 @@ mod container;
 mod fleet;
 mod kubernetes;
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -21,6 +22,7 @@ use crate::until;
 use crate::world::{TABLE, World};
 use crate::{fleet_log, load};
 
+const APPLICATION: &str = "prod-cdc";
 const GROUP: &str = "/cdc/orders";
 const PACE: Pace = Pace {
     keys: 25,
@@ -30,7 +32,7 @@ const PACE: Pace = Pace {
 /// Two pipelines. The look-up is off, so that nothing but the hand-over keeps a record from being told twice.
 fn settings() -> Value {
     json!({
-        "application": "prod-cdc",
+        "application": APPLICATION,
         "pipelines": {
             "orders": {
                 "source": { "dynamodb_table": TABLE },
@@ -91,6 +93,18 @@ impl Traffic {
     }
 }
 
+/// Waits until each shard has an owner, and so many workers own some.
+async fn all_read(world: &World, workers: usize) {
+    let shards = 1 + audit::SHARDS as usize;
+    until("shards that are shared", Duration::from_secs(60), async || {
+        let rows = world.scan(APPLICATION).await;
+        let owners = rows.iter().filter_map(|row| row.get("leaseOwner")?.as_s().ok());
+        let owners: Vec<&String> = owners.collect();
+        owners.len() == shards && BTreeSet::from_iter(owners).len() == workers
+    })
+    .await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_nothing() {
     let world = World::new().await;
@@ -109,6 +123,7 @@ async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_not
     let (template, same) = (first.template().clone(), Release::of(&values, dir, "same"));
     assert_eq!(template, *same.template(), "the same values roll nothing");
     let mut fleet = Fleet::deploy(&world, first, replicas).await;
+    all_read(&world, replicas).await;
 
     values["config"]["pipelines"]["orders"]["destination"]["retention_days"] = json!(30);
     let changed = Release::of(&values, dir, "changed");

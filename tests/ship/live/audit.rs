@@ -16,7 +16,7 @@ use crate::world::World;
 
 pub const STREAM: &str = "rds-audit";
 pub const GROUP: &str = "/db/shop/audit";
-const SHARDS: i32 = 4;
+pub const SHARDS: i32 = 4;
 /// Lines of one request.
 const LINES: usize = 10;
 const PACE: Duration = Duration::from_millis(250);
@@ -42,7 +42,7 @@ impl Audit {
         Self { task, end }
     }
 
-    /// How many lines the database wrote, and how many of them are in the log group how often.
+    /// How many lines the database wrote.
     pub async fn ended(self) -> usize {
         self.end.store(true, Relaxed);
         self.task.await.unwrap()

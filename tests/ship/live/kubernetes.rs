@@ -26,10 +26,14 @@ impl Release {
         let path = dir.join(format!("{name}-values.yaml"));
         // JSON is YAML.
         fs::write(&path, values.to_string()).unwrap();
-        Self {
+        let release = Self {
             objects: tools::rendered(&[&path]),
             volumes: dir.join(name),
+        };
+        for volume in list(&release.template()["spec"]["volumes"]) {
+            release.fill(volume);
         }
+        release
     }
 
     /// The only object of its kind.
@@ -54,20 +58,23 @@ impl Release {
         self.deployment()["replicas"].as_u64().map(|n| n as usize)
     }
 
-    /// The directory of a volume on the node, filled with the keys of its ConfigMap.
+    /// The directory of a volume on the node.
     fn volume(&self, name: &str) -> PathBuf {
-        let volume = named(&self.template()["spec"]["volumes"], name);
+        self.volumes.join(name)
+    }
+
+    /// Writes the keys of its ConfigMap there.
+    fn fill(&self, volume: &Value) {
         let source = &volume["configMap"];
         let mut maps = self.objects.iter().filter(|object| object["kind"] == "ConfigMap");
         let map = maps.find(|map| map["metadata"]["name"] == source["name"]);
         let map = map.unwrap_or_else(|| panic!("no ConfigMap for {volume}"));
-        let dir = self.volumes.join(name);
+        let dir = self.volume(text(&volume["name"]));
         fs::create_dir_all(&dir).unwrap();
         for item in list(&source["items"]) {
             let content = text(&map["data"][text(&item["key"])]);
             fs::write(dir.join(text(&item["path"])), content).unwrap();
         }
-        dir
     }
 }
 
