@@ -6,6 +6,7 @@
 
 mod audit;
 mod container;
+mod ecs;
 mod fleet;
 mod kubernetes;
 
@@ -15,6 +16,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use self::audit::Audit;
+use self::ecs::Stack;
 use self::fleet::{Fleet, Revision};
 use self::kubernetes::Release;
 use crate::load::{Load, Pace};
@@ -94,7 +96,7 @@ impl Traffic {
 }
 
 /// Waits until each shard has an owner, and so many workers own some.
-async fn all_read(world: &World, workers: usize) {
+async fn shared_by(world: &World, workers: usize) {
     let shards = 1 + audit::SHARDS as usize;
     until("shards that are shared", Duration::from_secs(60), async || {
         let rows = world.scan(APPLICATION).await;
@@ -117,13 +119,12 @@ async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_not
         "minReadySeconds": 0,
     });
     let first = Release::of(&values, dir, "first");
-    let replicas = first.replicas().expect("nothing scales it");
     let traffic = Traffic::start(&world).await;
     let began = load::now();
     let (template, same) = (first.template().clone(), Release::of(&values, dir, "same"));
     assert_eq!(template, *same.template(), "the same values roll nothing");
-    let mut fleet = Fleet::deploy(&world, first, replicas).await;
-    all_read(&world, replicas).await;
+    let mut fleet = Fleet::deploy(&world, first).await;
+    shared_by(&world, 3).await;
 
     values["config"]["pipelines"]["orders"]["destination"]["retention_days"] = json!(30);
     let changed = Release::of(&values, dir, "changed");
@@ -134,7 +135,7 @@ async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_not
     // Where something scales, that says how many there are.
     values["autoscaling"] = json!({ "enabled": true, "minReplicas": 2, "maxReplicas": 4 });
     let scaled = Release::of(&values, dir, "scaled");
-    assert_eq!(scaled.replicas(), None);
+    assert_eq!(scaled.wanted(), None);
     let scaler = &scaled.only("HorizontalPodAutoscaler")["spec"];
     for bound in ["minReplicas", "maxReplicas"] {
         fleet.scale(scaler[bound].as_u64().unwrap() as usize).await;
@@ -145,5 +146,34 @@ async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_not
         "the longest time that a shard was unread: {} ms",
         fleet_log::longest_unread(&story, began)
     );
+    traffic.must_be_told_once(&world, fleet).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_template_deploys_a_service_that_does_the_main_job_and_a_deployment_repeats_nothing() {
+    let world = World::new().await;
+    let traffic = Traffic::start(&world).await;
+    // As one begins: a table and a log group are all that is said.
+    let simple = json!({ "TableName": TABLE, "LogGroup": GROUP, "Application": APPLICATION });
+    let mut fleet = Fleet::deploy(&world, Stack::of(&simple)).await;
+    until("the first change", Duration::from_secs(60), async || {
+        !world.tally_of(GROUP).await.events.is_empty()
+    })
+    .await;
+
+    // And goes on: the whole settings, for more tasks. The table's pipeline has its name from before.
+    let mut settings = settings();
+    let whole = |settings: &Value| {
+        Stack::of(&json!({
+            "Settings": settings.to_string(),
+            "TaskPolicyArns": "arn:aws:iam::111122223333:policy/weir",
+            "DesiredCount": 3,
+        }))
+    };
+    fleet.roll(whole(&settings), "a deployment with settings").await;
+    shared_by(&world, 3).await;
+    settings["pipelines"]["orders"]["destination"]["retention_days"] = json!(30);
+    fleet.roll(whole(&settings), "a deployment of all tasks").await;
+    shared_by(&world, 3).await;
     traffic.must_be_told_once(&world, fleet).await;
 }

@@ -12,6 +12,8 @@ pub trait Revision {
     /// The container of the task or pod of this name.
     fn container(&self, name: &str) -> Container;
     fn rollout(&self, wanted: usize) -> Rollout;
+    /// How many there are to be. `None`: it is somebody else's to decide.
+    fn wanted(&self) -> Option<usize>;
 }
 
 /// How old tasks make way for new ones.
@@ -138,12 +140,12 @@ pub struct Fleet<'w, R> {
 
 impl<'w, R: Revision> Fleet<'w, R> {
     /// Deploys the first revision.
-    pub async fn deploy(world: &'w World, revision: R, wanted: usize) -> Self {
+    pub async fn deploy(world: &'w World, revision: R) -> Self {
         let mut fleet = Self {
             world,
+            wanted: revision.wanted().expect("a first revision says how many"),
             revision,
             revisions: 0,
-            wanted,
             started: 0,
             members: Vec::new(),
             ending: Vec::new(),
@@ -155,11 +157,13 @@ impl<'w, R: Revision> Fleet<'w, R> {
 
     /// Replaces every task by one of this revision.
     pub async fn roll(&mut self, revision: R, what: &str) {
+        self.wanted = revision.wanted().unwrap_or(self.wanted);
         self.revision = revision;
         self.revisions += 1;
         self.settled(what).await;
     }
 
+    /// So many are wanted from now on.
     pub async fn scale(&mut self, wanted: usize) {
         self.wanted = wanted;
         self.settled(&format!("scaled to {wanted}")).await;

@@ -53,11 +53,6 @@ impl Release {
         &self.deployment()["template"]
     }
 
-    /// `None`: it is somebody else's to decide.
-    pub fn replicas(&self) -> Option<usize> {
-        self.deployment()["replicas"].as_u64().map(|n| n as usize)
-    }
-
     /// The directory of a volume on the node.
     fn volume(&self, name: &str) -> PathBuf {
         self.volumes.join(name)
@@ -79,6 +74,10 @@ impl Release {
 }
 
 impl Revision for Release {
+    fn wanted(&self) -> Option<usize> {
+        self.deployment()["replicas"].as_u64().map(|n| n as usize)
+    }
+
     fn container(&self, name: &str) -> Container {
         let spec = &self.template()["spec"];
         let container = named(&spec["containers"], "weir");
