@@ -29,6 +29,7 @@ pub use tail::tail;
 pub use verify::verify;
 
 use crate::aws::{AwsClients, Requests};
+use crate::check::{Severity, process};
 use crate::cli::Until;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
@@ -41,6 +42,7 @@ use crate::lease::keys::KeysError;
 use crate::log_level::LogLevel;
 use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::logs::guard::{Guard, Loop};
+use crate::memory::{self, Budget};
 use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::readiness::Readiness;
@@ -63,6 +65,8 @@ enum Failure {
     Bind(#[from] http::BindError),
     #[error(transparent)]
     Aws(#[from] crate::aws::AwsError),
+    #[error(transparent)]
+    Memory(#[from] crate::memory::TooLittle),
     #[error(
         "pipelines.{pipeline}.source.start: {start} lies in the future, and every change before it would be dropped: use a time that has passed, or `latest`"
     )]
@@ -98,7 +102,7 @@ enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
-            Self::FutureStart { .. } | Self::Loop { .. } | Self::Aws(_) => Exit::Misused,
+            Self::FutureStart { .. } | Self::Loop { .. } | Self::Aws(_) | Self::Memory(_) => Exit::Misused,
             _ => Exit::Failed,
         }
     }
@@ -138,6 +142,12 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
             });
         }
     }
+    let budget = Budget::of(config.memory, memory::limit::of_this_process())?;
+    info!("memory for what is in flight: {budget}");
+    let hand_over = process::hand_over(&config);
+    if hand_over.severity == Severity::Error {
+        warn!("{}; {}", hand_over.found, hand_over.way_out.unwrap_or_default());
+    }
     warn_of_redactions(&config);
     let listener = http::bind(config.http_address)?;
     let address = listener.local_addr().unwrap_or(config.http_address);
@@ -149,7 +159,7 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
         reports: reports.clone(),
         log_level,
         samples: samples.clone(),
-        about: Arc::new(About::of(&config, clock.wall())),
+        about: Arc::new(About::of(&config, budget.bytes, clock.wall())),
     };
     let names = config.pipelines.iter().map(|p| p.name.clone()).collect();
     let sampling = rates::sample(samples, metrics.clone(), names, clock.clone());
@@ -209,7 +219,7 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
             drain_timeout: config.drain_timeout,
             foreign_watch: config.foreign_watch,
             keep_removed: config.keep_removed,
-            memory: config.memory,
+            memory: budget.bytes,
             put_rate: config.put_rate,
             until_caught_up: until == Until::CaughtUp,
         };
