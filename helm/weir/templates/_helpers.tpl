@@ -55,13 +55,28 @@ Of the pods: no version of the chart, so that a new one that changes nothing of 
 {{- end }}
 
 {{/*
-The annotations of an object: the common ones, and its own as `own`. Nothing where there are none.
+The annotations of an object: its own, and the common ones. Nothing where there are none.
 */}}
 {{- define "weir.annotations" -}}
 {{- with merge (dict) (.own | default dict) .root.Values.commonAnnotations }}
 annotations:
   {{- toYaml . | nindent 2 }}
 {{- end }}
+{{- end }}
+
+{{/*
+The metadata of an object: of what it is called (`suffix`), where it is (`namespace`), and its own `labels` and
+`annotations`.
+*/}}
+{{- define "weir.metadata" -}}
+metadata:
+  name: {{ default (printf "%s%s" (include "weir.fullname" .root) (default "" .suffix)) .name }}
+  namespace: {{ default .root.Release.Namespace .namespace }}
+  labels:
+    {{- merge (dict) (.labels | default dict) (include "weir.labels" .root | fromYaml) | toYaml | nindent 4 }}
+  {{- with include "weir.annotations" (dict "root" .root "own" .annotations) | trim }}
+  {{- . | nindent 2 }}
+  {{- end }}
 {{- end }}
 
 {{- define "weir.image" -}}
@@ -84,9 +99,13 @@ annotations:
 {{- end }}
 
 {{/*
-The environment that the chart sets, and what uses the settings.
+The environment that the settings are read in. WEIR_CONFIG: for commands by kubectl exec.
 */}}
 {{- define "weir.env" -}}
+- name: WEIR_CONFIG
+  value: /etc/weir/weir.yaml
+- name: WEIR_GRACE_PERIOD
+  value: {{ include "weir.gracePeriodSeconds" . }}s
 - name: WEIR_LOG
   value: {{ .Values.logLevel | quote }}
 {{- with .Values.awsRegion }}
@@ -105,4 +124,12 @@ The environment that the chart sets, and what uses the settings.
     items:
       - key: {{ ternary .Values.existingConfigMap.key "weir.yaml" (ne .Values.existingConfigMap.name "") }}
         path: weir.yaml
+{{- end }}
+
+{{/*
+Of the Pod of `helm test`. Another name than the workers', or Service, Deployment and budget would take it for one.
+*/}}
+{{- define "weir.testLabels" -}}
+app.kubernetes.io/name: {{ include "weir.name" . }}-test
+app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
