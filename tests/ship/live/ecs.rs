@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::container::{Container, Health};
+use super::container::{Container, Health, Program};
 use super::fleet::{Revision, Rollout};
 use crate::tools;
 
@@ -69,7 +69,7 @@ impl Revision for Stack {
         (!count.is_null()).then(|| number(count))
     }
 
-    fn container(&self, _: &str) -> Container {
+    fn container(&self) -> Container {
         let definitions = self.properties("TaskDefinition")["ContainerDefinitions"].as_array();
         let [definition] = definitions.unwrap().as_slice() else {
             panic!("one container alone: {definitions:?}");
@@ -82,13 +82,15 @@ impl Revision for Stack {
         let (kind, command) = check.split_first().unwrap();
         assert_eq!(kind, "CMD", "the image has no shell");
         let made = Container {
-            args: texts(&definition["Command"]),
-            env: variables.map(|v| (text(&v["Name"]), text(&v["Value"]))).collect(),
+            program: Program {
+                args: texts(&definition["Command"]),
+                env: variables.map(|v| (text(&v["Name"]), text(&v["Value"]))).collect(),
+            },
             health: Health::Command(command.to_vec()),
             grace: Duration::from_secs(number(&definition["StopTimeout"]) as u64),
         };
         let port = number(&definition["PortMappings"][0]["ContainerPort"]);
-        assert_eq!(port, usize::from(made.port()));
+        assert_eq!(port, usize::from(made.program.port()));
         made
     }
 

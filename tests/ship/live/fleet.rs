@@ -5,12 +5,13 @@ use std::time::{Duration, Instant};
 
 use super::container::{Container, Task};
 use crate::emulator::free_address;
+use crate::weir::Weir;
 use crate::world::World;
 
 /// What the platform makes containers of.
 pub trait Revision {
-    /// The container of the task or pod of this name.
-    fn container(&self, name: &str) -> Container;
+    /// The container of a task or pod.
+    fn container(&self) -> Container;
     fn rollout(&self, wanted: usize) -> Rollout;
     /// How many there are to be. `None`: it is somebody else's to decide.
     fn wanted(&self) -> Option<usize>;
@@ -169,6 +170,15 @@ impl<'w, R: Revision> Fleet<'w, R> {
         self.settled(&format!("scaled to {wanted}")).await;
     }
 
+    pub fn revision(&self) -> &R {
+        &self.revision
+    }
+
+    /// One that runs.
+    pub fn any(&self) -> &Weir {
+        &self.members[0].task.weir
+    }
+
     /// Asks all to end, and waits until they have.
     pub async fn end(mut self) {
         while !self.members.is_empty() {
@@ -189,7 +199,7 @@ impl<'w, R: Revision> Fleet<'w, R> {
             self.reap();
             for member in &mut self.members {
                 member.task.weir.must_live();
-                if member.healthy.is_none() && member.task.is_healthy().await {
+                if member.healthy.is_none() && member.task.is_healthy(self.world).await {
                     member.healthy = Some(Instant::now());
                 }
             }
@@ -237,7 +247,7 @@ impl<'w, R: Revision> Fleet<'w, R> {
     fn start(&mut self) {
         self.started += 1;
         let name = name(self.started);
-        let container = self.revision.container(&name);
+        let container = self.revision.container();
         self.members.push(Member {
             task: container.start(self.world, free_address(), &name),
             revision: self.revisions,

@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::Value;
 
-use super::container::{Container, Health};
+use super::container::{Container, Health, Program};
 use super::fleet::{Revision, Rollout};
 use crate::tools;
 
@@ -23,11 +24,16 @@ pub struct Release {
 impl Release {
     /// Renders the chart; `name` tells the release's files in `dir` from those of others.
     pub fn of(values: &Value, dir: &Path, name: &str) -> Self {
+        Self::beside(&[], values, dir, name)
+    }
+
+    /// Where these objects are already.
+    pub fn beside(objects: &[Value], values: &Value, dir: &Path, name: &str) -> Self {
         let path = dir.join(format!("{name}-values.yaml"));
         // JSON is YAML.
         fs::write(&path, values.to_string()).unwrap();
         let release = Self {
-            objects: tools::rendered(&[&path]),
+            objects: [tools::rendered(&[&path]), objects.to_vec()].concat(),
             volumes: dir.join(name),
         };
         for volume in list(&release.template()["spec"]["volumes"]) {
@@ -73,14 +79,9 @@ impl Release {
     }
 }
 
-impl Revision for Release {
-    fn wanted(&self) -> Option<usize> {
-        self.deployment()["replicas"].as_u64().map(|n| n as usize)
-    }
-
-    fn container(&self, name: &str) -> Container {
-        let spec = &self.template()["spec"];
-        let container = named(&spec["containers"], "weir");
+impl Release {
+    /// What runs in a container of a pod; `env`: the variables that Kubernetes adds to its own.
+    fn program(&self, container: &Value, env: BTreeMap<String, String>) -> Program {
         for unknown in ["command", "envFrom", "lifecycle"] {
             assert_eq!(container[unknown], Value::Null, "{unknown}");
         }
@@ -94,42 +95,61 @@ impl Revision for Release {
                 path.replacen(mount, dir.to_str().unwrap(), 1)
             })
         };
-        let mut env = BTreeMap::new();
-        for variable in list(&container["env"]) {
-            let value = match variable.get("valueFrom") {
-                None => expanded(text(&variable["value"]), &env),
-                Some(from) => match text(&from["fieldRef"]["fieldPath"]) {
-                    "metadata.name" => format!("weir-{name}"),
-                    "metadata.namespace" => "streaming".to_owned(),
-                    other => panic!("the field {other} is not known here"),
-                },
-            };
-            env.insert(text(&variable["name"]).to_owned(), value);
-        }
+        let variables = list(&container["env"]).iter();
+        let given = variables.map(|v| (text(&v["name"]).to_owned(), text(&v["value"]).to_owned()));
+        let env: BTreeMap<_, _> = env.into_iter().chain(given).collect();
         let args = list(&container["args"]).iter();
-        let args = args
-            .map(|arg| on_this_machine(expanded(text(arg), &env)))
-            .collect();
-        let env = env
-            .into_iter()
-            .map(|(name, value)| (name, on_this_machine(value)))
-            .collect();
+        Program {
+            args: args
+                .map(|arg| on_this_machine(expanded(text(arg), &env)))
+                .collect(),
+            env,
+        }
+    }
 
+    /// What `helm test` runs, where the Service leads to `worker`.
+    pub fn tests(&self, worker: SocketAddr) -> Vec<Program> {
+        let service = self.only("Service");
+        let labels = &self.template()["metadata"]["labels"];
+        for (label, value) in service["spec"]["selector"].as_object().unwrap() {
+            assert_eq!(labels[label], *value, "the Service leads to the pods");
+        }
+        let name = text(&service["metadata"]["name"])
+            .to_uppercase()
+            .replace('-', "_");
+        let env = BTreeMap::from([
+            (format!("{name}_SERVICE_HOST"), worker.ip().to_string()),
+            (format!("{name}_SERVICE_PORT"), worker.port().to_string()),
+        ]);
+        let pod = self.only("Pod");
+        assert_eq!(pod["metadata"]["annotations"]["helm.sh/hook"], "test");
+        let containers = list(&pod["spec"]["containers"]).iter();
+        containers
+            .map(|container| self.program(container, env.clone()))
+            .collect()
+    }
+}
+
+impl Revision for Release {
+    fn wanted(&self) -> Option<usize> {
+        self.deployment()["replicas"].as_u64().map(|n| n as usize)
+    }
+
+    fn container(&self) -> Container {
+        let spec = &self.template()["spec"];
+        let container = named(&spec["containers"], "weir");
+        let program = self.program(container, BTreeMap::new());
         let probes = ["startupProbe", "readinessProbe", "livenessProbe"];
         let paths = probes.map(|probe| {
             let get = &container[probe]["httpGet"];
-            (text(&get["path"]).to_owned(), port(container, &get["port"]))
+            assert_eq!(port(container, &get["port"]), program.port(), "{probe}");
+            text(&get["path"]).to_owned()
         });
-        let made = Container {
-            args,
-            env,
-            health: Health::Probes(paths.iter().map(|(path, _)| path.clone()).collect()),
+        Container {
+            program,
+            health: Health::Probes(paths.to_vec()),
             grace: Duration::from_secs(spec["terminationGracePeriodSeconds"].as_u64().unwrap()),
-        };
-        for (path, port) in paths {
-            assert_eq!(port, made.port(), "the port of {path}");
         }
-        made
     }
 
     fn rollout(&self, wanted: usize) -> Rollout {
@@ -176,7 +196,7 @@ fn port(container: &Value, port: &Value) -> u16 {
     number.unwrap_or_else(|| panic!("no port {port}")) as u16
 }
 
-/// With `$(NAME)` replaced, as Kubernetes does it in arguments and variables.
+/// With `$(NAME)` replaced, as Kubernetes does it in arguments.
 fn expanded(text: &str, env: &BTreeMap<String, String>) -> String {
     let replace =
         |text: String, (name, value): (&String, &String)| text.replace(&format!("$({name})"), value);
