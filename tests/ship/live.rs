@@ -28,7 +28,7 @@ const APPLICATION: &str = "prod-cdc";
 const GROUP: &str = "/cdc/orders";
 const PACE: Pace = Pace {
     keys: 25,
-    every: Duration::from_millis(250),
+    every: Duration::from_millis(100),
 };
 
 /// Two pipelines. The look-up is off, so that nothing but the hand-over keeps a record from being told twice.

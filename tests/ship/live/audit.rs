@@ -19,7 +19,7 @@ pub const GROUP: &str = "/db/shop/audit";
 pub const SHARDS: i32 = 4;
 /// Lines of one request.
 const LINES: usize = 10;
-const PACE: Duration = Duration::from_millis(250);
+const PACE: Duration = Duration::from_millis(100);
 
 pub struct Audit {
     task: tokio::task::JoinHandle<usize>,
