@@ -23,7 +23,7 @@ use tracing::{error, info, warn};
 pub use by_hand::{dead_letters, operate};
 pub use check::check;
 pub use replay::replay;
-use signals::Signals;
+pub use signals::Signals;
 use tables::Asking;
 pub use tail::tail;
 pub use verify::verify;
@@ -33,6 +33,7 @@ use crate::check::{Severity, process};
 use crate::cli::Until;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::config::check::AFTER_DRAIN;
 use crate::config::{Config, PipelineConfig, Start};
 use crate::coordinator::{self, Pipeline, Settings, Why, Worker};
 use crate::decode::Decode;
@@ -51,10 +52,24 @@ use crate::status::About;
 use crate::status::rates::{self, Samples};
 use crate::status::reports::Reports;
 use crate::trace::Tracer;
-use crate::trace::export::{Exporter, Sending};
+use crate::trace::export::{self, Exporter, Sending};
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+
+/// So long the HTTP server may take to end.
+const LAST: Duration = Duration::from_secs(1);
+
+// What follows the limit of a drain, with a second to spare for the process to end in.
+const _: () = {
+    let others = if LAST.as_millis() > export::LAST.as_millis() {
+        LAST
+    } else {
+        export::LAST
+    };
+    let spare = 1_000;
+    assert!(coordinator::FAREWELL.as_millis() + others.as_millis() + spare <= AFTER_DRAIN.as_millis());
+};
 
 /// Why the process ends with a failure. Each is its last word.
 #[derive(Debug, thiserror::Error)]
@@ -109,8 +124,9 @@ impl Failure {
 }
 
 /// Works until a signal and a complete drain; or until everything that the streams hold is delivered.
-pub async fn run(config: Config, until: Until, log_level: LogLevel) -> ExitCode {
-    match work(config, until, log_level).await {
+/// `early`: the signals, where they were listened to before.
+pub async fn run(config: Config, until: Until, log_level: LogLevel, early: Option<Signals>) -> ExitCode {
+    match work(config, until, log_level, early).await {
         Ok(()) => {
             info!("ended");
             Exit::Done.into()
@@ -122,8 +138,13 @@ pub async fn run(config: Config, until: Until, log_level: LogLevel) -> ExitCode 
     }
 }
 
-async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), Failure> {
-    let signals = Signals::listen(Some(log_level.clone())).map_err(Failure::Signals)?;
+async fn work(
+    config: Config,
+    until: Until,
+    log_level: LogLevel,
+    early: Option<Signals>,
+) -> Result<(), Failure> {
+    let signals = Signals::listen(early, Some(log_level.clone())).map_err(Failure::Signals)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Metrics::new();
     let readiness = Readiness::new();
@@ -169,7 +190,9 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
     let (stopper, stop) = shutdown::channel();
     let signals = tokio::spawn(signals.handle(stopper));
 
-    let worker = async {
+    let mut told = stop.clone();
+    let until_stopped = stop.clone();
+    let start = async {
         let counted = Requests::counted_in(metrics.clone(), clock.clone());
         let clients = AwsClients::from_env()?.counted(counted);
         let state = clients.clients(&config.state.aws).await?;
@@ -193,7 +216,7 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
         }
         let looks = loops::refuse(&mut pipelines, &config, &*clock, &mut rng, stop.clone());
         if looks.await?.is_none() {
-            return Ok(Why::Told);
+            return Ok(None);
         }
         let mut asking = Asking {
             table: &*table,
@@ -204,11 +227,11 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
             stop: stop.clone(),
         };
         if asking.prepare().await?.is_none() {
-            return Ok(Why::Told);
+            return Ok(None);
         }
         let readers = tables::readers(&config, &clients).await;
         let Some(keys) = asking.keys(readers).await? else {
-            return Ok(Why::Told);
+            return Ok(None);
         };
         let settings = Settings {
             application: config.application.clone(),
@@ -224,7 +247,7 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
             until_caught_up: until == Until::CaughtUp,
         };
         let host = host();
-        let worker = Worker {
+        Ok::<_, Failure>(Some(Worker {
             host,
             clock: clock.clone(),
             rng: rng.fork(),
@@ -235,8 +258,19 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
             readiness: readiness.clone(),
             reports,
             tracer,
+        }))
+    };
+    let worker = async {
+        // A start may be given up at any point, a look-up of credentials too: the next one finds what it made.
+        let started = tokio::select! {
+            biased;
+            () = told.wished() => None,
+            started = start => started?,
         };
-        Ok::<Why, Failure>(Box::pin(coordinator::run(worker, stop)).await?)
+        match started {
+            Some(worker) => Ok(Box::pin(coordinator::run(worker, until_stopped)).await?),
+            None => Ok::<_, Failure>(Why::Told),
+        }
     };
     // Neither is cancelled while it matters: whichever ends first ends the process.
     let ended = tokio::select! {
@@ -245,13 +279,16 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
         never = sampling => match never {},
     };
     tell_accounts(&config, &metrics);
-    if let Some(sending) = sending {
-        sending.finish().await;
-    }
-    signals.abort();
     http_stopper.stop();
+    // At once: the platform waits no longer than for the drain and `AFTER_DRAIN`.
+    let traces = async {
+        if let Some(sending) = sending {
+            sending.finish().await;
+        }
+    };
     // A scraper that holds its connection open must not hold the process, with which the thread ends.
-    let _ = tokio::time::timeout(Duration::from_secs(1), http.ended()).await;
+    let _ = tokio::join!(traces, tokio::time::timeout(LAST, http.ended()));
+    signals.abort();
     match (until, ended?) {
         (Until::CaughtUp, Why::Told) => Err(Failure::NotCaughtUp),
         (Until::CaughtUp, Why::CaughtUp) | (Until::Stopped, _) => Ok(()),

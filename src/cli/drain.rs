@@ -35,7 +35,8 @@ impl DrainArgs {
 }
 
 impl DrainGiven {
-    /// Tells if the drain doesn't fit into the grace period. If `in_file`, both stand there, and it is told already.
+    /// Tells if the drain doesn't fit into the grace period. `file`: the name of the settings, where there are any
+    /// beside these.
     pub fn tell_misfit(
         &self,
         flags: &mut Flags<'_>,

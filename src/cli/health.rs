@@ -190,6 +190,12 @@ mod tests {
             (None, &[("WEIR_CONFIG", good.as_str())], None, "[::1]:9"),
             (None, &[], Some(&broken), "127.0.0.1:7"),
             (None, &[], Some(&silent), "127.0.0.1:8080"),
+            (
+                None,
+                &[("WEIR_CONFIG_TEXT", "http: { address: 127.0.0.1:3 }\nleases: 3\n")],
+                None,
+                "127.0.0.1:3",
+            ),
         ] {
             let order = ask(flag, variables, file).unwrap();
             assert_eq!(order.address.to_string(), want, "{flag:?} {variables:?} {file:?}");
@@ -214,6 +220,16 @@ mod tests {
             .to_string();
         assert!(
             told.starts_with("--http-address (from WEIR_HTTP_ADDRESS): `x`"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn an_address_in_the_settings_text_is_named_likewise() {
+        let text = [("WEIR_CONFIG_TEXT", "http: { address: here }")];
+        let told = ask(None, &text, None).unwrap_err().to_string();
+        assert!(
+            told.starts_with("WEIR_CONFIG_TEXT: http.address: `here`"),
             "{told}"
         );
     }

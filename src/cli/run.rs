@@ -859,6 +859,146 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
     }
 
     #[test]
+    fn a_drain_that_the_platform_would_cut_short_is_refused_by_the_names_of_both() {
+        let base = "pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } } }\n";
+        let with = |drain: &str| file(&format!("{drain}\n{base}"));
+        let in_file = with("drain: { timeout: 26s, grace_period: 30s }");
+        let timeout = with("drain: { timeout: 26s }");
+        let grace = with("drain: { grace_period: 30s }");
+        let nothing = with("");
+        for (file, arguments, variables, want) in [
+            (
+                &in_file,
+                "",
+                "",
+                "FILE: drain.grace_period: `30s` is too short for drain.timeout of 26s: ",
+            ),
+            (
+                &timeout,
+                "",
+                "WEIR_GRACE_PERIOD=30s",
+                "--grace-period (from WEIR_GRACE_PERIOD): `30s` is too short for drain.timeout of 26s: ",
+            ),
+            (
+                &grace,
+                "--drain-timeout 26s",
+                "",
+                "FILE: drain.grace_period: `30s` is too short for --drain-timeout of 26s: ",
+            ),
+            (
+                &nothing,
+                "--grace-period 29s",
+                "WEIR_DRAIN_TIMEOUT=25s WEIR_GRACE_PERIOD=1h",
+                "--grace-period: `29s` is too short for --drain-timeout (from WEIR_DRAIN_TIMEOUT) of 25s: ",
+            ),
+            // What stands before the file counts.
+            (&in_file, "--drain-timeout 25s", "", ""),
+            (&in_file, "", "WEIR_GRACE_PERIOD=31s", ""),
+            (&nothing, "", "WEIR_GRACE_PERIOD=30s", ""),
+            (&timeout, "", "", ""),
+            // Of one that can't be read nothing more is said.
+            (
+                &timeout,
+                "",
+                "WEIR_GRACE_PERIOD=30",
+                "--grace-period (from WEIR_GRACE_PERIOD): `30` has no unit",
+            ),
+            (
+                &nothing,
+                "--grace-period 5s",
+                "",
+                "--grace-period: `5s` is too little: use 6s to 2h",
+            ),
+        ] {
+            let name = file.path().display().to_string();
+            let ran = run(&format!("-c {name} {arguments}"), variables);
+            let told = ran
+                .map(|_| String::new())
+                .unwrap_or_else(|wrong| wrong.to_string());
+            let want = want.replace("FILE", &name);
+            assert!(told.starts_with(&want), "{arguments} {variables}: {told}");
+            assert_eq!(
+                told.is_empty(),
+                want.is_empty(),
+                "{arguments} {variables}: {told}"
+            );
+            assert!(told.lines().count() <= 1, "{told}");
+        }
+        let flags = "--table orders --log-group g";
+        assert_eq!(
+            refusal(&format!("{flags} --grace-period 29s"), ""),
+            "--grace-period: `29s` is too short for drain.timeout of 25s: a drain that hits its limit needs up to 5s more \
+             until the process has ended, and would be killed before. Let the platform wait 30s at least \
+             (terminationGracePeriodSeconds, stopTimeout) and say so here, or set drain.timeout to 24s at most"
+        );
+        let config = run(&format!("{flags} --drain-timeout 110s"), "WEIR_GRACE_PERIOD=2m").unwrap();
+        assert_eq!(config.drain_timeout, Duration::from_secs(110));
+        assert_eq!(config.grace_period, Some(Duration::from_secs(120)));
+    }
+
+    #[test]
+    fn the_settings_can_be_a_text_instead_of_a_file() {
+        let file = file(FILE);
+        let path = file.path().display();
+        let text = |yaml: &str, arguments: &str, more: &[(&str, &str)]| {
+            let args = Args::parse_from(std::iter::once("run").chain(arguments.split_whitespace())).run;
+            let vars = |name: &str| match name {
+                "WEIR_CONFIG_TEXT" => Some(yaml.to_owned()),
+                name => {
+                    let found = more.iter().find(|(n, _)| *n == name);
+                    found.map(|(_, value)| (*value).to_owned())
+                }
+            };
+            read(&args, &vars).map(|(config, _)| config)
+        };
+        assert_eq!(
+            text(FILE, "", &[]).unwrap(),
+            run(&format!("-c {path}"), "").unwrap()
+        );
+        let args = Args::parse_from(["run", "--config-text", FILE]).run;
+        assert_eq!(read(&args, &|_| None).unwrap().0.application, "from-file");
+        let beside = text(FILE, "--application from-flag", &[]).unwrap();
+        assert_eq!(beside.application, "from-flag");
+        let with_variable = FILE.replace("from-file", "${APP}");
+        let config = text(&with_variable, "", &[("APP", "of-the-environment")]).unwrap();
+        assert_eq!(config.application, "of-the-environment");
+        for (yaml, arguments, more, says) in [
+            (
+                "a: 1\na: 2\n",
+                "",
+                &[][..],
+                "WEIR_CONFIG_TEXT: line 2, column 1: the key `a` stands twice",
+            ),
+            (
+                "pipelines: {}",
+                "",
+                &[],
+                "WEIR_CONFIG_TEXT: pipelines: there is none",
+            ),
+            (
+                FILE,
+                "--table orders",
+                &[],
+                "--table: `orders` can't stand beside --config-text: move it into that text, to \
+                 `pipelines.NAME.source.dynamodb_table`",
+            ),
+            (
+                FILE,
+                "",
+                &[("WEIR_CONFIG", "/weir.yaml")],
+                "--config-text (from WEIR_CONFIG_TEXT): holds settings, and so does --config (from WEIR_CONFIG): keep one \
+                 of the two",
+            ),
+        ] {
+            let told = text(yaml, arguments, more).unwrap_err().to_string();
+            assert!(told.starts_with(says), "{told}");
+        }
+        let large = format!("{FILE}{}", "#".repeat(1 << 20));
+        let told = text(&large, "", &[]).unwrap_err().to_string();
+        assert!(told.starts_with("WEIR_CONFIG_TEXT: is larger than"), "{told}");
+    }
+
+    #[test]
     fn problems_of_flags_and_file_are_told_together() {
         let file = file("pipelines: {}\ncolour: red\n");
         let path = file.path().display();

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 use super::takes::Wanted;
 use super::{Died, Life, Running, Successor, TICK};
-use crate::clock::Monotonic;
+use crate::clock::{Monotonic, timeout};
 use crate::consumer::{End, SUCCESSOR_SHARE};
 use crate::lease::heartbeat::Times;
 use crate::lease::{LeaseKey, Note, WorkerId};
@@ -21,6 +21,10 @@ const LOOK: Duration = Duration::from_millis(300);
 const ANSWER: Duration = Duration::from_millis(700);
 /// The notes stay for so long after the last was written, unless all are read before.
 const NOTES_STAY: Duration = Duration::from_millis(2_000);
+
+/// So long after the drain's limit its last words may take: the notes, what is uncertain, and the row's removal, two
+/// requests. Whatever they don't come to is found by others: as a dead worker's row, and as its leases.
+pub const FAREWELL: Duration = Duration::from_millis(3_000);
 
 /// How long after its start every successor has seen that a worker drains.
 fn successors_see(times: Times) -> Duration {
@@ -42,7 +46,7 @@ pub fn least_drain(lease_duration: Duration) -> Duration {
 type Heirs = BTreeMap<LeaseKey, WorkerId>;
 
 impl Life {
-    /// Hands everything over and leaves. Bounded: a consumer's own limit, then this worker's.
+    /// Hands everything over and leaves. Bounded: a consumer's own limit, then this worker's, then [`FAREWELL`].
     pub(super) async fn drain(&mut self) -> Result<(), Died> {
         info!(
             leases = self.running.len(),
@@ -72,7 +76,7 @@ impl Life {
             }
             if clock.now() >= look {
                 // Without an answer the last rows count.
-                let _ = self.fleet.scan_workers().await;
+                let _ = timeout(&*clock, until.since(clock.now()), self.fleet.scan_workers()).await;
                 self.tell_fleet();
                 self.pass_on_notes();
                 let mine = self.fleet.observer.rows().get(&self.fleet.me);
@@ -103,11 +107,10 @@ impl Life {
             }
         }
         if self.consumers.is_empty() && self.takes.tasks.is_empty() {
-            self.wait_for_the_notes().await;
-            self.disown_uncertain().await;
-            // With its row gone, what it may still own would be a stranger's, who is watched for longer.
-            if !self.takes.leaves_uncertain() {
-                self.fleet.leave().await;
+            let left = (until + FAREWELL).since(clock.now());
+            // May be given up at any point: each step leaves the rest to others.
+            if timeout(&*clock, left, self.say_farewell()).await.is_err() {
+                warn!("the worker's row was not removed in time: it is evicted as a dead worker's");
             }
         } else {
             warn!(
@@ -121,6 +124,16 @@ impl Life {
         }
         info!("drained");
         Ok(())
+    }
+
+    /// The notes are read, or were there for long enough; then nothing of this worker is left in the tables.
+    async fn say_farewell(&mut self) {
+        self.wait_for_the_notes().await;
+        self.disown_uncertain().await;
+        // With its row gone, what it may still own would be a stranger's, who is watched for longer.
+        if !self.takes.leaves_uncertain() {
+            self.fleet.leave().await;
+        }
     }
 
     /// What this worker was to take, and won't, is for others.

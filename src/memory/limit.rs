@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_limit_is_found_wherever_the_kernel_tells_it() {
-        let cases: [(&str, &str, &[(&str, &str)], Option<u64>); 15] = [
+        let cases: [(&str, &str, &[(&str, &str)], Option<u64>); 16] = [
             (
                 "a bare machine, version 2",
                 "0::/user.slice/user-0.slice/session-1.scope\n",
@@ -221,6 +221,12 @@ mod tests {
                     ),
                 ],
                 Some(1 << 30),
+            ),
+            (
+                "Fargate with version 2: the task's limit can't be seen, only one of the container's own",
+                "0::/\n",
+                &[("/sys/fs/cgroup/memory.max", "max\n")],
+                None,
             ),
             (
                 "both versions at once: version 1 has the memory",
