@@ -1,90 +1,50 @@
 //! As much of ECS as one service needs: its tasks' container, its health check, its deployments.
 
-use std::io::Write as _;
-use std::process::Stdio;
 use std::time::Duration;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::container::{Container, Health, Program};
 use super::fleet::{Revision, Rollout};
-use crate::tools;
+use crate::ecs;
 
 /// What the template makes of some parameters.
-pub struct Stack {
-    resources: Value,
-}
+pub struct Stack(Value);
 
 impl Stack {
     pub fn of(parameters: &Value) -> Self {
-        let mut all = json!({
-            "Image": "111122223333.dkr.ecr.eu-west-1.amazonaws.com/weir:0.1.0",
-            "Subnets": "subnet-1,subnet-2",
-            "VpcId": "vpc-0a1b",
-        });
-        let given = parameters.as_object().unwrap().clone();
-        all.as_object_mut().unwrap().extend(given);
-        let made = made(&json!([all]));
-        Self {
-            resources: made[0]["resources"].clone(),
-        }
+        Self(ecs::stacks(std::slice::from_ref(parameters)).remove(0))
     }
 
-    /// The properties of a resource.
-    fn properties(&self, name: &str) -> &Value {
-        let found = &self.resources[name]["Properties"];
-        assert!(found.is_object(), "no {name} in {}", self.resources);
-        found
+    /// The properties of the service.
+    fn service(&self) -> &Value {
+        &self.0["resources"]["Service"]["Properties"]
     }
 
     /// A percentage of the service's deployments.
     fn percent(&self, name: &str) -> usize {
-        let service = self.properties("Service");
-        number(&service["DeploymentConfiguration"][name])
+        number(&self.service()["DeploymentConfiguration"][name])
     }
-}
-
-/// What `tests/ship/stack.py` makes of sets of parameters.
-fn made(sets: &Value) -> Value {
-    let mut command = tools::tool("python");
-    let mut child = command
-        .current_dir(tools::repository(""))
-        .args(["tests/ship/stack.py", "deploy/ecs/weir.yaml"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(sets.to_string().as_bytes())
-        .unwrap();
-    serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
 }
 
 impl Revision for Stack {
     fn wanted(&self) -> Option<usize> {
-        let count = &self.properties("Service")["DesiredCount"];
+        let count = &self.service()["DesiredCount"];
         (!count.is_null()).then(|| number(count))
     }
 
     fn container(&self) -> Container {
-        let definitions = self.properties("TaskDefinition")["ContainerDefinitions"].as_array();
-        let [definition] = definitions.unwrap().as_slice() else {
-            panic!("one container alone: {definitions:?}");
-        };
+        let definition = ecs::container(&self.0);
         for unknown in ["EntryPoint", "EnvironmentFiles", "MountPoints", "Secrets"] {
             assert_eq!(definition[unknown], Value::Null, "{unknown}");
         }
-        let variables = definition["Environment"].as_array().unwrap().iter();
         let check = texts(&definition["HealthCheck"]["Command"]);
         let (kind, command) = check.split_first().unwrap();
         assert_eq!(kind, "CMD", "the image has no shell");
         let made = Container {
             program: Program {
                 args: texts(&definition["Command"]),
-                env: variables.map(|v| (text(&v["Name"]), text(&v["Value"]))).collect(),
+                env: ecs::environment(definition),
             },
             health: Health::Command(command.to_vec()),
             grace: Duration::from_secs(number(&definition["StopTimeout"]) as u64),
@@ -106,15 +66,9 @@ impl Revision for Stack {
     }
 }
 
-fn text(value: &Value) -> String {
-    value
-        .as_str()
-        .unwrap_or_else(|| panic!("{value} is no text"))
-        .to_owned()
-}
-
 fn texts(value: &Value) -> Vec<String> {
-    value.as_array().unwrap().iter().map(text).collect()
+    let texts = value.as_array().unwrap().iter();
+    texts.map(|text| text.as_str().unwrap().to_owned()).collect()
 }
 
 /// A number, which a parameter gives as text.
