@@ -12,8 +12,36 @@
 )]
 
 mod chart;
+#[path = "../fault/clients.rs"]
+mod clients;
 mod ecs;
+#[path = "../fault/emulator.rs"]
+#[expect(dead_code, reason = "the fault tests have more emulators")]
+mod emulator;
+#[path = "../fault/fleet_log.rs"]
+#[expect(dead_code, reason = "the fault tests ask more of a log")]
+mod fleet_log;
+#[path = "../fault/http.rs"]
+mod http;
 mod image;
 mod live;
+#[path = "../fault/load.rs"]
+mod load;
 mod release;
+#[path = "../fault/tally.rs"]
+#[expect(dead_code, reason = "the fault tests ask more of a tally")]
+mod tally;
 mod tools;
+#[path = "../fault/until.rs"]
+mod until;
+#[path = "../fault/weir.rs"]
+#[expect(dead_code, reason = "the fault tests ask more of a life")]
+mod weir;
+#[path = "../fault/world.rs"]
+#[expect(dead_code, reason = "the fault tests ask more of a world")]
+mod world;
+#[path = "../fault/writers.rs"]
+#[expect(dead_code, reason = "the fault tests write for a time that is known before")]
+mod writers;
+
+use crate::until::until;
