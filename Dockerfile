@@ -18,12 +18,13 @@ RUN mkdir src \
     && cargo build --locked --profile "$PROFILE" --bin weir
 
 COPY src src
-# What is copied keeps its time of change, which may lie before that of the empty program.
+# What is copied keeps its time of change, which may lie before that of the empty program. No argument may be declared
+# between the two builds: SOURCE_DATE_EPOCH, say, would have ring, and what needs it, built once more.
+RUN touch src/main.rs src/lib.rs \
+    && cargo build --locked --profile "$PROFILE" --bin weir
 # Cargo keeps the profile `dev` in target/debug.
 ARG SOURCE_DATE_EPOCH=0
-RUN touch src/main.rs src/lib.rs \
-    && cargo build --locked --profile "$PROFILE" --bin weir \
-    && install -D "target/$(test "$PROFILE" = dev && echo debug || echo "$PROFILE")/weir" /out/weir \
+RUN install -D "target/$(test "$PROFILE" = dev && echo debug || echo "$PROFILE")/weir" /out/weir \
     && touch --date="@$SOURCE_DATE_EPOCH" /out/weir
 
 FROM gcr.io/distroless/cc-debian12:nonroot
