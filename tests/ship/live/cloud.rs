@@ -5,6 +5,7 @@ use std::process::Command;
 
 use serde_json::json;
 
+use crate::clients;
 use crate::emulator::Microburst;
 use crate::world::World;
 
@@ -19,6 +20,9 @@ impl Cloud {
         let world = World::new().await;
         let logs = Microburst::before(world.emulator.address, world.dir.path()).await;
         let slow = json!([{ "service": "logs", "operation": "PutLogEvents", "latency": { "min": 100, "max": 400 } }]);
+        // Its first answer takes seconds, in which it learns the service.
+        let asked = clients::logs(logs.address).describe_log_groups().send().await;
+        asked.unwrap();
         logs.set_rules(&slow).await;
         Self { logs, world }
     }
