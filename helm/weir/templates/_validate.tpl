@@ -38,6 +38,9 @@ Values that hold ${VAR} are known to Weir alone, which refuses the same at its s
 {{- /* What is in flight fits into the container, beside 64 MiB that Weir needs for itself. */}}
 {{- $limit := dig "limits" "memory" "" .Values.resources }}
 {{- $limitBytes := include "weir.bytes" $limit }}
+{{- if kindIs "float64" $limit }}
+{{- $limit = int64 $limit }}
+{{- end }}
 {{- if $limitBytes }}
 {{- if lt (int64 $limitBytes) 83886080 }}
 {{- fail (printf "resources.limits.memory is %v: Weir needs 80Mi at least; raise it" $limit) }}

@@ -79,13 +79,15 @@ fn every_set_of_values_gives_valid_objects() {
     };
     assert_eq!(node(&custom), json!(vec![Value::Null; custom.len()]));
     // Their schemas do refuse something.
-    let mut wrong = custom
+    let scaled = custom
         .iter()
         .find(|object| object["kind"] == "ScaledObject")
-        .unwrap()
-        .clone();
-    wrong["spec"]["maxReplicaCount"] = json!("many");
-    assert!(node(&[wrong])[0].as_str().unwrap().contains("maxReplicaCount"));
+        .unwrap();
+    for (key, value) in [("maxReplicaCount", json!("many")), ("polling", json!(30))] {
+        let mut wrong = scaled.clone();
+        wrong["spec"][key] = value;
+        assert!(node(&[wrong])[0].as_str().unwrap().contains(key), "{key}");
+    }
 }
 
 #[test]
@@ -111,6 +113,24 @@ fn prometheus_takes_the_rules() {
     for url in urls {
         assert!(url.starts_with("https://runbooks.example.com/weir/Weir"), "{url}");
     }
+}
+
+#[test]
+fn the_dashboard_is_where_the_sidecar_looks() {
+    let rendered = rendered_sets().remove("monitoring").unwrap();
+    let maps = rendered.of_kind("ConfigMap");
+    let dashboard = maps
+        .into_iter()
+        .find(|map| map["data"]["weir.json"].is_string())
+        .unwrap();
+    let read = |text: &str| serde_json::from_str::<Value>(text).unwrap();
+    let found = read(dashboard["data"]["weir.json"].as_str().unwrap());
+    assert_eq!(found, read(&text("deploy/grafana/weir.json")));
+    assert_eq!(labels(dashboard)["grafana_dashboard"], "1");
+    assert_eq!(
+        dashboard["metadata"]["annotations"]["grafana_folder"],
+        "Streaming"
+    );
 }
 
 /// Takes the settings as they stand in the ConfigMap, with the variables of the container.
@@ -206,6 +226,10 @@ fn selectors_never_change_and_choose_the_workers_alone() {
         }
         assert!(is_subset(&selector, pod), "{set}");
         for service in rendered.of_kind("Service") {
+            assert_eq!(
+                service["spec"]["ports"][0]["targetPort"], "http",
+                "{set}: the port's name in the pod"
+            );
             assert!(
                 is_subset(&selector, labels(service)),
                 "{set}: what a ServiceMonitor looks for"

@@ -180,6 +180,16 @@ fn values_that_do_not_fit_together_are_refused_with_the_way_out() {
             ],
         ),
         (
+            values(
+                &json!({ "config": { "memory": "448MiB" }, "resources": { "limits": { "memory": 536_870_911 } } }),
+            ),
+            &[
+                "config.memory is 448MiB",
+                "limits.memory of 536870911",
+                "512Mi at least",
+            ],
+        ),
+        (
             values(&json!({ "config": { "memory": "1GB" }, "resources": { "limits": { "memory": "1G" } } })),
             &["config.memory is 1GB", "limits.memory of 1G", "1018Mi at least"],
         ),
