@@ -5,6 +5,7 @@
 //! [`fleet`] starts, asks, stops and, if it must, would kill.
 
 mod audit;
+mod cloud;
 mod container;
 mod ecs;
 mod fleet;
@@ -16,6 +17,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use self::audit::Audit;
+use self::cloud::Cloud;
 use self::ecs::Stack;
 use self::fleet::{Fleet, Revision as _};
 use self::kubernetes::Release;
@@ -108,7 +110,8 @@ async fn shared_by(world: &World, workers: usize) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_nothing() {
-    let world = World::new().await;
+    let cloud = Cloud::new().await;
+    let world = &cloud.world;
     let dir = world.dir.path();
     let mut values = json!({
         "replicaCount": 3,
@@ -118,12 +121,12 @@ async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_not
         "minReadySeconds": 0,
     });
     let first = Release::of(&values, dir, "first");
-    let traffic = Traffic::start(&world).await;
+    let traffic = Traffic::start(world).await;
     let began = load::now();
     let (template, same) = (first.template().clone(), Release::of(&values, dir, "same"));
     assert_eq!(template, *same.template(), "the same values roll nothing");
-    let mut fleet = Fleet::deploy(&world, first).await;
-    shared_by(&world, 3).await;
+    let mut fleet = Fleet::deploy(&cloud, first).await;
+    shared_by(world, 3).await;
 
     values["config"]["pipelines"]["orders"]["destination"]["retention_days"] = json!(30);
     let changed = Release::of(&values, dir, "changed");
@@ -145,11 +148,11 @@ async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_not
         "the longest time that a shard was unread: {} ms",
         fleet_log::longest_unread(&story, began)
     );
-    traffic.must_be_told_once(&world).await;
+    traffic.must_be_told_once(world).await;
 
     // `helm test`; behind the tally, for the emulator keeps the event by which `weir check` tries a log group.
     for test in fleet.revision().tests(fleet.any().http) {
-        let output = test.command(&world).output().unwrap();
+        let output = test.command(&cloud).output().unwrap();
         let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success(), "{:?}: {told}", test.args);
     }
@@ -158,11 +161,12 @@ async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_not
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_template_deploys_a_service_that_does_the_main_job_and_a_deployment_repeats_nothing() {
-    let world = World::new().await;
-    let traffic = Traffic::start(&world).await;
+    let cloud = Cloud::new().await;
+    let world = &cloud.world;
+    let traffic = Traffic::start(world).await;
     // As one begins: a table and a log group are all that is said.
     let simple = json!({ "TableName": TABLE, "LogGroup": GROUP, "Application": APPLICATION });
-    let mut fleet = Fleet::deploy(&world, Stack::of(&simple)).await;
+    let mut fleet = Fleet::deploy(&cloud, Stack::of(&simple)).await;
     until("the first change", Duration::from_secs(60), async || {
         !world.tally_of(GROUP).await.events.is_empty()
     })
@@ -178,17 +182,18 @@ async fn the_template_deploys_a_service_that_does_the_main_job_and_a_deployment_
         }))
     };
     fleet.roll(whole(&settings), "a deployment with settings").await;
-    shared_by(&world, 3).await;
+    shared_by(world, 3).await;
     settings["pipelines"]["orders"]["destination"]["retention_days"] = json!(30);
     fleet.roll(whole(&settings), "a deployment of all tasks").await;
-    shared_by(&world, 3).await;
-    traffic.must_be_told_once(&world).await;
+    shared_by(world, 3).await;
+    traffic.must_be_told_once(world).await;
     fleet.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_chart_cannot_read_the_program_refuses() {
-    let world = World::new().await;
+    let cloud = Cloud::new().await;
+    let world = &cloud.world;
     let text = json!({
         "drain": { "timeout": "26s" },
         "pipelines": settings()["pipelines"],
@@ -203,7 +208,7 @@ async fn what_the_chart_cannot_read_the_program_refuses() {
         "terminationGracePeriodSeconds": 30,
     });
     let release = Release::beside(&[own], &values, world.dir.path(), "own");
-    let output = release.container().program.command(&world).output().unwrap();
+    let output = release.container().program.command(&cloud).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");
     for part in ["drain.timeout", "26s", "WEIR_GRACE_PERIOD", "30s"] {

@@ -5,9 +5,9 @@ use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
 
+use super::cloud::Cloud;
 use crate::http;
 use crate::weir::Weir;
-use crate::world::World;
 
 /// The image's binary, where the health checks of platforms name it.
 const BINARY: &str = "/usr/local/bin/weir";
@@ -35,8 +35,8 @@ impl Program {
     }
 
     /// With the emulated AWS behind it, where it is not told of another one.
-    pub fn command(&self, world: &World) -> Command {
-        let mut command = world.command();
+    pub fn command(&self, cloud: &Cloud) -> Command {
+        let mut command = cloud.command();
         command.args(&self.args).envs(&self.env);
         command
     }
@@ -62,10 +62,10 @@ pub enum Health {
 
 impl Container {
     /// Starts it on an HTTP address of its own: here all containers share one network.
-    pub fn start(self, world: &World, http: SocketAddr, name: &str) -> Task {
-        let mut command = self.program.command(world);
+    pub fn start(self, cloud: &Cloud, http: SocketAddr, name: &str) -> Task {
+        let mut command = self.program.command(cloud);
         command.env(HTTP_ADDRESS, http.to_string());
-        let log = world.dir.path().join(format!("worker-{name}.log"));
+        let log = cloud.world.dir.path().join(format!("worker-{name}.log"));
         Task {
             weir: Weir::start(command, http, &log),
             container: self,
@@ -81,7 +81,7 @@ pub struct Task {
 
 impl Task {
     /// Whether the platform's health check says that it works.
-    pub async fn is_healthy(&self, world: &World) -> bool {
+    pub async fn is_healthy(&self, cloud: &Cloud) -> bool {
         match &self.container.health {
             Health::Probes(paths) => {
                 for path in paths {
@@ -99,7 +99,7 @@ impl Task {
                     args: args.to_vec(),
                     env: self.container.program.env.clone(),
                 };
-                let mut command = check.command(world);
+                let mut command = check.command(cloud);
                 command.env(HTTP_ADDRESS, self.weir.http.to_string());
                 command.output().unwrap().status.success()
             }

@@ -3,10 +3,10 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::{Duration, Instant};
 
+use super::cloud::Cloud;
 use super::container::{Container, Task};
 use crate::emulator::free_address;
 use crate::weir::Weir;
-use crate::world::World;
 
 /// What the platform makes containers of.
 pub trait Revision {
@@ -125,8 +125,8 @@ struct Ending {
     since: Instant,
 }
 
-pub struct Fleet<'w, R> {
-    world: &'w World,
+pub struct Fleet<'c, R> {
+    cloud: &'c Cloud,
     revision: R,
     /// How many revisions there were.
     revisions: usize,
@@ -139,11 +139,11 @@ pub struct Fleet<'w, R> {
     drains: Vec<Duration>,
 }
 
-impl<'w, R: Revision> Fleet<'w, R> {
+impl<'c, R: Revision> Fleet<'c, R> {
     /// Deploys the first revision.
-    pub async fn deploy(world: &'w World, revision: R) -> Self {
+    pub async fn deploy(cloud: &'c Cloud, revision: R) -> Self {
         let mut fleet = Self {
-            world,
+            cloud,
             wanted: revision.wanted().expect("a first revision says how many"),
             revision,
             revisions: 0,
@@ -199,7 +199,7 @@ impl<'w, R: Revision> Fleet<'w, R> {
             self.reap();
             for member in &mut self.members {
                 member.task.weir.must_live();
-                if member.healthy.is_none() && member.task.is_healthy(self.world).await {
+                if member.healthy.is_none() && member.task.is_healthy(self.cloud).await {
                     member.healthy = Some(Instant::now());
                 }
             }
@@ -249,7 +249,7 @@ impl<'w, R: Revision> Fleet<'w, R> {
         let name = name(self.started);
         let container = self.revision.container();
         self.members.push(Member {
-            task: container.start(self.world, free_address(), &name),
+            task: container.start(self.cloud, free_address(), &name),
             revision: self.revisions,
             healthy: None,
         });
