@@ -24,7 +24,6 @@ pub use by_hand::{dead_letters, operate};
 pub use check::check;
 pub use replay::replay;
 use signals::Signals;
-pub use signals::end_at_once;
 use tables::Asking;
 pub use tail::tail;
 pub use verify::verify;

@@ -24,10 +24,6 @@ fn main() -> ExitCode {
             return Exit::Failed.into();
         }
     };
-    // The others handle the signals themselves.
-    if std::process::id() == 1 && !matches!(job, Job::Run(..) | Job::Tail(..) | Job::Replay(..)) {
-        runtime.spawn(weir::app::end_at_once());
-    }
     let code = match job {
         Job::Run(config, until) => runtime.block_on(weir::app::run(*config, until, log_level)),
         Job::Operate(config, order) => runtime.block_on(weir::app::operate(*config, order)),

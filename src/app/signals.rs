@@ -49,17 +49,6 @@ impl Signals {
     }
 }
 
-/// Ends the process at a signal, as one that doesn't handle any ends.
-///
-/// For a command that is a container's first process: Linux gives PID 1 no signal that it doesn't handle, and such a
-/// command could not be interrupted. Without handlers it is as it was.
-pub async fn end_at_once() {
-    if let Ok(mut signals) = Signals::listen(None) {
-        let (_, number) = signals.next().await;
-        std::process::exit(128 + number);
-    }
-}
-
 /// Heeds the next SIGHUP, if any is to be heeded.
 async fn hung_up(heeded: Option<&mut (Signal, LogLevel)>) {
     match heeded {
