@@ -23,15 +23,17 @@ use tracing::{error, info, warn};
 pub use by_hand::{dead_letters, operate};
 pub use check::check;
 pub use replay::replay;
-use signals::Signals;
+pub use signals::Signals;
 use tables::Asking;
 pub use tail::tail;
 pub use verify::verify;
 
 use crate::aws::{AwsClients, Requests};
+use crate::check::{Severity, process};
 use crate::cli::Until;
 use crate::cli::exit::Exit;
 use crate::clock::{Clock, SystemClock, Timestamp};
+use crate::config::check::AFTER_DRAIN;
 use crate::config::{Config, PipelineConfig, Start};
 use crate::coordinator::{self, Pipeline, Settings, Why, Worker};
 use crate::decode::Decode;
@@ -41,6 +43,7 @@ use crate::lease::keys::KeysError;
 use crate::log_level::LogLevel;
 use crate::logs::cloudwatch::CloudWatchLogs;
 use crate::logs::guard::{Guard, Loop};
+use crate::memory::{self, Budget};
 use crate::metrics::Metrics;
 use crate::metrics::account::Account;
 use crate::readiness::Readiness;
@@ -49,10 +52,24 @@ use crate::status::About;
 use crate::status::rates::{self, Samples};
 use crate::status::reports::Reports;
 use crate::trace::Tracer;
-use crate::trace::export::{Exporter, Sending};
+use crate::trace::export::{self, Exporter, Sending};
 
 /// A start may lie so far ahead of this machine's clock, which may be slow.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
+
+/// So long the HTTP server may take to end.
+const LAST: Duration = Duration::from_secs(1);
+
+// What follows the limit of a drain, with a second to spare for the process to end in.
+const _: () = {
+    let others = if LAST.as_millis() > export::LAST.as_millis() {
+        LAST
+    } else {
+        export::LAST
+    };
+    let spare = 1_000;
+    assert!(coordinator::FAREWELL.as_millis() + others.as_millis() + spare <= AFTER_DRAIN.as_millis());
+};
 
 /// Why the process ends with a failure. Each is its last word.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +80,8 @@ enum Failure {
     Bind(#[from] http::BindError),
     #[error(transparent)]
     Aws(#[from] crate::aws::AwsError),
+    #[error(transparent)]
+    Memory(#[from] crate::memory::TooLittle),
     #[error(
         "pipelines.{pipeline}.source.start: {start} lies in the future, and every change before it would be dropped: use a time that has passed, or `latest`"
     )]
@@ -98,15 +117,16 @@ enum Failure {
 impl Failure {
     fn exit(&self) -> Exit {
         match self {
-            Self::FutureStart { .. } | Self::Loop { .. } | Self::Aws(_) => Exit::Misused,
+            Self::FutureStart { .. } | Self::Loop { .. } | Self::Aws(_) | Self::Memory(_) => Exit::Misused,
             _ => Exit::Failed,
         }
     }
 }
 
 /// Works until a signal and a complete drain; or until everything that the streams hold is delivered.
-pub async fn run(config: Config, until: Until, log_level: LogLevel) -> ExitCode {
-    match work(config, until, log_level).await {
+/// `early`: the signals, where they were listened to before.
+pub async fn run(config: Config, until: Until, log_level: LogLevel, early: Option<Signals>) -> ExitCode {
+    match work(config, until, log_level, early).await {
         Ok(()) => {
             info!("ended");
             Exit::Done.into()
@@ -118,8 +138,13 @@ pub async fn run(config: Config, until: Until, log_level: LogLevel) -> ExitCode 
     }
 }
 
-async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), Failure> {
-    let signals = Signals::listen(Some(log_level.clone())).map_err(Failure::Signals)?;
+async fn work(
+    config: Config,
+    until: Until,
+    log_level: LogLevel,
+    early: Option<Signals>,
+) -> Result<(), Failure> {
+    let signals = Signals::listen(early, Some(log_level.clone())).map_err(Failure::Signals)?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let metrics = Metrics::new();
     let readiness = Readiness::new();
@@ -138,6 +163,12 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
             });
         }
     }
+    let budget = Budget::of(config.memory, memory::limit::of_this_process())?;
+    info!("memory for what is in flight: {budget}");
+    let hand_over = process::hand_over(&config);
+    if hand_over.severity == Severity::Error {
+        warn!("{}; {}", hand_over.found, hand_over.way_out.unwrap_or_default());
+    }
     warn_of_redactions(&config);
     let listener = http::bind(config.http_address)?;
     let address = listener.local_addr().unwrap_or(config.http_address);
@@ -149,7 +180,7 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
         reports: reports.clone(),
         log_level,
         samples: samples.clone(),
-        about: Arc::new(About::of(&config, clock.wall())),
+        about: Arc::new(About::of(&config, budget.bytes, clock.wall())),
     };
     let names = config.pipelines.iter().map(|p| p.name.clone()).collect();
     let sampling = rates::sample(samples, metrics.clone(), names, clock.clone());
@@ -159,7 +190,9 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
     let (stopper, stop) = shutdown::channel();
     let signals = tokio::spawn(signals.handle(stopper));
 
-    let worker = async {
+    let mut told = stop.clone();
+    let until_stopped = stop.clone();
+    let start = async {
         let counted = Requests::counted_in(metrics.clone(), clock.clone());
         let clients = AwsClients::from_env()?.counted(counted);
         let state = clients.clients(&config.state.aws).await?;
@@ -183,7 +216,7 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
         }
         let looks = loops::refuse(&mut pipelines, &config, &*clock, &mut rng, stop.clone());
         if looks.await?.is_none() {
-            return Ok(Why::Told);
+            return Ok(None);
         }
         let mut asking = Asking {
             table: &*table,
@@ -194,11 +227,11 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
             stop: stop.clone(),
         };
         if asking.prepare().await?.is_none() {
-            return Ok(Why::Told);
+            return Ok(None);
         }
         let readers = tables::readers(&config, &clients).await;
         let Some(keys) = asking.keys(readers).await? else {
-            return Ok(Why::Told);
+            return Ok(None);
         };
         let settings = Settings {
             application: config.application.clone(),
@@ -209,12 +242,12 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
             drain_timeout: config.drain_timeout,
             foreign_watch: config.foreign_watch,
             keep_removed: config.keep_removed,
-            memory: config.memory,
+            memory: budget.bytes,
             put_rate: config.put_rate,
             until_caught_up: until == Until::CaughtUp,
         };
         let host = host();
-        let worker = Worker {
+        Ok::<_, Failure>(Some(Worker {
             host,
             clock: clock.clone(),
             rng: rng.fork(),
@@ -225,8 +258,19 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
             readiness: readiness.clone(),
             reports,
             tracer,
+        }))
+    };
+    let worker = async {
+        // A start may be given up at any point, a look-up of credentials too: the next one finds what it made.
+        let started = tokio::select! {
+            biased;
+            () = told.wished() => None,
+            started = start => started?,
         };
-        Ok::<Why, Failure>(Box::pin(coordinator::run(worker, stop)).await?)
+        match started {
+            Some(worker) => Ok(Box::pin(coordinator::run(worker, until_stopped)).await?),
+            None => Ok::<_, Failure>(Why::Told),
+        }
     };
     // Neither is cancelled while it matters: whichever ends first ends the process.
     let ended = tokio::select! {
@@ -235,13 +279,16 @@ async fn work(config: Config, until: Until, log_level: LogLevel) -> Result<(), F
         never = sampling => match never {},
     };
     tell_accounts(&config, &metrics);
-    if let Some(sending) = sending {
-        sending.finish().await;
-    }
-    signals.abort();
     http_stopper.stop();
+    // At once: the platform waits no longer than for the drain and `AFTER_DRAIN`.
+    let traces = async {
+        if let Some(sending) = sending {
+            sending.finish().await;
+        }
+    };
     // A scraper that holds its connection open must not hold the process, with which the thread ends.
-    let _ = tokio::time::timeout(Duration::from_secs(1), http.ended()).await;
+    let _ = tokio::join!(traces, tokio::time::timeout(LAST, http.ended()));
+    signals.abort();
     match (until, ended?) {
         (Until::CaughtUp, Why::Told) => Err(Failure::NotCaughtUp),
         (Until::CaughtUp, Why::CaughtUp) | (Until::Stopped, _) => Ok(()),

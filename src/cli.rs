@@ -8,6 +8,7 @@ mod chosen;
 pub mod completions;
 mod dead_letters;
 pub mod decode;
+mod drain;
 mod examples;
 pub mod exit;
 mod flags;

@@ -25,6 +25,7 @@ use crate::logs::allow::GroupPattern;
 use crate::logs::template::{Field, Template, TemplateKind};
 use crate::shape::{Format, Shape};
 use crate::stream::{Poll, StreamArn};
+pub use file::bounds;
 use problem::Problems;
 
 /// What the name of the fleet's table adds to the application's, unless the settings name it.
@@ -65,12 +66,15 @@ pub struct Config {
     pub checkpoint_interval: Duration,
     /// How long a drain may take.
     pub drain_timeout: Duration,
+    /// How long the platform waits between SIGTERM and SIGKILL; `None`: nobody told. Where it is known,
+    /// the drain fits: [`check::AFTER_DRAIN`].
+    pub grace_period: Option<Duration>,
     /// How long an owner without a worker row is watched before it counts as dead (protocol rule 14).
     pub foreign_watch: Duration,
     /// How long the leases of a pipeline that nobody runs any more are kept.
     pub keep_removed: Duration,
-    /// The budget for records in flight, in bytes, over all pipelines.
-    pub memory: usize,
+    /// The budget for records in flight, in bytes, over all pipelines. `None`: [`crate::memory`] finds one.
+    pub memory: Option<usize>,
     /// The most PutLogEvents a second, over all workers, for each account and region that is written to.
     pub put_rate: u32,
     /// Traces of what becomes of the records.
@@ -94,11 +98,12 @@ impl Config {
             checkpoint_interval: Duration::from_secs(15),
             // Kubernetes grants 30 s between SIGTERM and SIGKILL unless told otherwise.
             drain_timeout: Duration::from_secs(25),
+            grace_period: None,
             // Twice KCL's default failoverTimeMillis.
             foreign_watch: Duration::from_secs(20),
             // A week of holidays, and a rollback still finds its positions (the streams keep a day).
             keep_removed: Duration::from_secs(7 * 24 * 3600),
-            memory: 256 << 20,
+            memory: None,
             // CloudWatch Logs' quota is 5,000 a second for an account and region; others write there too.
             put_rate: 4_000,
             tracing: TracingConfig::default(),
@@ -124,22 +129,30 @@ impl Config {
 
     /// Reads the text of a file, as [`Self::load`] does.
     pub fn from_yaml(text: &str, vars: Vars<'_>, overrides: Overrides) -> Result<Self, ConfigError> {
+        not_too_large(text.len())?;
         file::read(text, vars, overrides)
     }
 }
 
-/// The `http.address` of the file at `path`, whatever else is wrong with its settings. `None`: it has none.
-pub fn http_address(path: &Path, vars: Vars<'_>) -> Result<Option<SocketAddr>, ConfigError> {
-    file::http_address(&text_of(path)?, vars)
+/// The `http.address` that the text of a file sets, whatever else is wrong with its settings. `None`: it has none.
+pub fn http_address(text: &str, vars: Vars<'_>) -> Result<Option<SocketAddr>, ConfigError> {
+    not_too_large(text.len())?;
+    file::http_address(text, vars)
 }
 
-fn text_of(path: &Path) -> Result<String, ConfigError> {
+fn not_too_large(bytes: usize) -> Result<(), ConfigError> {
+    match bytes as u64 > LARGEST_FILE {
+        true => Err(ConfigError::TooLarge),
+        false => Ok(()),
+    }
+}
+
+/// The text of the file at `path`.
+pub fn text_of(path: &Path) -> Result<String, ConfigError> {
     let mut bytes = Vec::new();
     // One byte more than allowed tells "too large" without reading on.
     File::open(path)?.take(LARGEST_FILE + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LARGEST_FILE {
-        return Err(ConfigError::TooLarge);
-    }
+    not_too_large(bytes.len())?;
     String::from_utf8(bytes).map_err(|_| ConfigError::NotText)
 }
 
@@ -149,6 +162,8 @@ pub struct Overrides {
     pub application: Option<String>,
     pub http_address: Option<SocketAddr>,
     pub log_format: Option<LogFormat>,
+    pub drain_timeout: Option<Duration>,
+    pub grace_period: Option<Duration>,
 }
 
 /// Why a file gives no settings. A message reads on from the file's name.
@@ -156,7 +171,7 @@ pub struct Overrides {
 pub enum ConfigError {
     #[error("can't be read: {0}: check the path and its permissions")]
     Unreadable(#[from] std::io::Error),
-    #[error("is larger than {LARGEST_FILE} bytes: is it the right file?")]
+    #[error("is larger than {LARGEST_FILE} bytes: is it the right one?")]
     TooLarge,
     #[error("is not UTF-8 text: is it the right file?")]
     NotText,

@@ -32,6 +32,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tracing::{error, warn};
 
+pub use self::drain::{FAREWELL, least_drain};
 use self::fleet::Fleet;
 use self::sync::Synced;
 use self::takes::Takes;

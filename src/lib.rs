@@ -57,6 +57,7 @@ pub mod lease;
 pub mod ledger;
 pub mod log_level;
 pub mod logs;
+pub mod memory;
 pub mod metrics;
 pub mod operator;
 pub mod policy;

@@ -5,6 +5,12 @@ use std::process::ExitCode;
 use weir::cli::{self, Job, exit::Exit};
 
 fn main() -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    // First of all: a container's first process is told to stop by a signal that comes once.
+    let early = match runtime.as_ref().map(|runtime| runtime.enter()) {
+        Ok(_inside) => weir::app::Signals::of_first_process(),
+        Err(_) => Ok(None),
+    };
     let job = match cli::parse() {
         Ok(job) => job,
         Err(wrong) => return cli::refuse(&wrong),
@@ -17,21 +23,29 @@ fn main() -> ExitCode {
         Ok(log_level) => log_level,
         Err(wrong) => return cli::refuse(&wrong),
     };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
-        Ok(runtime) => runtime,
+    let (runtime, early) = match runtime.and_then(|runtime| Ok((runtime, early?))) {
+        Ok(both) => both,
         Err(error) => {
             tracing::error!(%error, "can't start the runtime: does the process have threads and files to open left?");
             return Exit::Failed.into();
         }
     };
+    let early = match (early, &job) {
+        (early, Job::Run(..) | Job::Tail(..) | Job::Replay(..)) => early,
+        (Some(signals), _) => {
+            runtime.spawn(signals.obey());
+            None
+        }
+        (None, _) => None,
+    };
     let code = match job {
-        Job::Run(config, until) => runtime.block_on(weir::app::run(*config, until, log_level)),
+        Job::Run(config, until) => runtime.block_on(weir::app::run(*config, until, log_level, early)),
         Job::Operate(config, order) => runtime.block_on(weir::app::operate(*config, order)),
         Job::DeadLetters(config, order) => runtime.block_on(weir::app::dead_letters(*config, order)),
         Job::Check(order) => runtime.block_on(weir::app::check(order)),
-        Job::Tail(config, order) => runtime.block_on(weir::app::tail(*config, order)),
+        Job::Tail(config, order) => runtime.block_on(weir::app::tail(*config, order, early)),
         Job::Verify(config, order) => runtime.block_on(weir::app::verify(*config, order)),
-        Job::Replay(config, order) => runtime.block_on(weir::app::replay(*config, order)),
+        Job::Replay(config, order) => runtime.block_on(weir::app::replay(*config, order, early)),
         Job::Decode(order) => cli::decode::carry_out(&order),
         Job::IamPolicy(config, order) => cli::iam_policy::carry_out(&config, &order),
         Job::Health(order) => cli::health::carry_out(&order),

@@ -2,7 +2,11 @@
 
 #![expect(clippy::unwrap_used, reason = "a test may panic, its helpers too")]
 
-use std::process::{Command, Output};
+use std::net::{SocketAddr, TcpListener};
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
 
 /// Runs `weir` with these arguments and an environment of these variables alone.
 fn weir(arguments: &[&str], variables: &[(&str, &str)]) -> Output {
@@ -200,4 +204,81 @@ fn a_command_that_reaches_nobody_exits_with_1_and_prints_no_answer() {
     }
     let out = weir(&["leases", "list"], &[("AWS_EC2_METADATA_DISABLED", "true")]);
     assert_eq!(out.status.code(), Some(2), "no region is a wrong setting");
+}
+
+/// Accepts connections and never answers; tells of each.
+fn silent() -> (SocketAddr, mpsc::Receiver<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut open = Vec::new();
+        while let Ok((wire, _)) = listener.accept() {
+            open.push(wire);
+            let _ = sender.send(());
+        }
+    });
+    (address, receiver)
+}
+
+/// How a process becomes the first of a namespace, as in a container: where this machine allows it.
+fn namespace() -> Option<&'static [&'static str]> {
+    const ROOT: &[&str] = &["--pid", "--fork", "--kill-child"];
+    const USER: &[&str] = &["--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
+    [ROOT, USER].into_iter().find(|flags| {
+        let tried = Command::new("unshare").args(*flags).arg("true").output();
+        tried.is_ok_and(|out| out.status.success())
+    })
+}
+
+/// The code with which `weir` ends when SIGTERM comes while it waits for an answer that never comes; `as_first`: as the
+/// first process of such a namespace.
+fn ended_by_sigterm(arguments: &[&str], as_first: Option<&[&str]>) -> Option<i32> {
+    let (address, asked) = silent();
+    let binary = env!("CARGO_BIN_EXE_weir");
+    let mut command = Command::new(if as_first.is_some() { "unshare" } else { binary });
+    if let Some(flags) = as_first {
+        command.args(flags).arg(binary);
+    }
+    // Without a region the machine's metadata are asked for it, before anything else.
+    let mut child = command
+        .args(arguments)
+        .env_clear()
+        .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+        .env("AWS_EC2_METADATA_SERVICE_ENDPOINT", format!("http://{address}"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    asked.recv_timeout(Duration::from_secs(60)).unwrap();
+    let id = child.id();
+    let pid = match as_first {
+        Some(_) => std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap(),
+        None => id.to_string(),
+    };
+    let kill = Command::new("kill").args(["-TERM", pid.trim()]).status().unwrap();
+    assert!(kill.success());
+    let status = child.wait().unwrap();
+    status.code().or(status.signal().map(|signal| 128 + signal))
+}
+
+#[test]
+fn a_signal_ends_a_process_that_waits_for_an_answer_also_the_first_of_a_container() {
+    let settings = [
+        "--table",
+        "orders",
+        "--log-group",
+        "g",
+        "--http-address",
+        "127.0.0.1:0",
+    ];
+    let mut ways = vec![None];
+    // Where no namespace may be made, what holds for any process is asked alone.
+    ways.extend(namespace().map(Some));
+    for as_first in ways {
+        for (command, want) in [("run", 0), ("check", 143)] {
+            let code = ended_by_sigterm(&[&[command], &settings[..]].concat(), as_first);
+            assert_eq!(code, Some(want), "{command}, {as_first:?}");
+        }
+    }
 }

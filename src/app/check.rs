@@ -23,6 +23,7 @@ use crate::cli;
 use crate::cli::check::Order;
 use crate::clock::{Clock, SystemClock, timeout};
 use crate::config::{AwsSettings, Config, PipelineConfig};
+use crate::memory::limit;
 use crate::stream::StreamArn;
 
 /// One look, with all its requests. A request ends after 20 s by itself.
@@ -55,8 +56,9 @@ async fn look(config: Config) -> Vec<Finding> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let mut findings = vec![
         process::port(&config, &machine::port(&config, &*clock).await),
-        process::memory(&config, machine::memory_limit()),
+        process::memory(&config, limit::of_this_process()),
         process::drain(&config),
+        process::hand_over(&config),
     ];
     findings.extend(process::starts(&config, clock.wall(), CLOCK_TOLERANCE));
     let aws = match AwsClients::from_env() {

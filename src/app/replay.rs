@@ -19,8 +19,8 @@ use crate::operator::verify::{Period, StreamDesk};
 use crate::shutdown::Stop;
 
 /// Sends, and prints what was sent.
-pub async fn replay(config: Config, order: Order) -> ExitCode {
-    let done = Box::pin(send(config, &order)).await;
+pub async fn replay(config: Config, order: Order, early: Option<Signals>) -> ExitCode {
+    let done = Box::pin(send(config, &order, early)).await;
     match done {
         Ok(Some((period, done))) => cli::replay::answer(&order, period, &done),
         Ok(None) => cli::failed(&"stopped before anything was sent"),
@@ -48,8 +48,12 @@ impl<F: Into<Failure>> From<F> for Failed {
     }
 }
 
-async fn send(config: Config, order: &Order) -> Result<Option<(Period, Done)>, Failed> {
-    let signals = Signals::listen(None).map_err(Failure::Signals)?;
+async fn send(
+    config: Config,
+    order: &Order,
+    early: Option<Signals>,
+) -> Result<Option<(Period, Done)>, Failed> {
+    let signals = Signals::listen(early, None).map_err(Failure::Signals)?;
     let (stopper, mut stop) = shutdown::channel();
     let signals = tokio::spawn(signals.handle(stopper));
     let mut desk = by_hand::stream_desk(config.clone()).await?;

@@ -15,13 +15,33 @@ pub struct Signals {
 }
 
 impl Signals {
-    pub fn listen(log_level: Option<LogLevel>) -> std::io::Result<Self> {
+    /// From now on, or from when `early` began. Within a runtime.
+    pub fn listen(early: Option<Self>, log_level: Option<LogLevel>) -> std::io::Result<Self> {
         let hang_up = log_level.map(|level| Ok::<_, std::io::Error>((signal(SignalKind::hangup())?, level)));
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            hang_up: hang_up.transpose()?,
+        let hang_up = hang_up.transpose()?;
+        Ok(match early {
+            Some(early) => Self { hang_up, ..early },
+            None => Self {
+                terminate: signal(SignalKind::terminate())?,
+                interrupt: signal(SignalKind::interrupt())?,
+                hang_up,
+            },
         })
+    }
+
+    /// Of a container's first process, for which the kernel drops each signal that nobody listens to: to be called
+    /// before anything that takes time. Any other process is ended by a signal that comes so early.
+    pub fn of_first_process() -> std::io::Result<Option<Self>> {
+        match std::process::id() {
+            1 => Self::listen(None, None).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// The first signal ends the process at once, as it would any but the first of a container.
+    pub async fn obey(mut self) {
+        let (_, number) = self.next().await;
+        std::process::exit(128 + number);
     }
 
     /// The next signal that wants an end.

@@ -17,8 +17,8 @@ use crate::operator::verify::StreamDesk;
 use crate::shape;
 
 /// Prints events until it is told to stop, or nobody reads them.
-pub async fn tail(config: Config, order: Order) -> ExitCode {
-    match Box::pin(print(config, &order)).await {
+pub async fn tail(config: Config, order: Order, early: Option<Signals>) -> ExitCode {
+    match Box::pin(print(config, &order, early)).await {
         Ok(()) => Exit::Done.into(),
         Err(Failed::Start(failure)) => {
             cli::failed(&failure);
@@ -39,8 +39,8 @@ impl<F: Into<Failure>> From<F> for Failed {
     }
 }
 
-async fn print(config: Config, order: &Order) -> Result<(), Failed> {
-    let signals = Signals::listen(None).map_err(Failure::Signals)?;
+async fn print(config: Config, order: &Order, early: Option<Signals>) -> Result<(), Failed> {
+    let signals = Signals::listen(early, None).map_err(Failure::Signals)?;
     let (stopper, mut stop) = shutdown::channel();
     let signals = tokio::spawn(signals.handle(stopper));
     let mut desk = by_hand::stream_desk(config).await?;

@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use super::{Cause, Finding, Subject};
 use crate::clock::Timestamp;
-use crate::config::{Config, Start};
+use crate::config::check::{AFTER_DRAIN, shown};
+use crate::config::{Config, Start, bounds};
+use crate::coordinator::least_drain;
+use crate::memory::Budget;
 
 /// A clock that is off by more is told: a `start` given as a time means another one, and so do the ages of records.
 const OFF: Duration = Duration::from_secs(30);
 /// Signatures count for five minutes (IAM user guide, "Elements of an AWS API request signature"): beyond this they
 /// soon won't.
 const TOO_FAR_OFF: Duration = Duration::from_secs(240);
-
-/// What the process needs beside what is in flight: the runtime, buffers of connections, leases.
-/// An estimate.
-const BESIDES: u64 = 64 << 20;
 
 /// Kubernetes kills 30 s after SIGTERM (`terminationGracePeriodSeconds`), ECS too (`stopTimeout`), unless told
 /// otherwise.
@@ -73,52 +72,83 @@ pub fn port(config: &Config, port: &Port) -> Finding {
 
 /// The budget beside the limit of the control group. `limit` in bytes; `None`: there is none.
 pub fn memory(config: &Config, limit: Option<u64>) -> Finding {
-    let budget = config.memory as u64;
-    let mib = |bytes: u64| bytes >> 20;
-    match limit {
-        Some(limit) if budget.saturating_add(BESIDES) > limit => Finding::warning(
-            Subject::Memory,
-            format!(
-                "`memory` is {} MiB and the container's limit {} MiB: Weir needs some {} MiB more than its budget, and the \
-                 kernel kills who exceeds the limit",
-                mib(budget),
-                mib(limit),
-                mib(BESIDES)
-            ),
-        )
-        .way_out(format!(
-            "set the container's limit to {} MiB at least, or `memory` to {} MiB",
-            mib(budget + BESIDES),
-            mib(limit.saturating_sub(BESIDES))
-        )),
-        Some(limit) => Finding::ok(
-            Subject::Memory,
-            format!("{} of {} MiB of memory for what is in flight", mib(budget), mib(limit)),
-        ),
-        None => Finding::ok(Subject::Memory, format!("{} MiB of memory for what is in flight, no limit is set", mib(budget))),
+    match Budget::of(config.memory, limit) {
+        Ok(budget) => Finding::ok(Subject::Memory, format!("memory for what is in flight: {budget}")),
+        Err(too_little) => Finding::error(Subject::Memory, too_little.to_string()),
     }
 }
 
-/// The time that a drain may take.
+/// The time that a drain may take, beside the time that the platform waits: what is known of it, or what is usual.
 pub fn drain(config: &Config) -> Finding {
     let drain = config.drain_timeout;
-    if drain < GRACE {
+    let end = drain + AFTER_DRAIN;
+    match config.grace_period {
+        // A grace period that is too short is no setting.
+        Some(grace) => Finding::ok(
+            Subject::Drain,
+            format!(
+                "a drain ends within {}, and the platform waits {}",
+                shown(drain),
+                shown(grace)
+            ),
+        ),
+        None if end <= GRACE => Finding::ok(Subject::Drain, format!("a drain ends within {}", shown(drain))),
+        None => Finding::warning(
+            Subject::Drain,
+            format!(
+                "`drain.timeout` is {}, after which Weir needs up to {} more to end, and Kubernetes and ECS kill after {} \
+                 unless they are told otherwise",
+                shown(drain),
+                shown(AFTER_DRAIN),
+                shown(GRACE)
+            ),
+        )
+        .way_out(format!(
+            "set terminationGracePeriodSeconds or stopTimeout to {} at least and `drain.grace_period`, --grace-period or \
+             WEIR_GRACE_PERIOD to the same, or `drain.timeout` to {} at most",
+            shown(end),
+            shown(GRACE.saturating_sub(AFTER_DRAIN))
+        )),
+    }
+}
+
+/// Whether a drain waits long enough for those who go on with the shards.
+pub fn hand_over(config: &Config) -> Finding {
+    let (drain, lease) = (config.drain_timeout, config.lease_duration);
+    let least = least_drain(lease);
+    if drain >= least {
         return Finding::ok(
             Subject::Drain,
-            format!("a drain ends within {} s", drain.as_secs()),
+            format!("with leases of {} shards are handed over", shown(lease)),
         );
     }
-    Finding::warning(
+    Finding::error(
         Subject::Drain,
         format!(
-            "`drain.timeout` is {} s, and Kubernetes and ECS kill after {} s unless they are told otherwise",
-            drain.as_secs(),
-            GRACE.as_secs()
+            "`drain.timeout` is {} and `leases.duration` {}: a worker that drains would not wait until the others have seen \
+             it, so that its shards stand still",
+            shown(drain),
+            shown(lease)
         ),
     )
-    .way_out(
-        "see that terminationGracePeriodSeconds or stopTimeout is longer, or set a shorter `drain.timeout`",
-    )
+    .way_out(match longest_lease(drain) {
+        Some(longest) => format!(
+            "set `drain.timeout`, --drain-timeout or WEIR_DRAIN_TIMEOUT to {} at least, or `leases.duration` to {} at most",
+            shown(least),
+            shown(longest)
+        ),
+        None => format!(
+            "set `drain.timeout`, --drain-timeout or WEIR_DRAIN_TIMEOUT to {} at least",
+            shown(least)
+        ),
+    })
+}
+
+/// The longest lease, in whole seconds, whose shards such a drain hands over.
+fn longest_lease(drain: Duration) -> Option<Duration> {
+    let (least, most) = (bounds::LEASE.start().as_secs(), bounds::LEASE.end().as_secs());
+    let mut leases = (least..=most).rev().map(Duration::from_secs);
+    leases.find(|lease| least_drain(*lease) <= drain)
 }
 
 /// Starts at a time: one that lies ahead is refused, beyond what is to be put down to the `tolerance` of clocks.
@@ -171,17 +201,14 @@ mod tests {
             (None, Severity::Ok),
             (Some(512 << 20), Severity::Ok),
             (Some(320 << 20), Severity::Ok),
-            (Some(256 << 20), Severity::Warning),
-            (Some(0), Severity::Warning),
+            (Some(256 << 20), Severity::Error),
+            (Some(0), Severity::Error),
         ] {
-            assert_eq!(memory(&config, limit).severity, want, "{limit:?}");
-        }
-        for (seconds, want) in [(25, Severity::Ok), (30, Severity::Warning)] {
             let config = Config {
-                drain_timeout: Duration::from_secs(seconds),
+                memory: Some(256 << 20),
                 ..config.clone()
             };
-            assert_eq!(drain(&config).severity, want, "{seconds}");
+            assert_eq!(memory(&config, limit).severity, want, "{limit:?}");
         }
         for (port_is, want) in [
             (Port::Free, Severity::Ok),
@@ -189,6 +216,51 @@ mod tests {
             (Port::Taken("in use".to_owned()), Severity::Error),
         ] {
             assert_eq!(port(&config, &port_is).severity, want, "{port_is:?}");
+        }
+    }
+    fn times(drain: u64, lease: u64, grace: Option<u64>) -> Config {
+        Config {
+            drain_timeout: Duration::from_millis(drain),
+            lease_duration: Duration::from_secs(lease),
+            grace_period: grace.map(Duration::from_secs),
+            ..Config::of(Vec::new())
+        }
+    }
+
+    #[test]
+    fn a_drain_ends_before_the_platform_kills() {
+        for (seconds, grace, want) in [
+            (25, None, Severity::Ok),
+            // Its end comes after 31 s.
+            (26, None, Severity::Warning),
+            (110, None, Severity::Warning),
+            (25, Some(30), Severity::Ok),
+            (110, Some(115), Severity::Ok),
+        ] {
+            let found = drain(&times(seconds * 1000, 10, grace));
+            assert_eq!(found.severity, want, "{seconds} {grace:?}");
+        }
+    }
+
+    #[test]
+    fn a_drain_hands_over_where_it_is_long_enough_for_the_lease() {
+        for (drain, lease, way_out) in [
+            (25_000, 10, None),
+            (13_800, 10, None),
+            (13_799, 10, Some(("13800ms", "`leases.duration` to 9s at most"))),
+            (24_800, 20, None),
+            (25_000, 30, Some(("35800ms", "`leases.duration` to 20s at most"))),
+            (6_100, 3, None),
+            // No lease is so short.
+            (5_000, 3, Some(("6100ms", "6100ms at least"))),
+        ] {
+            let found = hand_over(&times(drain, lease, None));
+            let want = way_out.map(|_| Severity::Error).unwrap_or(Severity::Ok);
+            assert_eq!(found.severity, want, "{drain} {lease}");
+            let told = found.way_out.unwrap_or_default();
+            if let Some((least, end)) = way_out {
+                assert!(told.contains(least) && told.ends_with(end), "{told}");
+            }
         }
     }
 }

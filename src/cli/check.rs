@@ -4,6 +4,7 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use super::chosen::ChosenArgs;
+use super::drain::DrainArgs;
 use super::exit::Exit;
 use super::flags::{Flags, WrongUse};
 use super::output;
@@ -37,6 +38,8 @@ pub(super) struct CheckArgs {
     #[arg(long, value_name = "IP:PORT")]
     http_address: Option<String>,
     #[command(flatten)]
+    drain: DrainArgs,
+    #[command(flatten)]
     chosen: ChosenArgs,
 }
 
@@ -56,7 +59,9 @@ pub(super) fn read(args: &CheckArgs, vars: Vars<'_>) -> Result<Order, WrongUse> 
     let address = flags.read("--http-address", args.http_address.as_ref(), check::address);
     // `weir run` would refuse it.
     flags.read("--log-format", None, check::log_format);
-    let config = args.chosen.some(&mut flags, Use::of("check"));
+    let config = args
+        .chosen
+        .some_with(Some(&args.drain), &mut flags, Use::of("check"));
     let order = config.and_then(|mut config| {
         config.http_address = address.unwrap_or(config.http_address);
         let config = Box::new(config);

@@ -1,5 +1,6 @@
 //! Which pipelines a command is for: the settings of `weir run`, and a choice among theirs.
 
+use super::drain::DrainArgs;
 use super::flags::{Flags, WrongUse};
 use super::run::{self, PipelineArgs, Use};
 use crate::config::problem::Problem;
@@ -25,7 +26,17 @@ impl ChosenArgs {
     /// The settings with the pipelines that are meant: the one that is named, or all. A wrong name is one of the
     /// flags' problems, and leaves none.
     pub fn some(&self, flags: &mut Flags<'_>, of: Use) -> Result<Config, WrongUse> {
-        let mut config = run::settings(&self.settings, flags.vars(), of)?;
+        self.some_with(None, flags, of)
+    }
+
+    /// As [`Self::some`], with the times of a daemon's end.
+    pub fn some_with(
+        &self,
+        drain: Option<&DrainArgs>,
+        flags: &mut Flags<'_>,
+        of: Use,
+    ) -> Result<Config, WrongUse> {
+        let mut config = run::settings(&self.settings, drain, flags.vars(), of)?;
         if let Some(name) = &self.pipeline {
             let names: Vec<String> = config.pipelines.iter().map(|p| p.name.clone()).collect();
             config.pipelines.retain(|p| p.name == *name);

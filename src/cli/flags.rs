@@ -8,7 +8,7 @@ use std::path::Path;
 
 use crate::config::check::{self, Checked};
 use crate::config::problem::Problem;
-use crate::config::{Config, ConfigError, Overrides, Vars};
+use crate::config::{self, Config, ConfigError, Overrides, Vars};
 
 /// Everything that is wrong with what was asked for.
 #[derive(Debug, thiserror::Error)]
@@ -126,12 +126,65 @@ impl<'v> Flags<'v> {
     }
 }
 
+/// The text that holds the settings, and what it is called: a file, or `--config-text`.
+pub(super) struct Settings {
+    /// As a problem's message begins: the file's path, or `WEIR_CONFIG_TEXT`.
+    pub name: String,
+    /// The flag that stands for it.
+    pub flag: &'static str,
+    pub text: Result<String, ConfigError>,
+}
+
+impl Flags<'_> {
+    /// The settings' text, if there is one: of the file, or as it was given.
+    pub fn settings(&mut self, file: Option<&String>, text: Option<&String>) -> Option<Settings> {
+        let path = self.find("--config", file);
+        let given = self.find("--config-text", text);
+        if let (Some(path), Some(given)) = (&path, &given) {
+            // The text may be long, and not for every eye.
+            let what = format!("holds settings, and so does {}: keep one of the two", path.origin);
+            self.problems.push(Problem::new(&given.origin, what));
+        }
+        if let Some(path) = path {
+            return Some(Settings {
+                text: config::text_of(Path::new(&path.text)),
+                name: path.text,
+                flag: "--config",
+            });
+        }
+        given.map(|given| Settings {
+            name: match text {
+                Some(_) => "--config-text".to_owned(),
+                None => "WEIR_CONFIG_TEXT".to_owned(),
+            },
+            flag: "--config-text",
+            text: Ok(given.text),
+        })
+    }
+}
+
+impl Settings {
+    /// What `read` makes of the text; a problem with the name of the settings.
+    pub fn read<T>(
+        self,
+        read: impl FnOnce(&str) -> Result<T, ConfigError>,
+    ) -> Result<T, (String, ConfigError)> {
+        let name = self.name;
+        self.text
+            .and_then(|text| read(&text))
+            .map_err(|error| (name, error))
+    }
+}
+
 /// Where the settings come from, of a command that reads nothing but the state tables.
 #[derive(Debug, Default, clap::Args)]
 pub(super) struct SettingsArgs {
     /// The settings, in YAML: the file that `weir run` has [env: WEIR_CONFIG]
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath, global = true)]
     config: Option<String>,
+    /// The settings themselves, instead of a file [env: WEIR_CONFIG_TEXT]
+    #[arg(long, value_name = "YAML", global = true)]
+    config_text: Option<String>,
     /// Names the state tables: NAME and NAME-fleet [env: WEIR_APPLICATION] [default: weir]
     #[arg(long, value_name = "NAME", global = true)]
     application: Option<String>,
@@ -154,10 +207,11 @@ impl SettingsArgs {
             application: application.clone(),
             ..Overrides::default()
         };
-        let (config, file) = match flags.find("--config", self.config.as_ref()) {
-            Some(path) => match Config::load(Path::new(&path.text), vars, overrides) {
+        let settings = flags.settings(self.config.as_ref(), self.config_text.as_ref());
+        let (config, file) = match settings {
+            Some(settings) => match settings.read(|text| Config::from_yaml(text, vars, overrides)) {
                 Ok(config) => (Some(config), None),
-                Err(error) => (None, Some((path.text, error))),
+                Err(wrong) => (None, Some(wrong)),
             },
             None => {
                 let config = Config::of(Vec::new());

@@ -5,7 +5,6 @@
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -34,8 +33,8 @@ const AFTER: &str = examples!(
 /// For health checks in images without curl: exit code 0 says yes, 1 says no, and one line says why. Without --ready
 /// it fails only for what a restart cures; never for AWS. In a Dockerfile: HEALTHCHECK CMD ["weir", "health"]
 ///
-/// Asks where the daemon's own settings say: --http-address, else WEIR_HTTP_ADDRESS, else `http.address` in the file,
-/// else 127.0.0.1:8080. Of the file nothing else is read, and nothing else in it can be wrong here.
+/// Asks where the daemon's own settings say: --http-address, else WEIR_HTTP_ADDRESS, else `http.address` in the file
+/// or in WEIR_CONFIG_TEXT, else 127.0.0.1:8080. Nothing else in them is read, and nothing else can be wrong here.
 #[derive(Debug, clap::Args)]
 #[command(after_help = AFTER)]
 pub(super) struct HealthArgs {
@@ -48,6 +47,9 @@ pub(super) struct HealthArgs {
     /// The daemon's settings, for its address [env: WEIR_CONFIG]
     #[arg(short, long, value_name = "FILE")]
     config: Option<String>,
+    /// The daemon's settings themselves, for its address [env: WEIR_CONFIG_TEXT]
+    #[arg(long, value_name = "YAML")]
+    config_text: Option<String>,
 }
 
 /// What was asked for, checked.
@@ -65,11 +67,11 @@ pub(super) fn read(args: &HealthArgs, vars: Vars<'_>) -> Result<Order, WrongUse>
     let mut wrong_file = None;
     if given.is_none() {
         address = Some(config::HTTP_ADDRESS);
-        if let Some(path) = flags.find("--config", args.config.as_ref()) {
-            match config::http_address(Path::new(&path.text), vars) {
+        if let Some(settings) = flags.settings(args.config.as_ref(), args.config_text.as_ref()) {
+            match settings.read(|text| config::http_address(text, vars)) {
                 Ok(Some(found)) => address = Some(found),
                 Ok(None) => {}
-                Err(error) => (address, wrong_file) = (None, Some((path.text, error))),
+                Err(wrong) => (address, wrong_file) = (None, Some(wrong)),
             }
         }
     }
@@ -156,6 +158,7 @@ mod tests {
             ready: false,
             http_address: flag.map(str::to_owned),
             config: file.map(str::to_owned),
+            config_text: None,
         };
         let found = |name: &str| {
             let found = variables.iter().find(|(variable, _)| *variable == name);
@@ -187,6 +190,12 @@ mod tests {
             (None, &[("WEIR_CONFIG", good.as_str())], None, "[::1]:9"),
             (None, &[], Some(&broken), "127.0.0.1:7"),
             (None, &[], Some(&silent), "127.0.0.1:8080"),
+            (
+                None,
+                &[("WEIR_CONFIG_TEXT", "http: { address: 127.0.0.1:3 }\nleases: 3\n")],
+                None,
+                "127.0.0.1:3",
+            ),
         ] {
             let order = ask(flag, variables, file).unwrap();
             assert_eq!(order.address.to_string(), want, "{flag:?} {variables:?} {file:?}");
@@ -211,6 +220,16 @@ mod tests {
             .to_string();
         assert!(
             told.starts_with("--http-address (from WEIR_HTTP_ADDRESS): `x`"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn an_address_in_the_settings_text_is_named_likewise() {
+        let text = [("WEIR_CONFIG_TEXT", "http: { address: here }")];
+        let told = ask(None, &text, None).unwrap_err().to_string();
+        assert!(
+            told.starts_with("WEIR_CONFIG_TEXT: http.address: `here`"),
             "{told}"
         );
     }

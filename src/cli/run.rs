@@ -2,8 +2,7 @@
 //!
 //! A flag stands before its variable `WEIR_<FLAG>`, and both before the file.
 
-use std::path::Path;
-
+use super::drain::{DrainArgs, DrainGiven};
 use super::examples::examples;
 use super::flags::{Flags, Given, WrongUse};
 use super::otel;
@@ -27,7 +26,7 @@ const AFTER: &str = examples!(
 /// Read streams until told to stop
 ///
 /// A table or a Kinesis stream and a log group are enough. Everything can be set in a file; beside it, only
-/// --application, --http-address, --log-format and --until-caught-up may be given.
+/// --application, --http-address, --log-format, --drain-timeout, --grace-period and --until-caught-up may be given.
 ///
 /// Each flag can also be given as the environment variable that its help names; the flag stands before the
 /// variable, both before the file, and an empty variable counts as not set. WEIR_LOG sets the level of
@@ -56,6 +55,8 @@ pub(super) struct RunArgs {
     /// auto (text on a terminal, JSON elsewhere), text or json [env: WEIR_LOG_FORMAT] [default: auto]
     #[arg(long, value_name = "FORMAT")]
     log_format: Option<String>,
+    #[command(flatten)]
+    drain: DrainArgs,
 }
 
 /// What to read and where to write: in a file, or as one pipeline by flags.
@@ -64,6 +65,9 @@ pub(super) struct PipelineArgs {
     /// The settings, in YAML [env: WEIR_CONFIG]
     #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
     config: Option<String>,
+    /// The settings themselves, instead of a file, for platforms that have none [env: WEIR_CONFIG_TEXT]
+    #[arg(long, value_name = "YAML")]
+    config_text: Option<String>,
     /// Names the state tables: NAME and NAME-fleet [env: WEIR_APPLICATION] [default: weir]
     #[arg(long, value_name = "NAME")]
     application: Option<String>,
@@ -125,6 +129,7 @@ impl PipelineArgs {
     pub fn are_given(&self) -> bool {
         let Self {
             config,
+            config_text,
             application,
             table,
             kinesis_stream,
@@ -139,6 +144,7 @@ impl PipelineArgs {
         } = self;
         let flags = [
             config,
+            config_text,
             application,
             table,
             kinesis_stream,
@@ -167,17 +173,19 @@ pub enum Until {
 /// The settings and when to end, or every problem with them at once.
 pub(super) fn read(args: &RunArgs, vars: Vars<'_>) -> Result<(Config, Until), WrongUse> {
     let mut flags = Flags::new(vars);
-    let overrides = Overrides {
+    let mut overrides = Overrides {
         application: application(&mut flags, &args.settings),
         http_address: flags.read("--http-address", args.http_address.as_ref(), check::address),
         log_format: flags.read("--log-format", args.log_format.as_ref(), check::log_format),
+        ..Overrides::default()
     };
+    let drain = args.drain.read(&mut flags, &mut overrides);
     let given = args.until_caught_up.as_ref();
     let until = match flags.read("--until-caught-up", given, check::boolean) {
         Some(true) => Until::CaughtUp,
         Some(false) | None => Until::Stopped,
     };
-    finish(flags, &args.settings, overrides, Use::of("run")).map(|config| (config, until))
+    finish(flags, &args.settings, &overrides, &drain, Use::of("run")).map(|config| (config, until))
 }
 
 /// Which command the settings are for.
@@ -206,7 +214,8 @@ const NO_GROUP: &str = "none";
 pub(super) fn names_a_group(args: &PipelineArgs, vars: Vars<'_>) -> bool {
     let flags = Flags::new(vars);
     let has_file = flags.find("--config", args.config.as_ref()).is_some();
-    has_file || log_group(&flags, args).is_some()
+    let has_text = flags.find("--config-text", args.config_text.as_ref()).is_some();
+    has_file || has_text || log_group(&flags, args).is_some()
 }
 
 /// The flag, or the variable of the Lambda function in the article that Weir began with.
@@ -216,14 +225,21 @@ fn log_group(flags: &Flags<'_>, args: &PipelineArgs) -> Option<Given> {
         .or_else(|| flags.find_in("--log-group", "CLOUDWATCH_LOG_GROUP"))
 }
 
-/// The settings of a command that is no daemon, or every problem with them at once.
-pub(super) fn settings(args: &PipelineArgs, vars: Vars<'_>, of: Use) -> Result<Config, WrongUse> {
+/// The settings of a command that is no daemon, or every problem with them at once. `drain`: of one that judges a
+/// daemon's.
+pub(super) fn settings(
+    args: &PipelineArgs,
+    drain: Option<&DrainArgs>,
+    vars: Vars<'_>,
+    of: Use,
+) -> Result<Config, WrongUse> {
     let mut flags = Flags::new(vars);
-    let overrides = Overrides {
+    let mut overrides = Overrides {
         application: application(&mut flags, args),
         ..Overrides::default()
     };
-    finish(flags, args, overrides, of)
+    let drain = drain.map(|drain| drain.read(&mut flags, &mut overrides));
+    finish(flags, args, &overrides, &drain.unwrap_or_default(), of)
 }
 
 fn application(flags: &mut Flags<'_>, args: &PipelineArgs) -> Option<String> {
@@ -233,20 +249,26 @@ fn application(flags: &mut Flags<'_>, args: &PipelineArgs) -> Option<String> {
 fn finish(
     mut flags: Flags<'_>,
     args: &PipelineArgs,
-    overrides: Overrides,
+    overrides: &Overrides,
+    drain: &DrainGiven,
     of: Use,
 ) -> Result<Config, WrongUse> {
     let vars = flags.vars();
-    let (config, file) = match flags.find("--config", args.config.as_ref()) {
-        Some(path) => {
-            nothing_else_beside_a_file(&mut flags, args);
-            match Config::load(Path::new(&path.text), vars, overrides) {
+    let settings = flags.settings(args.config.as_ref(), args.config_text.as_ref());
+    let name = settings.as_ref().map(|settings| settings.name.clone());
+    let (config, file) = match settings {
+        Some(settings) => {
+            nothing_else_beside(settings.flag, &mut flags, args);
+            match settings.read(|text| Config::from_yaml(text, vars, overrides.clone())) {
                 Ok(config) => (Some(config), None),
-                Err(error) => (None, Some((path.text, error))),
+                Err(wrong) => (None, Some(wrong)),
             }
         }
-        None => (without_file(&mut flags, args, overrides, of), None),
+        None => (without_file(&mut flags, args, overrides.clone(), of), None),
     };
+    if let Some(config) = &config {
+        drain.tell_misfit(&mut flags, config, overrides, name.as_deref());
+    }
     let config = config.map(|mut config| {
         otel::apply(&mut flags, &mut config.tracing);
         config
@@ -254,7 +276,11 @@ fn finish(
     flags.finish(config, file)
 }
 
-fn nothing_else_beside_a_file(flags: &mut Flags<'_>, args: &PipelineArgs) {
+fn nothing_else_beside(settings: &str, flags: &mut Flags<'_>, args: &PipelineArgs) {
+    let whereto = match settings {
+        "--config" => "into the file",
+        _ => "into that text",
+    };
     for (flag, value, key) in [
         ("--table", &args.table, "source.dynamodb_table"),
         ("--kinesis-stream", &args.kinesis_stream, "source.kinesis_stream"),
@@ -272,8 +298,7 @@ fn nothing_else_beside_a_file(flags: &mut Flags<'_>, args: &PipelineArgs) {
         ("--start", &args.start, "source.start"),
     ] {
         if let Some(Given { text, origin }) = flags.find(flag, value.as_ref()) {
-            let what =
-                format!("can't stand beside --config: move it into the file, to `pipelines.NAME.{key}`");
+            let what = format!("can't stand beside {settings}: move it {whereto}, to `pipelines.NAME.{key}`");
             flags.problems.push(Problem::with(origin, text, what));
         }
     }
@@ -430,6 +455,8 @@ fn without_file(flags: &mut Flags<'_>, args: &PipelineArgs, overrides: Overrides
         application,
         http_address: overrides.http_address.unwrap_or(defaults.http_address),
         log_format: overrides.log_format.unwrap_or(defaults.log_format),
+        drain_timeout: overrides.drain_timeout.unwrap_or(defaults.drain_timeout),
+        grace_period: overrides.grace_period,
         ..Config::of(vec![PipelineConfig {
             decode,
             shape: Shape {
@@ -829,6 +856,146 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
                 "{line}\nshould begin with\n{expected}"
             );
         }
+    }
+
+    #[test]
+    fn a_drain_that_the_platform_would_cut_short_is_refused_by_the_names_of_both() {
+        let base = "pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } } }\n";
+        let with = |drain: &str| file(&format!("{drain}\n{base}"));
+        let in_file = with("drain: { timeout: 26s, grace_period: 30s }");
+        let timeout = with("drain: { timeout: 26s }");
+        let grace = with("drain: { grace_period: 30s }");
+        let nothing = with("");
+        for (file, arguments, variables, want) in [
+            (
+                &in_file,
+                "",
+                "",
+                "FILE: drain.grace_period: `30s` is too short for drain.timeout of 26s: ",
+            ),
+            (
+                &timeout,
+                "",
+                "WEIR_GRACE_PERIOD=30s",
+                "--grace-period (from WEIR_GRACE_PERIOD): `30s` is too short for drain.timeout of 26s: ",
+            ),
+            (
+                &grace,
+                "--drain-timeout 26s",
+                "",
+                "FILE: drain.grace_period: `30s` is too short for --drain-timeout of 26s: ",
+            ),
+            (
+                &nothing,
+                "--grace-period 29s",
+                "WEIR_DRAIN_TIMEOUT=25s WEIR_GRACE_PERIOD=1h",
+                "--grace-period: `29s` is too short for --drain-timeout (from WEIR_DRAIN_TIMEOUT) of 25s: ",
+            ),
+            // What stands before the file counts.
+            (&in_file, "--drain-timeout 25s", "", ""),
+            (&in_file, "", "WEIR_GRACE_PERIOD=31s", ""),
+            (&nothing, "", "WEIR_GRACE_PERIOD=30s", ""),
+            (&timeout, "", "", ""),
+            // Of one that can't be read nothing more is said.
+            (
+                &timeout,
+                "",
+                "WEIR_GRACE_PERIOD=30",
+                "--grace-period (from WEIR_GRACE_PERIOD): `30` has no unit",
+            ),
+            (
+                &nothing,
+                "--grace-period 5s",
+                "",
+                "--grace-period: `5s` is too little: use 6s to 2h",
+            ),
+        ] {
+            let name = file.path().display().to_string();
+            let ran = run(&format!("-c {name} {arguments}"), variables);
+            let told = ran
+                .map(|_| String::new())
+                .unwrap_or_else(|wrong| wrong.to_string());
+            let want = want.replace("FILE", &name);
+            assert!(told.starts_with(&want), "{arguments} {variables}: {told}");
+            assert_eq!(
+                told.is_empty(),
+                want.is_empty(),
+                "{arguments} {variables}: {told}"
+            );
+            assert!(told.lines().count() <= 1, "{told}");
+        }
+        let flags = "--table orders --log-group g";
+        assert_eq!(
+            refusal(&format!("{flags} --grace-period 29s"), ""),
+            "--grace-period: `29s` is too short for drain.timeout of 25s: a drain that hits its limit needs up to 5s more \
+             until the process has ended, and would be killed before. Let the platform wait 30s at least \
+             (terminationGracePeriodSeconds, stopTimeout) and say so here, or set drain.timeout to 24s at most"
+        );
+        let config = run(&format!("{flags} --drain-timeout 110s"), "WEIR_GRACE_PERIOD=2m").unwrap();
+        assert_eq!(config.drain_timeout, Duration::from_secs(110));
+        assert_eq!(config.grace_period, Some(Duration::from_secs(120)));
+    }
+
+    #[test]
+    fn the_settings_can_be_a_text_instead_of_a_file() {
+        let file = file(FILE);
+        let path = file.path().display();
+        let text = |yaml: &str, arguments: &str, more: &[(&str, &str)]| {
+            let args = Args::parse_from(std::iter::once("run").chain(arguments.split_whitespace())).run;
+            let vars = |name: &str| match name {
+                "WEIR_CONFIG_TEXT" => Some(yaml.to_owned()),
+                name => {
+                    let found = more.iter().find(|(n, _)| *n == name);
+                    found.map(|(_, value)| (*value).to_owned())
+                }
+            };
+            read(&args, &vars).map(|(config, _)| config)
+        };
+        assert_eq!(
+            text(FILE, "", &[]).unwrap(),
+            run(&format!("-c {path}"), "").unwrap()
+        );
+        let args = Args::parse_from(["run", "--config-text", FILE]).run;
+        assert_eq!(read(&args, &|_| None).unwrap().0.application, "from-file");
+        let beside = text(FILE, "--application from-flag", &[]).unwrap();
+        assert_eq!(beside.application, "from-flag");
+        let with_variable = FILE.replace("from-file", "${APP}");
+        let config = text(&with_variable, "", &[("APP", "of-the-environment")]).unwrap();
+        assert_eq!(config.application, "of-the-environment");
+        for (yaml, arguments, more, says) in [
+            (
+                "a: 1\na: 2\n",
+                "",
+                &[][..],
+                "WEIR_CONFIG_TEXT: line 2, column 1: the key `a` stands twice",
+            ),
+            (
+                "pipelines: {}",
+                "",
+                &[],
+                "WEIR_CONFIG_TEXT: pipelines: there is none",
+            ),
+            (
+                FILE,
+                "--table orders",
+                &[],
+                "--table: `orders` can't stand beside --config-text: move it into that text, to \
+                 `pipelines.NAME.source.dynamodb_table`",
+            ),
+            (
+                FILE,
+                "",
+                &[("WEIR_CONFIG", "/weir.yaml")],
+                "--config-text (from WEIR_CONFIG_TEXT): holds settings, and so does --config (from WEIR_CONFIG): keep one \
+                 of the two",
+            ),
+        ] {
+            let told = text(yaml, arguments, more).unwrap_err().to_string();
+            assert!(told.starts_with(says), "{told}");
+        }
+        let large = format!("{FILE}{}", "#".repeat(1 << 20));
+        let told = text(&large, "", &[]).unwrap_err().to_string();
+        assert!(told.starts_with("WEIR_CONFIG_TEXT: is larger than"), "{told}");
     }
 
     #[test]

@@ -147,6 +147,39 @@ pub fn size(bounds: RangeInclusive<usize>) -> impl Fn(&str) -> Checked<usize> {
     move |text| within(units::size(text)?, &bounds, units::show_size)
 }
 
+/// So long after the limit of a drain a process has ended, whatever the tables, a collector and a scraper do: 3 s for
+/// the notes, for what is uncertain and for the row (`coordinator`'s `FAREWELL`), then 1 s for the last traces and for
+/// the HTTP server at once (`app`'s `LAST`), and 1 s to spare. The two constants are held against this one where they stand.
+pub const AFTER_DRAIN: Duration = Duration::from_secs(5);
+
+/// Whether a drain of `timeout` ends before the platform kills, `grace` after SIGTERM. The error reads on from the
+/// value of the grace period; `name` is where the other one is set.
+pub fn drain_fits(timeout: Duration, name: &str, grace: Duration) -> Checked<()> {
+    let least = timeout + AFTER_DRAIN;
+    if least <= grace {
+        return Ok(());
+    }
+    Err(format!(
+        "is too short for {name} of {}: a drain that hits its limit needs up to {} more until the process has ended, and \
+         would be killed before. Let the platform wait {} at least (terminationGracePeriodSeconds, stopTimeout) and say so \
+         here, or set {name} to {} at most",
+        shown(timeout),
+        shown(AFTER_DRAIN),
+        shown(least),
+        shown(grace.saturating_sub(AFTER_DRAIN)),
+    ))
+}
+
+/// A duration as it would stand in the file.
+pub fn shown(duration: Duration) -> String {
+    units::show_duration(duration)
+}
+
+/// A size as it would stand in the file.
+pub fn shown_size(bytes: usize) -> String {
+    units::show_size(bytes)
+}
+
 fn within<T: PartialOrd + Copy>(value: T, bounds: &RangeInclusive<T>, show: fn(T) -> String) -> Checked<T> {
     let (min, max) = (*bounds.start(), *bounds.end());
     if value < min {

@@ -116,10 +116,25 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
     let checkpoint_interval = top.section("checkpoint", |checkpoint| {
         checkpoint.scalar("interval", check::duration(bounds::CHECKPOINT))
     });
-    let drain_timeout = top.section("drain", |drain| {
-        drain.scalar("timeout", check::duration(bounds::DRAIN))
-    });
     let with_defaults = Config::of(Vec::new());
+    let (drain_timeout, grace_period) = top.section("drain", |drain| {
+        let timeout = drain.scalar("timeout", check::duration(bounds::DRAIN));
+        let grace = drain.scalar("grace_period", check::duration(bounds::GRACE));
+        // With one of them given elsewhere, whoever gave it judges: there it has a name.
+        if let (None, None, Some(given)) = (overrides.drain_timeout, overrides.grace_period, grace)
+            && let Err(what) = check::drain_fits(
+                timeout.unwrap_or(with_defaults.drain_timeout),
+                "drain.timeout",
+                given,
+            )
+        {
+            drain.problem_with("grace_period", check::shown(given), what);
+        }
+        (
+            overrides.drain_timeout.or(timeout),
+            overrides.grace_period.or(grace),
+        )
+    });
     // Of a wrong application nothing more is said.
     let application = application.or((!has_application).then_some(with_defaults.application));
     let state = top.section("state", |section| state(section, application.as_deref()));
@@ -153,9 +168,10 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         lease_keys: lease_keys.unwrap_or(with_defaults.lease_keys),
         checkpoint_interval: checkpoint_interval.unwrap_or(with_defaults.checkpoint_interval),
         drain_timeout: drain_timeout.unwrap_or(with_defaults.drain_timeout),
+        grace_period,
         foreign_watch: foreign_watch.unwrap_or(with_defaults.foreign_watch),
         keep_removed: keep_removed.unwrap_or(with_defaults.keep_removed),
-        memory: memory.unwrap_or(with_defaults.memory),
+        memory,
         put_rate: put_rate.unwrap_or(with_defaults.put_rate),
         tracing,
         state,

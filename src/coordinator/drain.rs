@@ -10,8 +10,9 @@ use tracing::{info, warn};
 
 use super::takes::Wanted;
 use super::{Died, Life, Running, Successor, TICK};
-use crate::clock::Monotonic;
+use crate::clock::{Monotonic, timeout};
 use crate::consumer::{End, SUCCESSOR_SHARE};
+use crate::lease::heartbeat::Times;
 use crate::lease::{LeaseKey, Note, WorkerId};
 
 /// The worker rows are read this often while successors are awaited.
@@ -21,11 +22,31 @@ const ANSWER: Duration = Duration::from_millis(700);
 /// The notes stay for so long after the last was written, unless all are read before.
 const NOTES_STAY: Duration = Duration::from_millis(2_000);
 
+/// So long after the drain's limit its last words may take: the notes, what is uncertain, and the row's removal, two
+/// requests. Whatever they don't come to is found by others: as a dead worker's row, and as its leases.
+pub const FAREWELL: Duration = Duration::from_millis(3_000);
+
+/// How long after its start every successor has seen that a worker drains.
+fn successors_see(times: Times) -> Duration {
+    // The reads of the rows are that far apart at most, for their jitter.
+    times.watch.mul_f64(1.1) + ANSWER
+}
+
+/// The least `drain.timeout` that waits for every successor: of a shorter one [`SUCCESSOR_SHARE`], the part that may be
+/// spent on it, ends before the slowest has read the rows. Its shards are given up all the same, and its notes may be
+/// gone with its row before they are read: then a shard stands still until somebody looks for free leases.
+///
+/// 1.1 · L + 2.8 s for a lease of L, whole milliseconds: 13.8 s for 10 s.
+pub fn least_drain(lease_duration: Duration) -> Duration {
+    let least = successors_see(Times::of(lease_duration)).div_f64(SUCCESSOR_SHARE);
+    Duration::from_millis((least.as_secs_f64() * 1e3).round() as u64)
+}
+
 /// Who shall have which lease.
 type Heirs = BTreeMap<LeaseKey, WorkerId>;
 
 impl Life {
-    /// Hands everything over and leaves. Bounded: a consumer's own limit, then this worker's.
+    /// Hands everything over and leaves. Bounded: a consumer's own limit, then this worker's, then [`FAREWELL`].
     pub(super) async fn drain(&mut self) -> Result<(), Died> {
         info!(
             leases = self.running.len(),
@@ -42,8 +63,8 @@ impl Life {
         let fence = self.leases.fence().clone();
         let until = clock.now() + self.settings.drain_timeout;
         // Not so long that the consumers, asked after that, have no time left.
-        let wait = self.times.watch.mul_f64(1.1) + ANSWER;
-        let answered_by = clock.now() + wait.min(self.settings.drain_timeout.mul_f64(SUCCESSOR_SHARE));
+        let wait = successors_see(self.times).min(self.settings.drain_timeout.mul_f64(SUCCESSOR_SHARE));
+        let answered_by = clock.now() + wait;
         let mut heirs: Option<(Vec<WorkerId>, Heirs)> = None;
         let mut flagged = None;
         let mut look = clock.now();
@@ -55,7 +76,7 @@ impl Life {
             }
             if clock.now() >= look {
                 // Without an answer the last rows count.
-                let _ = self.fleet.scan_workers().await;
+                let _ = timeout(&*clock, until.since(clock.now()), self.fleet.scan_workers()).await;
                 self.tell_fleet();
                 self.pass_on_notes();
                 let mine = self.fleet.observer.rows().get(&self.fleet.me);
@@ -86,11 +107,10 @@ impl Life {
             }
         }
         if self.consumers.is_empty() && self.takes.tasks.is_empty() {
-            self.wait_for_the_notes().await;
-            self.disown_uncertain().await;
-            // With its row gone, what it may still own would be a stranger's, who is watched for longer.
-            if !self.takes.leaves_uncertain() {
-                self.fleet.leave().await;
+            let left = (until + FAREWELL).since(clock.now());
+            // May be given up at any point: each step leaves the rest to others.
+            if timeout(&*clock, left, self.say_farewell()).await.is_err() {
+                warn!("the worker's row was not removed in time: it is evicted as a dead worker's");
             }
         } else {
             warn!(
@@ -104,6 +124,16 @@ impl Life {
         }
         info!("drained");
         Ok(())
+    }
+
+    /// The notes are read, or were there for long enough; then nothing of this worker is left in the tables.
+    async fn say_farewell(&mut self) {
+        self.wait_for_the_notes().await;
+        self.disown_uncertain().await;
+        // With its row gone, what it may still own would be a stranger's, who is watched for longer.
+        if !self.takes.leaves_uncertain() {
+            self.fleet.leave().await;
+        }
     }
 
     /// What this worker was to take, and won't, is for others.
@@ -229,6 +259,32 @@ impl Life {
                 return;
             }
             clock.sleep(LOOK.min(until.since(clock.now()))).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_least_drain_waits_for_every_successor() {
+        for (lease, least) in [
+            (3, 6_100),
+            (10, 13_800),
+            (20, 24_800),
+            (60, 68_800),
+            (300, 332_800),
+        ] {
+            let lease = Duration::from_secs(lease);
+            let drain = least_drain(lease);
+            assert_eq!(drain, Duration::from_millis(least), "{lease:?}");
+            // What the drain does with it.
+            let share = drain.mul_f64(SUCCESSOR_SHARE);
+            assert!(
+                share + Duration::from_millis(1) > successors_see(Times::of(lease)),
+                "{lease:?}"
+            );
         }
     }
 }

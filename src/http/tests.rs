@@ -46,7 +46,7 @@ fn served() -> Served {
         reports: Reports::default(),
         log_level: LogLevel::new("info", |_| {}),
         samples: Samples::default(),
-        about: Arc::new(About::of(&Config::of(Vec::new()), SystemClock.wall())),
+        about: Arc::new(About::of(&Config::of(Vec::new()), 256 << 20, SystemClock.wall())),
     };
     let listener = bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();

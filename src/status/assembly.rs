@@ -40,7 +40,8 @@ pub struct PipelineAbout {
 }
 
 impl About {
-    pub fn of(config: &Config, started: Timestamp) -> Self {
+    /// `memory`: the budget that was found for these settings, in bytes.
+    pub fn of(config: &Config, memory: usize, started: Timestamp) -> Self {
         let pipelines = config.pipelines.iter().map(|pipeline| PipelineAbout {
             name: pipeline.name.clone(),
             source: match &pipeline.source.stream {
@@ -53,7 +54,7 @@ impl About {
         Self {
             application: config.application.clone(),
             started,
-            memory: config.memory,
+            memory,
             pipelines: pipelines.collect(),
         }
     }

@@ -30,7 +30,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How long a collector may take, with all repeats: OpenTelemetry's default (OTEL_EXPORTER_OTLP_TIMEOUT).
 const PATIENCE: Duration = Duration::from_secs(10);
 /// How long it may take at the end.
-const LAST: Duration = Duration::from_secs(1);
+pub const LAST: Duration = Duration::from_secs(1);
 /// No answer of a collector is longer, if it is one: what follows is not read.
 const LONGEST_ANSWER: usize = 64 << 10;
 

@@ -102,10 +102,14 @@ async fn shows(browser: &Browser, fleet: &Fleet) {
                 return [...document.querySelector('#shards').byKey]
                     .map(([key, body]) => [JSON.parse(key)[1], body.rows[0].cells[3].title])
                     .filter(([_, owner]) => live.some(name => name.startsWith(owner)))";
-    until("a page that tells who owns what", Duration::from_secs(60), async || {
-        let told = serde_json::from_value::<Vec<(String, String)>>(browser.run(told).await).unwrap();
-        told.into_iter().collect::<BTreeMap<_, _>>() == fleet.owners().await
-    })
+    until(
+        "a page that tells who owns what",
+        Duration::from_secs(60),
+        async || {
+            let told = serde_json::from_value::<Vec<(String, String)>>(browser.run(told).await).unwrap();
+            told.into_iter().collect::<BTreeMap<_, _>>() == fleet.owners().await
+        },
+    )
     .await;
 }
 

@@ -1,9 +1,10 @@
 //! Chosen stories, each a claim about Weir.
 
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use weir::coordinator::{FAREWELL, Settings};
 use weir::lease::Checkpoint;
 
 use crate::faults::{Faults, Rates};
@@ -394,4 +395,52 @@ fn a_table_out_of_reach_for_minutes_stops_the_reading_and_loses_nothing() {
             settle(&world, PATIENCE).await;
         },
     );
+}
+
+/// Whatever doesn't answer: what the platform must wait for (`config::check::AFTER_DRAIN`) rests on it.
+#[test]
+fn a_worker_that_is_told_to_stop_is_gone_soon_after_its_drains_limit() {
+    let name = "directed::a_worker_that_is_told_to_stop_is_gone_soon_after_its_drains_limit";
+    let drain = Settings::default().drain_timeout;
+    let longest = Mutex::new(Duration::ZERO);
+    tell(name, 16, async |world| {
+        enable(&world, 4);
+        let slots: Vec<Slot> = (0..3).map(|n| start(&world, n)).collect();
+        write_some(&world, 60, 5, s(25)).await;
+        let between = |least, most| world.with(|s| Duration::from_millis(s.rng.u64(least..most)));
+        let (before, away, back) = (
+            between(0, 2_000),
+            between(19_000, 21_000),
+            between(24_300, 24_900),
+        );
+        world.with(|s| {
+            s.write(50, Kind::Plain, 2_000);
+            // What is read stays in flight.
+            s.sink_down_until = s.now + Duration::from_secs(60);
+        });
+        world.pass_time(before).await;
+        let told = world.elapsed();
+        slots[0].stop();
+        // Whoever should read its notes can't.
+        for heir in &slots[1..] {
+            heir.partition(s(60), false);
+        }
+        // It gives its leases back at the last moment, and then the table is gone.
+        world.pass_time(away).await;
+        slots[0].partition(back - away, false);
+        world.pass_time(back + Duration::from_millis(300) - away).await;
+        slots[0].partition(s(30), world.with(|s| s.rng.bool()));
+        slots[0].gone().await;
+        let took = world.elapsed() - told;
+        let most = drain + FAREWELL + Duration::from_millis(200);
+        assert!(took <= most, "{took:?} of {most:?}");
+        {
+            let mut longest = longest.lock().unwrap();
+            *longest = took.max(*longest);
+        }
+        slots[0].resume();
+        settle(&world, PATIENCE).await;
+    });
+    let longest = longest.into_inner().unwrap();
+    assert!(longest > drain, "the limit was never reached: {longest:?}");
 }

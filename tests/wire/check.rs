@@ -103,6 +103,11 @@ impl Row {
         self
     }
 
+    fn warns(mut self, text: &'static str) -> Self {
+        self.daemon = Daemon::Logs(text);
+        self
+    }
+
     fn ends(mut self, code: i32, text: &'static str) -> Self {
         self.daemon = Daemon::Ends(code, text);
         self
@@ -412,6 +417,12 @@ fn others() -> Vec<Row> {
         row("`start` lies in the future", DynamoDb)
             .check("error", "lies in the future")
             .ends(2, "lies in the future"),
+        row("the grace period is too short for the drain", DynamoDb)
+            .check("error", "drain.grace_period: `24s` is too short for drain.timeout of 20s")
+            .ends(2, "drain.grace_period: `24s` is too short for drain.timeout of 20s"),
+        row("the drain is too short for the leases", DynamoDb)
+            .check("error", "set `drain.timeout`, --drain-timeout or WEIR_DRAIN_TIMEOUT to 24800ms at least")
+            .warns("set `drain.timeout`, --drain-timeout or WEIR_DRAIN_TIMEOUT to 24800ms at least"),
     ]
 }
 
@@ -597,7 +608,11 @@ impl Row {
                 .await;
                 let line = line.unwrap();
                 let line = line.split_once(": ").map_or(line.as_str(), |(_, rest)| rest);
-                (format!("its log: {line}"), self.counted(&weir).await)
+                let counted = match self.metric {
+                    Some(_) => self.counted(&weir).await,
+                    None => String::new(),
+                };
+                (format!("its log: {line}"), counted)
             }
             Daemon::Tells(part, text) => {
                 let mut weir = world.start().await;
@@ -672,6 +687,12 @@ fn all() -> Vec<Row> {
                     "dynamodb_table: orders,",
                     "dynamodb_table: orders, start: 2099-01-01T00:00:00Z,",
                 ));
+            }
+            "the grace period is too short for the drain" => {
+                row.rewrite = Some(("timeout: 20s", "timeout: 20s, grace_period: 24s"));
+            }
+            "the drain is too short for the leases" => {
+                row.rewrite = Some(("leases: { duration: 10s }", "leases: { duration: 20s }"));
             }
             _ => {}
         }

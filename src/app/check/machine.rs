@@ -1,4 +1,4 @@
-//! Looks at the machine: the port, and the memory of the control group.
+//! Looks at the machine: the port.
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -13,9 +13,6 @@ use crate::http;
 
 /// A Weir that runs answers at once, to its end.
 const ANSWER: Duration = Duration::from_secs(2);
-
-/// Where the kernel tells the limit (cgroup v2; its documentation, "Memory Interface Files").
-const LIMIT: &str = "/sys/fs/cgroup/memory.max";
 
 /// Whether the address can be listened on. It is let go at once.
 pub async fn port(config: &Config, clock: &dyn Clock) -> Port {
@@ -50,11 +47,6 @@ async fn is_weir(address: SocketAddr) -> std::io::Result<bool> {
         }
     }
     Ok(String::from_utf8_lossy(&answer).contains(MARK))
-}
-
-/// The most memory that the kernel grants, in bytes; `None`: as much as there is, or nobody says.
-pub fn memory_limit() -> Option<u64> {
-    std::fs::read_to_string(LIMIT).ok()?.trim().parse().ok()
 }
 
 #[cfg(test)]

@@ -25,6 +25,8 @@ pub const KEEP_REMOVED: Durations = millis(24 * HOUR, 90 * 24 * HOUR);
 pub const CHECKPOINT: Durations = millis(SECOND, 10 * MINUTE);
 /// ECS on Fargate grants 2 min between SIGTERM and SIGKILL at most; Kubernetes what it is told.
 pub const DRAIN: Durations = millis(SECOND, HOUR);
+/// The least drain and what follows it ([`super::super::check::AFTER_DRAIN`]), to the longest drain with room to spare.
+pub const GRACE: Durations = millis(6 * SECOND, 2 * HOUR);
 /// DescribeStream is limited to 10 a second per stream; a shard rolls over about each 4 h.
 pub const SYNC: Durations = millis(SECOND, HOUR);
 /// A shard iterator lives for 15 min (API reference of GetShardIterator); one read a minute is far off.

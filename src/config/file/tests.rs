@@ -519,6 +519,7 @@ fn what_is_given_beside_the_file_stands_before_it() {
         application: Some("beside".into()),
         http_address: Some("127.0.0.1:1".parse().unwrap()),
         log_format: Some(LogFormat::Text),
+        ..Overrides::default()
     };
     let config = read(&example("full.yaml"), VARS, overrides).unwrap();
     assert_eq!(config.application, "beside");

@@ -42,10 +42,10 @@ pub static TOP: &[Key] = &[
     Key {
         name: "memory",
         kind: Kind::Size(bounds::MEMORY),
-        default: Default::Value("256MiB"),
+        default: Default::Words("half of the container's memory limit; 256MiB without one"),
         example: "512MiB",
         about: "The budget for records in flight, over all pipelines: each has a part of its own, the rest is for who \
-                asks first.",
+                asks first. 64 MiB of the container's limit must be left beside it.",
         more: &[],
     },
     Key {
@@ -77,7 +77,7 @@ pub static TOP: &[Key] = &[
         name: "drain",
         kind: Kind::Section(DRAIN),
         default: Default::Words("its defaults"),
-        example: "{ timeout: 110s }",
+        example: "{ timeout: 110s, grace_period: 120s }",
         about: "How the process ends.",
         more: &[],
     },
@@ -189,14 +189,27 @@ static CHECKPOINT: &[Key] = &[Key {
     more: &[],
 }];
 
-static DRAIN: &[Key] = &[Key {
-    name: "timeout",
-    kind: Kind::Duration(bounds::DRAIN),
-    default: Default::Value("25s"),
-    example: "110s",
-    about: "How long the end may take after SIGTERM: less than the platform's grace period.",
-    more: &[],
-}];
+static DRAIN: &[Key] = &[
+    Key {
+        name: "timeout",
+        kind: Kind::Duration(bounds::DRAIN),
+        default: Default::Value("25s"),
+        example: "20s",
+        about: "How long the end may take after SIGTERM, and 5 s less than the platform's grace period. Shards \
+                are handed over without a pause where this is 1.1 × `leases.duration` + 2.8 s at least.",
+        more: &[],
+    },
+    Key {
+        name: "grace_period",
+        kind: Kind::Duration(bounds::GRACE),
+        default: Default::Words("not known"),
+        example: "30s",
+        about: "How long the platform waits between SIGTERM and SIGKILL: Kubernetes' `terminationGracePeriodSeconds`, \
+                ECS' `stopTimeout`. It is told here so that Weir refuses a `timeout` that doesn't fit, and changes \
+                nothing else.",
+        more: &[],
+    },
+];
 
 static STATE: &[Key] = &[
     Key {

@@ -72,6 +72,9 @@ fn the_full_example_states_the_defaults_it_claims() {
     let full = load(&example("full.yaml")).unwrap();
     let expected = Config {
         application: "prod-cdc".into(),
+        // These two have no default but their surroundings.
+        memory: Some(256 << 20),
+        grace_period: Some(Duration::from_secs(30)),
         state: full.state.clone(),
         tracing: TracingConfig {
             url: Some("http://127.0.0.1:4318/v1/traces".into()),

@@ -23,9 +23,10 @@ fn the_least_file_has_the_defaults_that_are_documented() {
         lease_keys: LeaseKeys::Weir,
         checkpoint_interval: Duration::from_secs(15),
         drain_timeout: Duration::from_secs(25),
+        grace_period: None,
         foreign_watch: Duration::from_secs(20),
         keep_removed: Duration::from_secs(7 * 24 * 3600),
-        memory: 256 * 1024 * 1024,
+        memory: None,
         put_rate: 4_000,
         tracing: TracingConfig {
             url: None,
@@ -99,7 +100,7 @@ put_rate: 900
 tracing: {{ otlp_endpoint: "https://collector:4318/otlp/v1/traces", sample: 0.5 }}
 leases: {{ keys: kcl, duration: 20s, foreign_watch: 40s, keep_removed: 24h }}
 checkpoint: {{ interval: 5s }}
-drain: {{ timeout: 1m }}
+drain: {{ timeout: 1m, grace_period: 90s }}
 state:
   lease_table: the-leases
   fleet_table: the-fleet
@@ -153,9 +154,10 @@ pipelines:
         lease_keys: LeaseKeys::Kcl,
         checkpoint_interval: Duration::from_secs(5),
         drain_timeout: Duration::from_secs(60),
+        grace_period: Some(Duration::from_secs(90)),
         foreign_watch: Duration::from_secs(40),
         keep_removed: Duration::from_secs(24 * 3600),
-        memory: 64 << 20,
+        memory: Some(64 << 20),
         put_rate: 900,
         tracing: TracingConfig {
             url: Some("https://collector:4318/otlp/v1/traces".into()),
