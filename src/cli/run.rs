@@ -185,7 +185,7 @@ pub(super) fn read(args: &RunArgs, vars: Vars<'_>) -> Result<(Config, Until), Wr
         Some(true) => Until::CaughtUp,
         Some(false) | None => Until::Stopped,
     };
-    finish(flags, &args.settings, overrides, &drain, Use::of("run")).map(|config| (config, until))
+    finish(flags, &args.settings, &overrides, &drain, Use::of("run")).map(|config| (config, until))
 }
 
 /// Which command the settings are for.
@@ -239,7 +239,7 @@ pub(super) fn settings(
         ..Overrides::default()
     };
     let drain = drain.map(|drain| drain.read(&mut flags, &mut overrides));
-    finish(flags, args, overrides, &drain.unwrap_or_default(), of)
+    finish(flags, args, &overrides, &drain.unwrap_or_default(), of)
 }
 
 fn application(flags: &mut Flags<'_>, args: &PipelineArgs) -> Option<String> {
@@ -249,7 +249,7 @@ fn application(flags: &mut Flags<'_>, args: &PipelineArgs) -> Option<String> {
 fn finish(
     mut flags: Flags<'_>,
     args: &PipelineArgs,
-    overrides: Overrides,
+    overrides: &Overrides,
     drain: &DrainGiven,
     of: Use,
 ) -> Result<Config, WrongUse> {
@@ -267,7 +267,7 @@ fn finish(
         None => (without_file(&mut flags, args, overrides.clone(), of), None),
     };
     if let Some(config) = &config {
-        drain.tell_misfit(&mut flags, config, &overrides, name.as_deref());
+        drain.tell_misfit(&mut flags, config, overrides, name.as_deref());
     }
     let config = config.map(|mut config| {
         otel::apply(&mut flags, &mut config.tracing);

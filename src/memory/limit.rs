@@ -76,6 +76,14 @@ fn number(text: Option<String>) -> Option<u64> {
 mod tests {
     use super::*;
 
+    /// Its name, the text of `/proc/self/cgroup`, the files that are there, and the limit.
+    type Case = (
+        &'static str,
+        &'static str,
+        &'static [(&'static str, &'static str)],
+        Option<u64>,
+    );
+
     /// The limit of who reads these files.
     fn limit(groups: &str, files: &[(&str, &str)]) -> Option<u64> {
         least(groups, &|path| {
@@ -109,7 +117,7 @@ mod tests {
 
     #[test]
     fn the_limit_is_found_wherever_the_kernel_tells_it() {
-        let cases: [(&str, &str, &[(&str, &str)], Option<u64>); 16] = [
+        let cases: [Case; 16] = [
             (
                 "a bare machine, version 2",
                 "0::/user.slice/user-0.slice/session-1.scope\n",
