@@ -47,11 +47,12 @@ fn the_version_is_one_everywhere() {
     assert_eq!(weir.trim(), format!("weir {}", env!("CARGO_PKG_VERSION")));
 }
 
-const VERSIONED: [&str; 6] = [
+const VERSIONED: [&str; 7] = [
     "scripts/version",
     "Cargo.toml",
     "Cargo.lock",
     "Dockerfile",
+    "docs/image.md",
     "helm/weir/Chart.yaml",
     "CHANGELOG.md",
 ];
@@ -61,6 +62,7 @@ fn a_place_with_another_version_is_named() {
     for (file, from, to) in [
         ("Cargo.lock", "name = \"weir\"\nversion = \"", "9.9.9-"),
         ("Dockerfile", "image.version=\"", "9.9.9-"),
+        ("docs/image.md", " weir:", "9.9.9-"),
         ("helm/weir/Chart.yaml", "\nappVersion: ", "9.9.9-"),
         ("CHANGELOG.md", "## [Unreleased]\n", "\n## [9.9.9] - 2026-01-02\n"),
     ] {
@@ -88,6 +90,8 @@ fn a_new_version_is_written_everywhere_and_its_notes_are_the_changelogs() {
     assert_eq!(run(script().arg("--notes")).status.code(), Some(1));
     assert_eq!(printed(script().arg("7.8.9")).lines().last(), Some("7.8.9"));
     assert_eq!(printed(&mut script()).trim(), "7.8.9");
+    let page = std::fs::read_to_string(folder.path().join("docs/image.md")).unwrap();
+    assert!(page.contains("weir:7.8.9"), "{page}");
     let notes = printed(script().arg("--notes"));
     assert!(notes.contains("### Added"), "{notes}");
     assert!(!notes.contains("## ["), "{notes}");
