@@ -204,13 +204,14 @@ resource "aws_ecs_task_definition" "this" {
     environment            = [for name in sort(keys(local.environment)) : { name = name, value = local.environment[name] }]
     secrets                = [for name in sort(keys(local.secrets)) : { name = name, valueFrom = local.secrets[name] }]
     portMappings           = [{ name = "http", containerPort = 8080, hostPort = 8080, protocol = "tcp" }]
-    # Asks /livez: fails only for what a restart cures.
+    # Asks /livez, which fails only for what a restart cures; and whether the task has been ready once, so that a deploy
+    # of what never gets ready is rolled back while the old tasks go on.
     healthCheck = {
-      command     = ["CMD", "/usr/local/bin/weir", "health"]
+      command     = ["CMD", "/usr/local/bin/weir", "health", "--started"]
       interval    = 10
       timeout     = 5
       retries     = 3
-      startPeriod = 60
+      startPeriod = 120
     }
     stopTimeout = var.stop_timeout
     logConfiguration = {

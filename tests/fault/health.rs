@@ -44,11 +44,15 @@ async fn a_healthcheck_tells_a_start_a_life_a_freeze_and_a_death_apart() {
     assert_eq!(code, 1, "{told}");
     assert!(told.starts_with("error: starting, waiting for: tables"), "{told}");
     assert_eq!(http::get(weir.http, "/startupz").await.unwrap().status, 503);
+    let (code, told) = ask(&weir, &["--started"]);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("/startupz says 503"), "{told}");
 
     everything.mend().await;
     weir.ready().await;
     assert_eq!(ask(&weir, &["--ready"]), (0, "ready\n".to_owned()));
     assert_eq!(http::get(weir.http, "/startupz").await.unwrap().status, 200);
+    assert_eq!(ask(&weir, &["--started"]), (0, "ready\n".to_owned()));
 
     // Frozen for longer than the fence, then asked before anything else can have run: still alive, and never killed.
     weir.freeze();

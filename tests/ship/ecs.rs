@@ -697,7 +697,7 @@ fn a_task_is_shut_in_and_asked_whether_it_lives() {
         assert_eq!(container["PortMappings"][0]["ContainerPort"], 8080);
         assert!(environment(container)["WEIR_HTTP_ADDRESS"].ends_with(port));
         let health = &container["HealthCheck"];
-        assert_eq!(health["Command"], json!(["CMD", "/usr/local/bin/weir", "health"]));
+        assert_eq!(health["Command"], json!(["CMD", "/usr/local/bin/weir", "health", "--started"]));
         // The limits of ECS (API reference, HealthCheck).
         for (name, least, most) in [
             ("Interval", 5, 300),

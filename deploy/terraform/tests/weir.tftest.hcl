@@ -46,7 +46,7 @@ run "a_task_is_shut_in_and_has_time_to_hand_over" {
       jsondecode(aws_ecs_task_definition.this.container_definitions)[0].readonlyRootFilesystem,
       jsondecode(aws_ecs_task_definition.this.container_definitions)[0].user == "65532:65532",
       jsondecode(aws_ecs_task_definition.this.container_definitions)[0].memory == 512,
-      jsondecode(aws_ecs_task_definition.this.container_definitions)[0].healthCheck.command == ["CMD", "/usr/local/bin/weir", "health"],
+      jsondecode(aws_ecs_task_definition.this.container_definitions)[0].healthCheck.command == ["CMD", "/usr/local/bin/weir", "health", "--started"],
     ])
     error_message = "the container is not shut in, or nobody asks whether it lives"
   }
