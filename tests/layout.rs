@@ -81,6 +81,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "logs/sink/tag.rs",
         "logs/template.rs",
         "logs/untimely.rs",
+        "memory.rs",
         "metrics/account.rs",
         "operator/made.rs",
         "operator/position.rs",

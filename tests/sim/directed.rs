@@ -434,9 +434,10 @@ fn a_worker_that_is_told_to_stop_is_gone_soon_after_its_drains_limit() {
         let took = world.elapsed() - told;
         let most = drain + FAREWELL + Duration::from_millis(200);
         assert!(took <= most, "{took:?} of {most:?}");
-        let mut longest = longest.lock().unwrap();
-        *longest = took.max(*longest);
-        drop(longest);
+        {
+            let mut longest = longest.lock().unwrap();
+            *longest = took.max(*longest);
+        }
         slots[0].resume();
         settle(&world, PATIENCE).await;
     });
