@@ -34,6 +34,12 @@ KNOWN = [
         "it takes an ARN apart at each colon, and a stream's label has some",
     ),
     (
+        r"RESOURCE_MISMATCH dynamodb:ListStreams",
+        r"arn:aws:dynamodb:[a-z0-9-]+:\d{12}:table/[^/]+/stream/\*",
+        "the service authorization reference names no resource; DynamoDB's own guide, AWS SAM's policy templates and policies "
+        "in use allow it on the streams of the table that is asked for",
+    ),
+    (
         r"UNKNOWN_CONDITION_FOR_ACTION Unknown condition kms:ResourceAliases for action kms:\w+",
         r"arn:aws:kms:[a-z0-9-]+:\d{12}:key/\*",
         "the reference lists this condition with the key, for every action on one",

@@ -21,13 +21,8 @@ data "aws_iam_policy_document" "weir" {
   }
   statement {
     sid       = "ReadOrders"
-    actions   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator"]
+    actions   = ["dynamodb:DescribeStream", "dynamodb:GetRecords", "dynamodb:GetShardIterator", "dynamodb:ListStreams"]
     resources = ["arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/*"]
-  }
-  statement {
-    sid       = "ListOrders"
-    actions   = ["dynamodb:ListStreams"]
-    resources = ["*"]
   }
   statement {
     sid       = "WriteOrders"
