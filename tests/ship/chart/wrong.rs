@@ -1,6 +1,11 @@
 //! What the chart refuses, and in which words.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
+use weir::config::check::drain_fits;
+use weir::coordinator::least_drain;
+use weir::memory::Budget;
 
 use super::{render_all, values};
 
@@ -293,4 +298,49 @@ fn what_just_fits_is_taken() {
     for (values, rendered) in fits.iter().zip(render_all(&cases)) {
         assert_eq!(rendered.refusal, None, "{values}");
     }
+}
+
+/// The chart's arithmetic is a template's, Weir's is its own: around each boundary both say the same.
+#[test]
+fn the_chart_refuses_what_weir_refuses() {
+    let mut cases = Vec::new();
+    let mut fits = Vec::new();
+    let mut add = |more: &Value, fit: bool| {
+        cases.push(json!({ "values": values(more) }));
+        fits.push(fit);
+    };
+    let ms = Duration::from_millis;
+    for lease in [3_000, 7_001, 10_000, 61_000, 300_000] {
+        let least = u64::try_from(least_drain(ms(lease)).as_millis()).unwrap();
+        for drain in [least - 1, least, least + 1] {
+            let config = json!({
+                "leases": { "duration": format!("{lease}ms") }, "drain": { "timeout": format!("{drain}ms") },
+            });
+            add(&json!({ "config": config }), ms(drain) >= least_drain(ms(lease)));
+            let enough = (drain + 5_000).div_ceil(1_000);
+            for grace in [enough - 1, enough] {
+                let fit = drain_fits(ms(drain), "drain.timeout", Duration::from_secs(grace)).is_ok();
+                let more = json!({ "config": config, "terminationGracePeriodSeconds": grace });
+                add(&more, fit && drain >= least);
+            }
+        }
+    }
+    let mib = |mib: u64| mib << 20;
+    for limit in [79, 80, 128, 512, 1_024] {
+        let limits = json!({ "limits": { "memory": format!("{limit}Mi") } });
+        add(
+            &json!({ "resources": limits }),
+            Budget::of(None, Some(mib(limit))).is_ok(),
+        );
+        for memory in [limit.saturating_sub(64), limit.saturating_sub(63), limit].map(|memory| memory.max(16))
+        {
+            let budget = Budget::of(Some(usize::try_from(mib(memory)).unwrap()), Some(mib(limit)));
+            let more = json!({ "config": { "memory": format!("{memory}MiB") }, "resources": limits });
+            add(&more, budget.is_ok());
+        }
+    }
+    for (case, (rendered, fit)) in cases.iter().zip(render_all(&cases).iter().zip(&fits)) {
+        assert_eq!(rendered.refusal.is_none(), *fit, "{case}: {:?}", rendered.refusal);
+    }
+    assert!(fits.contains(&true) && fits.contains(&false));
 }
