@@ -4,8 +4,9 @@ variable "name" {
   default     = "weir"
 
   validation {
-    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9_-]{0,31}$", var.name))
-    error_message = "name must be 1 to 32 letters, digits, - and _."
+    # A role's name_prefix has 38 characters at most.
+    condition     = can(regex("^[A-Za-z0-9][A-Za-z0-9_-]{0,30}$", var.name))
+    error_message = "name must be 1 to 31 letters, digits, - and _."
   }
 }
 

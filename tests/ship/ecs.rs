@@ -34,6 +34,11 @@ fn answered(command: &mut Command, input: &str) -> String {
 /// What the template is with these parameters, beside those that have no default: `resources` and `outputs`, or why it
 /// is `refused`.
 pub fn stacks(parameters: &[Value]) -> Vec<Value> {
+    made_by("stack.py", parameters)
+}
+
+/// What a script of Python makes of the template.
+fn made_by(script: &str, parameters: &[Value]) -> Vec<Value> {
     let sets: Vec<Value> = parameters
         .iter()
         .map(|given| {
@@ -45,7 +50,7 @@ pub fn stacks(parameters: &[Value]) -> Vec<Value> {
         })
         .collect();
     let mut command = tool("python");
-    command.args(["tests/ship/stack.py", TEMPLATE]);
+    command.arg(format!("tests/ship/{script}")).arg(TEMPLATE);
     serde_json::from_str(&answered(&mut command, &json!(sets).to_string())).unwrap()
 }
 
@@ -245,6 +250,56 @@ fn the_template_has_nothing_that_cfn_lint_minds() {
     assert!(output.status.success() && told.trim().is_empty(), "{told}");
     // CloudFormation takes 51,200 bytes without a bucket.
     assert!(text(TEMPLATE).len() <= 51_200);
+}
+
+/// What these tests build on, `stack.py`, makes of the template what moto makes of it.
+#[test]
+fn moto_makes_the_same_stack() {
+    let all = jobs();
+    let named = ["a table", "names drawn from the records", "an encrypted stream"];
+    let jobs = all.into_iter().filter(|job| named.contains(&job.name));
+    let mut sets: Vec<Value> = jobs.map(|job| job.parameters).collect();
+    sets.extend(by_settings());
+    assert_eq!(sets.len(), 5);
+    for ((set, ours), theirs) in sets
+        .iter()
+        .zip(stacks(&sets))
+        .zip(made_by("stack_by_moto.py", &sets))
+    {
+        for role in ["TaskRole", "ExecutionRole"] {
+            let policies = theirs["roles"][role].as_array().unwrap();
+            let of_ours = &ours["resources"][role]["Properties"]["Policies"];
+            let of_ours = of_ours.as_array().map_or(&[][..], Vec::as_slice);
+            assert_eq!(policies.len(), of_ours.len(), "{set}: {role}");
+            for (theirs, ours) in policies.iter().zip(of_ours) {
+                assert_eq!(allowed(theirs), allowed(&ours["PolicyDocument"]), "{set}");
+            }
+        }
+        let (ours, theirs) = (container(&ours), &theirs["container"]);
+        let pairs = |list: &Value, name: &str, value: &str| -> BTreeSet<(String, String)> {
+            let text = |pair: &Value, key: &str| pair[key].as_str().unwrap().to_owned();
+            let list = list.as_array().into_iter().flatten();
+            list.map(|pair| (text(pair, name), text(pair, value))).collect()
+        };
+        assert_eq!(
+            pairs(&theirs["environment"], "name", "value"),
+            pairs(&ours["Environment"], "Name", "Value")
+        );
+        assert_eq!(
+            pairs(&theirs["secrets"], "name", "valueFrom"),
+            pairs(&ours["Secrets"], "Name", "ValueFrom")
+        );
+        for (name, of_ours) in [
+            ("stopTimeout", "StopTimeout"),
+            ("command", "Command"),
+            ("user", "User"),
+        ] {
+            assert_eq!(theirs[name], ours[of_ours]);
+        }
+        let options = &ours["LogConfiguration"]["Options"];
+        assert_eq!(theirs["logConfiguration"]["options"], *options);
+        assert_eq!(theirs["healthCheck"]["command"], ours["HealthCheck"]["Command"]);
+    }
 }
 
 #[test]
@@ -697,7 +752,10 @@ fn a_task_is_shut_in_and_asked_whether_it_lives() {
         assert_eq!(container["PortMappings"][0]["ContainerPort"], 8080);
         assert!(environment(container)["WEIR_HTTP_ADDRESS"].ends_with(port));
         let health = &container["HealthCheck"];
-        assert_eq!(health["Command"], json!(["CMD", "/usr/local/bin/weir", "health", "--started"]));
+        assert_eq!(
+            health["Command"],
+            json!(["CMD", "/usr/local/bin/weir", "health", "--started"])
+        );
         // The limits of ECS (API reference, HealthCheck).
         for (name, least, most) in [
             ("Interval", 5, 300),

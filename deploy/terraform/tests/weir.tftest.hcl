@@ -252,3 +252,11 @@ run "a_range_upside_down_is_refused" {
   }
   expect_failures = [var.autoscaling]
 }
+
+run "a_name_too_long_for_its_roles_is_refused" {
+  command = plan
+  variables {
+    name = "weir-of-the-team-that-reads-it-all"
+  }
+  expect_failures = [var.name]
+}
