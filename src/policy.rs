@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
 
-use crate::aws::arn::Place;
+use crate::aws::arn::{ANY, Place};
 use crate::config::{AwsSettings, Config, Missing, PipelineConfig, StreamChoice};
 use crate::logs::address;
 use crate::stream::StreamArn;
@@ -312,11 +312,13 @@ impl Needs<'_> {
                 let of_table = ["dynamodb:DescribeTable"];
                 let sid = format!("Table{name}");
                 self.push(aws, statement(&sid, &of_table, [place.table(table)]));
-                let mut of_streams = reading.to_vec();
-                // For the streams in between, when the table's was enabled anew.
-                of_streams.push("dynamodb:ListStreams");
                 let sid = format!("Read{name}");
-                self.push(aws, statement(&sid, &of_streams, [place.streams_of(table)]));
+                self.push(aws, statement(&sid, &reading, [place.streams_of(table)]));
+                // For the streams in between, when the table's was enabled anew. AWS takes no resource for it: an ARN
+                // here would allow nothing (Service Authorization Reference; the developer guide's example has one).
+                let listing = ["dynamodb:ListStreams"];
+                let sid = format!("List{name}");
+                self.push(aws, statement(&sid, &listing, [ANY.to_owned()]));
             }
             StreamChoice::Arn(arn) => {
                 let sid = format!("Read{name}");

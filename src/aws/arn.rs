@@ -14,6 +14,9 @@ pub fn partition(region: &str) -> &'static str {
     }
 }
 
+/// Stands in a policy for an action that AWS takes no resource for.
+pub const ANY: &str = "*";
+
 /// Where something is.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Place {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::calls::{Call, failed};
 use super::{Finding, Severity, Subject};
-use crate::aws::arn::Place;
+use crate::aws::arn::{ANY, Place};
 use crate::aws::failure::Failure;
 use crate::clock::Timestamp;
 use crate::config::{PipelineConfig, Start, StreamChoice};
@@ -102,7 +102,7 @@ pub fn dynamodb(pipeline: &PipelineConfig, seen: &DynamoDb, place: &Place, now: 
     }
     if let Some(Err(failure)) = &seen.list {
         // Asked only when a stream was enabled anew, to find those in between.
-        let call = call("dynamodb:ListStreams", &of_streams, Severity::Warning);
+        let call = call("dynamodb:ListStreams", ANY, Severity::Warning);
         findings.push(failed(call, failure));
     }
     match &seen.stream {
@@ -403,7 +403,7 @@ mod tests {
                 },
                 Format::Decoded,
                 0,
-                "dynamodb:ListStreams on",
+                "dynamodb:ListStreams on *",
             ),
         ] {
             let pipeline = pipeline(StreamChoice::Table("orders".to_owned()), format);

@@ -23,6 +23,7 @@ const LONGEST: u64 = 1 << 20;
 
 const AFTER: &str = examples!(
     "health"
+    "health --started"
     "health --ready"
     "health --ready --http-address 127.0.0.1:9090";
     "Exit codes: 0 it is, 1 it is not or does not answer, 2 for wrong arguments or settings."
@@ -31,7 +32,8 @@ const AFTER: &str = examples!(
 /// Ask whether the daemon on this machine is alive
 ///
 /// For health checks in images without curl: exit code 0 says yes, 1 says no, and one line says why. Without --ready
-/// it fails only for what a restart cures; never for AWS. In a Dockerfile: HEALTHCHECK CMD ["weir", "health"]
+/// and --started it fails only for what a restart cures; never for AWS. In a Dockerfile: HEALTHCHECK CMD ["weir",
+/// "health"]
 ///
 /// Asks where the daemon's own settings say: --http-address, else WEIR_HTTP_ADDRESS, else `http.address` in the file
 /// or in WEIR_CONFIG_TEXT, else 127.0.0.1:8080. Nothing else in them is read, and nothing else can be wrong here.
@@ -41,6 +43,12 @@ pub(super) struct HealthArgs {
     /// Ask whether it is ready: /readyz instead of /livez
     #[arg(long)]
     ready: bool,
+    /// Ask also whether it has been ready once: /livez, then /startupz
+    ///
+    /// For a platform that has one check for both, as ECS: a deploy of what never gets ready fails, and what is ready
+    /// stays well while AWS is away.
+    #[arg(long, conflicts_with = "ready")]
+    started: bool,
     /// Where the daemon answers; 0.0.0.0 and the like stand for this machine [env: WEIR_HTTP_ADDRESS]
     #[arg(long, visible_alias = "address", value_name = "IP:PORT")]
     http_address: Option<String>,
@@ -55,7 +63,8 @@ pub(super) struct HealthArgs {
 /// What was asked for, checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Order {
-    ready: bool,
+    /// Each must be well.
+    paths: &'static [&'static str],
     address: SocketAddr,
 }
 
@@ -75,8 +84,13 @@ pub(super) fn read(args: &HealthArgs, vars: Vars<'_>) -> Result<Order, WrongUse>
             }
         }
     }
+    let paths: &[&str] = match (args.ready, args.started) {
+        (true, _) => &["/readyz"],
+        (false, true) => &["/livez", "/startupz"],
+        (false, false) => &["/livez"],
+    };
     let order = address.map(|address| Order {
-        ready: args.ready,
+        paths,
         address: config::on_this_machine(address),
     });
     flags.finish(order, wrong_file)
@@ -84,24 +98,25 @@ pub(super) fn read(args: &HealthArgs, vars: Vars<'_>) -> Result<Order, WrongUse>
 
 /// Asks, and gives the code to exit with.
 pub fn carry_out(order: &Order) -> ExitCode {
-    let path = if order.ready { "/readyz" } else { "/livez" };
     let address = order.address;
-    let (status, body) = match get(address, path) {
-        Ok(answer) => answer,
-        Err(error) => return output::failed(&format!("http://{address}{path} gives no answer: {error}")),
-    };
-    let told = if order.ready {
-        readiness(&body)
-    } else {
-        body.lines().next().unwrap_or_default().to_owned()
-    };
-    match status {
-        200 => output::answer(&format!("{told}\n")),
-        _ => output::failed(&format!("{told} (http://{address}{path} says {status})")),
+    let mut last = String::new();
+    for path in order.paths {
+        let (status, body) = match get(address, path) {
+            Ok(answer) => answer,
+            Err(error) => return output::failed(&format!("http://{address}{path} gives no answer: {error}")),
+        };
+        last = match *path {
+            "/livez" => body.lines().next().unwrap_or_default().to_owned(),
+            _ => readiness(&body),
+        };
+        if status != 200 {
+            return output::failed(&format!("{last} (http://{address}{path} says {status})"));
+        }
     }
+    output::answer(&format!("{last}\n"))
 }
 
-/// The answer of `/readyz` in one line: the phase, what it waits for, and what a person should fix.
+/// The answer of `/readyz` or `/startupz` in one line: the phase, what it waits for, and what a person should fix.
 fn readiness(body: &str) -> String {
     let Ok(report) = serde_json::from_str::<Value>(body) else {
         return "the answer is none of Weir's".to_owned();
@@ -156,6 +171,7 @@ mod tests {
     fn ask(flag: Option<&str>, variables: &[(&str, &str)], file: Option<&str>) -> Result<Order, WrongUse> {
         let args = HealthArgs {
             ready: false,
+            started: false,
             http_address: flag.map(str::to_owned),
             config: file.map(str::to_owned),
             config_text: None,

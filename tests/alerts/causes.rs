@@ -335,7 +335,13 @@ async fn each_alert_fires_for_its_cause_and_none_for_a_healthy_fleet() {
         killed_again_and_again(killed, place, fired.clone()),
         dies_young(dying, targets, fired.clone()),
     );
-    assert_eq!(prometheus.up(HEALTHY).await, 3);
+    // One scrape may have come too late on a busy machine.
+    until(
+        "each scrape of the healthy fleet",
+        Duration::from_secs(30),
+        async || prometheus.up(HEALTHY).await == 3,
+    )
+    .await;
     let all = fired.0.lock().unwrap().clone();
     let false_alarms: Vec<_> = all.iter().filter(|(_, _, job)| job == HEALTHY).collect();
     assert!(false_alarms.is_empty(), "a healthy fleet fires {false_alarms:?}");

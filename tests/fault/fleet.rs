@@ -3,30 +3,23 @@
 //! The emulator's streams have one shard each, so that forty shards are forty tables with a pipeline each.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
-use tokio::task::JoinSet;
 
 use crate::emulator::free_address;
 use crate::fleet_log::{self, Story};
+use crate::load::{Load, Pace, now};
 use crate::tally::sequence;
 use crate::weir::Weir;
 use crate::world::World;
 use crate::{setting, until};
 
 const GROUP: &str = "/cdc/fleet";
-/// Items of each table; each goes through the versions 1, 2, 3 …
-const KEYS: usize = 4;
-/// Between two versions of a table's items.
-const PACE: Duration = Duration::from_millis(500);
-
-fn now() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
-}
+const PACE: Pace = Pace {
+    keys: 4,
+    every: Duration::from_millis(500),
+};
 
 struct Fleet {
     world: World,
@@ -37,59 +30,8 @@ struct Fleet {
     workers: Vec<Weir>,
 }
 
-/// Writes to every table until it is told to end.
-struct Load {
-    tasks: JoinSet<()>,
-    end: Arc<AtomicBool>,
-    versions: Vec<Arc<AtomicU32>>,
-}
-
 fn table(n: usize) -> String {
     format!("t{n:02}")
-}
-
-impl Load {
-    fn start(client: &Client, shards: usize) -> Self {
-        let end = Arc::new(AtomicBool::new(false));
-        let mut tasks = JoinSet::new();
-        let mut versions = Vec::new();
-        for shard in 0..shards {
-            let (client, end, version) = (client.clone(), end.clone(), Arc::new(AtomicU32::new(0)));
-            versions.push(version.clone());
-            tasks.spawn(async move {
-                // Not all at the same moment.
-                tokio::time::sleep(PACE.mul_f64(shard as f64 / shards as f64)).await;
-                while !end.load(Relaxed) {
-                    let next = version.load(Relaxed) + 1;
-                    put(&client, &table(shard), next).await;
-                    version.store(next, Relaxed);
-                    tokio::time::sleep(PACE).await;
-                }
-            });
-        }
-        Self { tasks, end, versions }
-    }
-
-    /// The last version of each table.
-    async fn ended(mut self) -> Vec<u32> {
-        self.end.store(true, Relaxed);
-        while let Some(task) = self.tasks.join_next().await {
-            task.unwrap();
-        }
-        self.versions.iter().map(|v| v.load(Relaxed)).collect()
-    }
-}
-
-async fn put(client: &Client, table: &str, version: u32) {
-    let requests = (0..KEYS).map(|key| {
-        let put = PutRequest::builder()
-            .item("id", AttributeValue::S(format!("{table}-{key}")))
-            .item("version", AttributeValue::N(version.to_string()))
-            .item("note", AttributeValue::S(now().to_string()));
-        WriteRequest::builder().put_request(put.build().unwrap()).build()
-    });
-    let answer = client.batch_write_item().request_items(table, requests.collect());
-    answer.send().await.unwrap();
 }
 
 impl Fleet {
@@ -146,6 +88,22 @@ impl Fleet {
 
     fn story(&self) -> Story {
         fleet_log::story(self.world.dir.path())
+    }
+
+    /// When the last of these leases was read again, in ms after `since`. An owner that stands in the table may be about
+    /// to begin.
+    async fn read(&self, leases: &[String], since: i64) -> i64 {
+        let mut read = None;
+        until(
+            "its owner to read each shard",
+            Duration::from_secs(60),
+            async || {
+                read = fleet_log::all_read(&self.story(), leases, since);
+                read.is_some()
+            },
+        )
+        .await;
+        read.unwrap() - since
     }
 
     /// The leases of each worker's id.
@@ -267,15 +225,15 @@ async fn a_fleet_survives_deploys_deaths_and_a_frozen_node() {
     let look_up: bool = setting("WEIR_FAULT_FLEET_LOOK_UP", true);
     println!("{workers} workers, {shards} shards, leases of {lease:?}, look-up {look_up}");
     let mut fleet = Fleet::new(shards, lease, look_up).await;
-    let load = Load::start(&fleet.world.dynamodb, shards);
+    let tables: Vec<String> = (0..shards).map(table).collect();
+    let load = Load::start(&fleet.world.dynamodb, &tables, PACE);
     let secs = |ms: i64| ms as f64 / 1000.0;
 
     let began = now();
     fleet.grow(workers);
     fleet.balanced().await;
-    let all = fleet.all_leases().await;
+    let cold = fleet.read(&fleet.all_leases().await, began).await;
     let story = fleet.story();
-    let cold = fleet_log::all_read(&story, &all, began).expect("all shards are read") - began;
     println!(
         "cold start to all shards read: {:.1} s, takes {}",
         secs(cold),
@@ -292,8 +250,8 @@ async fn a_fleet_survives_deploys_deaths_and_a_frozen_node() {
     fleet.grow(1);
     fleet.balanced().await;
     let joined = fleet.leases_of(fleet.workers.last().unwrap()).await;
+    let join = fleet.read(&joined, began).await;
     let story = fleet.story();
-    let join = fleet_log::all_read(&story, &joined, began).expect("its share is read") - began;
     println!(
         "a join: its {} shards read after {:.1} s, moves {}, the longest unread {:.2} s",
         joined.len(),
@@ -337,8 +295,7 @@ async fn a_fleet_survives_deploys_deaths_and_a_frozen_node() {
     let killed = now();
     victim.kill_nine();
     fleet.balanced().await;
-    let story = fleet.story();
-    let read = fleet_log::all_read(&story, &orphans, killed).expect("its shards are read") - killed;
+    let read = fleet.read(&orphans, killed).await;
     println!(
         "kill -9: its {} shards read again after {:.1} s",
         orphans.len(),
@@ -361,20 +318,14 @@ async fn a_fleet_survives_deploys_deaths_and_a_frozen_node() {
     let thawed = fleet.world.tally_of(GROUP).await.repeats();
     println!("SIGSTOP for {freeze:?}: {} repeats", thawed - after);
 
-    let versions = load.ended().await;
-    let changes = versions.iter().sum::<u32>() as usize * KEYS;
+    let last = load.ended().await;
+    let changes = last.values().sum::<u32>() as usize;
     until("the last change", Duration::from_secs(90), async || {
         fleet.world.tally_of(GROUP).await.changes() >= changes
     })
     .await;
     let tally = fleet.world.tally_of(GROUP).await;
-    tally.must_hold_all(
-        &versions
-            .iter()
-            .enumerate()
-            .flat_map(|(shard, last)| (0..KEYS).map(move |key| (format!("{}-{key}", table(shard)), *last)))
-            .collect(),
-    );
+    tally.must_hold_all(&last);
     watch.ended().await;
     println!("{} changes, {} events", tally.changes(), tally.events.len());
     for (from, until, phase) in phases.phases(now()) {

@@ -44,11 +44,15 @@ async fn a_healthcheck_tells_a_start_a_life_a_freeze_and_a_death_apart() {
     assert_eq!(code, 1, "{told}");
     assert!(told.starts_with("error: starting, waiting for: tables"), "{told}");
     assert_eq!(http::get(weir.http, "/startupz").await.unwrap().status, 503);
+    let (code, told) = ask(&weir, &["--started"]);
+    assert_eq!(code, 1, "{told}");
+    assert!(told.contains("/startupz says 503"), "{told}");
 
     everything.mend().await;
     weir.ready().await;
     assert_eq!(ask(&weir, &["--ready"]), (0, "ready\n".to_owned()));
     assert_eq!(http::get(weir.http, "/startupz").await.unwrap().status, 200);
+    assert_eq!(ask(&weir, &["--started"]), (0, "ready\n".to_owned()));
 
     // Frozen for longer than the fence, then asked before anything else can have run: still alive, and never killed.
     weir.freeze();
@@ -58,7 +62,6 @@ async fn a_healthcheck_tells_a_start_a_life_a_freeze_and_a_death_apart() {
         assert_eq!(livez(&weir).await, Some(200));
     }
     weir.ready().await;
-    let text = http::get(weir.http, "/metrics").await.unwrap().body;
     for series in [
         "weir_aws_requests_total{class=\"ok\",operation=\"UpdateItem\",service=\"dynamodb\"}",
         "weir_aws_requests_total{class=\"unreachable\",operation=\"DescribeTable\",service=\"dynamodb\"}",
@@ -66,10 +69,12 @@ async fn a_healthcheck_tells_a_start_a_life_a_freeze_and_a_death_apart() {
         "process_resident_memory_bytes",
         "process_start_time_seconds",
     ] {
-        assert!(
-            text.lines().any(|line| line.starts_with(series)),
-            "{series} in\n{text}"
-        );
+        // The first heartbeat may be on its way still.
+        until(series, Duration::from_secs(30), async || {
+            let text = http::get(weir.http, "/metrics").await.map(|a| a.body);
+            text.is_some_and(|text| text.lines().any(|line| line.starts_with(series)))
+        })
+        .await;
     }
 
     weir.terminate();

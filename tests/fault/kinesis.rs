@@ -3,6 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use aws_sdk_kinesis::Client;
@@ -16,6 +18,7 @@ use md5::Digest as _;
 
 use crate::clients;
 use crate::emulator::{Emulator, KinesisLocal, free_address};
+use crate::tally::{self, Message};
 use crate::weir::{self, Weir};
 use crate::{setting, until};
 
@@ -254,43 +257,6 @@ impl World {
         self.active().await;
     }
 
-    /// All log events: the stream, and the message as text, in the order in which they came in.
-    async fn events(&self) -> Vec<(String, String)> {
-        let mut found = Vec::new();
-        let asked = self.logs.describe_log_streams().log_group_name(GROUP);
-        let mut names = Vec::new();
-        let mut pages = asked.into_paginator().send();
-        while let Some(Ok(page)) = pages.next().await {
-            names.extend(
-                page.log_streams()
-                    .iter()
-                    .map(|s| s.log_stream_name().unwrap().to_owned()),
-            );
-        }
-        for name in names {
-            let mut token: Option<String> = None;
-            loop {
-                let asked = self.logs.get_log_events().log_group_name(GROUP);
-                let asked = asked.log_stream_name(&name).start_from_head(true);
-                let page = asked.set_next_token(token.clone()).send().await.unwrap();
-                for event in page.events() {
-                    let message = event.message().unwrap().to_owned();
-                    found.push((event.ingestion_time().unwrap(), name.clone(), message));
-                }
-                if page.next_forward_token == token {
-                    break;
-                }
-                token = page.next_forward_token;
-            }
-        }
-        // Stable: inside one put the service's own order stays.
-        found.sort_by_key(|(ingested, ..)| *ingested);
-        found
-            .into_iter()
-            .map(|(_, name, message)| (name, message))
-            .collect()
-    }
-
     /// Waits until every unit is in the log, and each key's in their order; returns how many are there twice.
     /// Whoever delivers nothing for a minute hangs.
     async fn all_delivered(&self, workers: &mut [Weir], expected: &BTreeMap<String, u32>) -> usize {
@@ -300,7 +266,7 @@ impl World {
             for worker in workers.iter_mut() {
                 worker.must_live();
             }
-            let events = self.events().await;
+            let events = tally::messages(&self.logs, GROUP).await;
             if events.len() > most {
                 (most, moved) = (events.len(), Instant::now());
             }
@@ -313,9 +279,9 @@ impl World {
         let mut found: BTreeMap<String, Vec<u32>> = BTreeMap::new();
         let mut seen = BTreeSet::new();
         let mut repeats = 0;
-        for (stream, message) in &events {
-            assert_ne!(stream, "dead-letter", "{message}");
-            let (key, n) = unit(message);
+        for Message { stream, text, .. } in &events {
+            assert_ne!(stream, "dead-letter", "{text}");
+            let (key, n) = unit(text);
             match seen.insert((key.clone(), n)) {
                 true => found.entry(key).or_default().push(n),
                 false => repeats += 1,
@@ -363,8 +329,8 @@ fn unit(message: &str) -> (String, u32) {
     (key.to_owned(), n.parse().unwrap())
 }
 
-/// Writes `steps` records of each of `keys`, all of a step before the next; returns the units of each key,
-/// and how many requests may have been carried out without an answer.
+/// Writes `steps` records of each of `keys`, all of a step before the next, and goes on while `more` says so; returns
+/// the units of each key, and how many requests may have been carried out without an answer.
 ///
 /// `pause` lies between two steps: an emulator may round the time of an arrival up to the next millisecond, which
 /// must not lie behind what the next step says of itself.
@@ -374,11 +340,14 @@ async fn write(
     steps: usize,
     pause: Duration,
     seed: u64,
+    more: impl Fn() -> bool,
 ) -> (BTreeMap<String, u32>, usize) {
     let mut rng = fastrand::Rng::with_seed(seed);
     let mut unsure = 0;
     let mut next: BTreeMap<String, u32> = (0..keys).map(|k| (format!("k{k:04}"), 0)).collect();
-    for _ in 0..steps {
+    let mut step = 0;
+    while step < steps || more() {
+        step += 1;
         tokio::time::sleep(pause).await;
         let now = std::time::SystemTime::now();
         let now = now.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
@@ -427,25 +396,33 @@ async fn mixed_records_go_through_splits_and_merges_in_order() {
     for worker in &mut workers {
         worker.ready().await;
     }
+    let resharded = Arc::new(AtomicBool::new(false));
     let writer = {
-        let kinesis = world.kinesis.clone();
-        tokio::spawn(
-            async move { write(&kinesis, keys, records / keys, Duration::from_millis(100), 7).await },
-        )
+        let (kinesis, resharded) = (world.kinesis.clone(), resharded.clone());
+        let more = move || !resharded.load(Relaxed);
+        tokio::spawn(async move {
+            write(
+                &kinesis,
+                keys,
+                records / keys,
+                Duration::from_millis(100),
+                7,
+                more,
+            )
+            .await
+        })
     };
-    let mut done = 0;
     let began = Instant::now();
-    while done < reshards && !writer.is_finished() {
+    for done in 0..reshards {
         world.reshard(done % 2 == 0).await;
-        done += 1;
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+    resharded.store(true, Relaxed);
     let (expected, unsure) = writer.await.unwrap();
     println!(
-        "{records} records written in {:?}, {done} reshards",
+        "{reshards} reshards while records were written for {:?}",
         began.elapsed()
     );
-    assert!(done >= 2, "a split and a merge at least");
     let repeats = world.all_delivered(&mut workers, &expected).await;
     if unsure == 0 {
         assert_eq!(repeats, 0, "nothing failed, so nothing repeats");
@@ -473,9 +450,17 @@ async fn records_are_pushed_and_a_death_loses_none() {
     workers[0].ready().await;
     let writer = {
         let kinesis = world.kinesis.clone();
-        tokio::spawn(
-            async move { write(&kinesis, keys, records / keys, Duration::from_millis(150), 11).await },
-        )
+        tokio::spawn(async move {
+            write(
+                &kinesis,
+                keys,
+                records / keys,
+                Duration::from_millis(150),
+                11,
+                || false,
+            )
+            .await
+        })
     };
     workers[0].first_delivery().await;
     // Two subscribers of one name: the second takes over what the first held.

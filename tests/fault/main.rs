@@ -14,7 +14,7 @@
 //!   documentation are those of 5, 40, 10, 60.
 //! - `WEIR_FAULT_KINESIS_RECORDS`, `WEIR_FAULT_KINESIS_RESHARDS`: the Kinesis stream (6000, 6); the figures of the
 //!   documentation are those of 50000, 40.
-//! - `WEIR_FAULT_BINARY`: another binary than the one cargo just built.
+//! - `WEIR_BINARY`: another binary than the one cargo just built.
 #![allow(clippy::disallowed_methods, reason = "a black-box test lives on real time")]
 #![allow(
     clippy::unwrap_used,
@@ -38,6 +38,7 @@ mod job;
 mod kcl;
 mod kinesis;
 mod letters;
+mod load;
 mod outage;
 mod page;
 mod shutdown;

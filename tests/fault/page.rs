@@ -139,7 +139,13 @@ async fn the_page_of_a_fleet_shows_its_workers_and_what_goes_wrong() {
         SHARDS.to_string(),
         "one row a shard"
     );
-    assert_eq!(browser.text(&count("#workers tbody tr")).await, "3");
+    let live = |workers: usize| {
+        format!(
+            "[...document.querySelectorAll('#workers tbody tr')]\
+             .filter(r => r.cells[1].innerText.trim() === 'live').length === {workers}"
+        )
+    };
+    browser.until(&live(3)).await;
     assert_eq!(
         browser.text(&count("#pipelines article")).await,
         SHARDS.to_string()
@@ -174,12 +180,7 @@ async fn the_page_of_a_fleet_shows_its_workers_and_what_goes_wrong() {
     let owners = fleet.shared_by(2).await;
     assert!(owners.values().any(|owner| *owner == me));
     shows(&browser, &fleet).await;
-    browser
-        .until(
-            "[...document.querySelectorAll('#workers tbody tr')]\
-             .filter(r => r.cells[1].innerText.trim() === 'live').length === 2",
-        )
-        .await;
+    browser.until(&live(2)).await;
     browser.shoot("fleet-worker-dead", 3000).await;
     browser.until(&headline("Healthy")).await;
 

@@ -3,21 +3,22 @@
 use std::os::unix::process::ExitStatusExt;
 use std::time::Duration;
 
+use crate::load::{Load, Pace};
 use crate::wire::Wire;
 use crate::world::{GROUP, TABLE, World};
 use crate::writers::{Plan, Writers};
 use crate::{http, until};
 
+const PACE: Pace = Pace {
+    keys: 25,
+    every: Duration::from_millis(100),
+};
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sigterm_drains_and_repeats_nothing() {
     let world = World::new().await;
-    let plan = Plan {
-        keys: 1000,
-        versions: 5,
-        padding: 100,
-        over: Duration::from_secs(20),
-    };
-    let mut writers = Writers::start(&world.dynamodb, plan);
+    // It outlasts all stops, however long they take: each life has something to deliver.
+    let load = Load::start(&world.dynamodb, &[TABLE.to_owned()], PACE);
     for stop in 1..=5 {
         let mut weir = world.run_plainly();
         weir.first_delivery().await;
@@ -42,15 +43,11 @@ async fn sigterm_drains_and_repeats_nothing() {
             newest,
             "the checkpoint is the last record delivered"
         );
-        println!(
-            "stop {stop}: written {}, in the log {}",
-            writers.written(),
-            tally.changes()
-        );
+        println!("stop {stop}: in the log {}", tally.changes());
     }
     let mut weir = world.run_plainly();
-    writers.done().await;
-    let tally = world.all_delivered(&mut weir, plan).await;
+    let last = load.ended().await;
+    let tally = world.all_of_load(&mut weir, &last).await;
     let status = http::get(weir.http, "/status").await.unwrap().body;
     let status: serde_json::Value = serde_json::from_str(&status).unwrap();
     let records = &status["pipelines"][TABLE]["records"];
@@ -88,13 +85,7 @@ async fn a_second_signal_ends_at_once() {
     let mut logs = Wire::to(world.emulator.address).await;
     let endpoint = logs.endpoint();
     let variables = [("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", endpoint.as_str())];
-    let plan = Plan {
-        keys: 1000,
-        versions: 5,
-        padding: 100,
-        over: Duration::from_secs(6),
-    };
-    let mut writers = Writers::start(&world.dynamodb, plan);
+    let load = Load::start(&world.dynamodb, &[TABLE.to_owned()], PACE);
     let mut weir = world.run(&["--table", TABLE, "--log-group", GROUP], &variables);
     weir.first_delivery().await;
 
@@ -123,7 +114,7 @@ async fn a_second_signal_ends_at_once() {
     assert!(status.signal() != Some(9), "ended by itself");
 
     // And nothing is lost by that either.
-    writers.done().await;
+    let last = load.ended().await;
     let mut weir = world.run_plainly();
-    world.all_delivered(&mut weir, plan).await;
+    world.all_of_load(&mut weir, &last).await;
 }

@@ -24,6 +24,22 @@ pub struct Event {
     pub written: Option<i64>,
 }
 
+impl Event {
+    fn of(message: Message) -> Self {
+        let text = &message.text;
+        let record: Record = serde_json::from_str(text).unwrap_or_else(|e| panic!("{e} in {text}"));
+        Self {
+            stream: message.stream,
+            ingested: message.ingested,
+            event_id: record.event_id,
+            sequence: sequence(&record.dynamodb.sequence_number).unwrap(),
+            key: record.dynamodb.new_image.id.S,
+            written: record.dynamodb.new_image.note.S.parse().ok(),
+            version: record.dynamodb.new_image.version.N.parse().unwrap(),
+        }
+    }
+}
+
 /// The parts of a record that a test looks at.
 #[derive(Deserialize)]
 struct Record {
@@ -63,44 +79,9 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Reads every stream to its end. With GetLogEvents, since the emulator's FilterLogEvents ends at 10,000.
     pub async fn read(logs: &Client, group: &str) -> Self {
-        let mut events = Vec::new();
-        for stream in streams(logs, group).await {
-            let mut token = None;
-            loop {
-                let page = logs
-                    .get_log_events()
-                    .log_group_name(group)
-                    .log_stream_name(&stream)
-                    .start_from_head(true)
-                    .set_next_token(token.clone())
-                    .send()
-                    .await
-                    .unwrap();
-                for event in page.events() {
-                    let message = event.message().unwrap();
-                    let record: Record =
-                        serde_json::from_str(message).unwrap_or_else(|e| panic!("{e} in {message}"));
-                    events.push(Event {
-                        stream: stream.clone(),
-                        ingested: event.ingestion_time().unwrap(),
-                        event_id: record.event_id,
-                        sequence: sequence(&record.dynamodb.sequence_number).unwrap(),
-                        key: record.dynamodb.new_image.id.S,
-                        written: record.dynamodb.new_image.note.S.parse().ok(),
-                        version: record.dynamodb.new_image.version.N.parse().unwrap(),
-                    });
-                }
-                // The end is reached when the token comes back.
-                if page.next_forward_token == token {
-                    break;
-                }
-                token = page.next_forward_token;
-            }
-        }
-        // The service reads back by timestamp. Stable: within one put its own order stays.
-        events.sort_by_key(|e| e.ingested);
+        let found = messages(logs, group).await.into_iter();
+        let events: Vec<Event> = found.map(Event::of).collect();
         let mut copies = HashMap::new();
         for event in &events {
             *copies.entry(event.event_id.clone()).or_default() += 1;
@@ -182,6 +163,42 @@ impl Tally {
             "different changes in the log group"
         );
     }
+}
+
+/// A log event as it stands in its group.
+#[derive(Debug)]
+pub struct Message {
+    pub stream: String,
+    /// When CloudWatch Logs took it, in ms.
+    pub ingested: i64,
+    pub text: String,
+}
+
+/// All that is in a log group, in the order in which it came in: every stream is read to its end. With GetLogEvents,
+/// since the emulator's FilterLogEvents ends at 10,000.
+pub async fn messages(logs: &Client, group: &str) -> Vec<Message> {
+    let mut found = Vec::new();
+    for stream in streams(logs, group).await {
+        let mut token = None;
+        loop {
+            let asked = logs.get_log_events().log_group_name(group);
+            let asked = asked.log_stream_name(&stream).start_from_head(true);
+            let page = asked.set_next_token(token.clone()).send().await.unwrap();
+            found.extend(page.events.unwrap_or_default().into_iter().map(|event| Message {
+                stream: stream.clone(),
+                ingested: event.ingestion_time.unwrap(),
+                text: event.message.unwrap(),
+            }));
+            // The end is reached when the token comes back.
+            if page.next_forward_token == token {
+                break;
+            }
+            token = page.next_forward_token;
+        }
+    }
+    // The service reads back by timestamp. Stable: within one put its own order stays.
+    found.sort_by_key(|message| message.ingested);
+    found
 }
 
 async fn streams(logs: &Client, group: &str) -> Vec<String> {

@@ -13,7 +13,7 @@ use crate::{http, until};
 /// The binary under test, with no variable of the user's but PATH: nothing here may reach a real account.
 pub fn command(home: &Path) -> Command {
     let built = env!("CARGO_BIN_EXE_weir");
-    let mut command = Command::new(std::env::var("WEIR_FAULT_BINARY").unwrap_or(built.to_owned()));
+    let mut command = Command::new(std::env::var("WEIR_BINARY").unwrap_or(built.to_owned()));
     command
         .env_clear()
         .env("PATH", std::env::var_os("PATH").unwrap_or_default())
@@ -89,7 +89,7 @@ impl Weir {
     pub async fn ended(&mut self) -> ExitStatus {
         let mut status = None;
         until("the end of the process", Duration::from_secs(60), async || {
-            status = self.child.try_wait().unwrap();
+            status = self.exited();
             status.is_some()
         })
         .await;
@@ -98,13 +98,18 @@ impl Weir {
 
     /// Panics if the process has ended by itself.
     pub fn must_live(&mut self) {
-        if let Some(status) = self.child.try_wait().unwrap() {
+        if let Some(status) = self.exited() {
             panic!("weir ended by itself: {status}");
         }
     }
 
+    /// How it ended; `None` while it runs.
+    pub fn exited(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     pub fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
+        self.exited().is_none()
     }
 
     pub async fn is_ready(&self) -> bool {

@@ -1,5 +1,6 @@
 //! What each test has of its own: a directory, an emulator, a table with a stream, and Weir's settings for both.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -154,9 +155,23 @@ impl World {
         Tally::read(&self.logs, group).await
     }
 
-    /// Waits until all that `plan` writes is in the log group, whole and in order. Whoever delivers nothing for 90
-    /// seconds hangs.
+    /// Waits until all that `plan` writes is in the log group, whole and in order.
     pub async fn all_delivered(&self, weir: &mut Weir, plan: Plan) -> Tally {
+        let tally = self.delivered(weir, plan.changes()).await;
+        tally.must_hold(plan.keys, plan.versions);
+        tally
+    }
+
+    /// The same of a load, by the last version of each key.
+    pub async fn all_of_load(&self, weir: &mut Weir, last: &BTreeMap<String, u32>) -> Tally {
+        let tally = self.delivered(weir, last.values().sum::<u32>() as usize).await;
+        tally.must_hold_all(last);
+        tally
+    }
+
+    /// Waits for so many changes. Whoever delivers nothing for 90 seconds hangs; what is missing then is the caller's
+    /// to find.
+    async fn delivered(&self, weir: &mut Weir, changes: usize) -> Tally {
         let (mut most, mut moved) = (0, Instant::now());
         loop {
             weir.must_live();
@@ -164,11 +179,9 @@ impl World {
             if tally.changes() > most {
                 most = tally.changes();
                 moved = Instant::now();
-                println!("{most} of {} changes are in the log group", plan.changes());
+                println!("{most} of {changes} changes are in the log group");
             }
-            // A hang shows what is missing.
-            if most >= plan.changes() || moved.elapsed() > Duration::from_secs(90) {
-                tally.must_hold(plan.keys, plan.versions);
+            if most >= changes || moved.elapsed() > Duration::from_secs(90) {
                 return tally;
             }
             tokio::time::sleep(Duration::from_secs(1)).await;

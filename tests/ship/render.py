@@ -35,4 +35,5 @@ def main():
     print(json.dumps([object_ for text in texts for object_ in yaml.safe_load_all(text) if object_]))
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -194,7 +194,7 @@ fn permissions() -> Vec<Row> {
         no(DynamoDb, "dynamodb", "GetRecords", None)
             .tells("give the role dynamodb:GetRecords", SOURCE_DENIED),
         no(DynamoDb, "dynamodb", "ListStreams", None)
-            .check("warning", "give the role dynamodb:ListStreams on")
+            .check("warning", "give the role dynamodb:ListStreams on *")
             .silent("asks only when the stream was enabled anew, for those in between"),
         no(Kinesis, "kinesis", "DescribeStreamSummary", None)
             .tells("give the role kinesis:DescribeStreamSummary", SOURCE_DENIED),

@@ -10,7 +10,7 @@
 //! - `WEIR_WIRE_ROWS`: only the faults whose name holds this.
 //! - `WEIR_WIRE_AT_ONCE`: how many of them run at a time (8).
 //! - `WEIR_WIRE_SEED`: other chances for the faults that strike now and then (1).
-//! - `WEIR_FAULT_BINARY`: another binary than the one cargo just built.
+//! - `WEIR_BINARY`: another binary than the one cargo just built.
 #![allow(clippy::disallowed_methods, reason = "a black-box test lives on real time")]
 #![allow(
     clippy::unwrap_used,

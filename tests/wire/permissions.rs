@@ -40,6 +40,7 @@ fn action(target: &str) -> String {
 /// Whether a resource of a policy covers what was asked: `*` stands for any characters.
 fn covers(resource: &str, asked: &str) -> bool {
     match resource.split_once('*') {
+        Some(("", "")) => true,
         None => resource.ends_with(asked),
         Some((before, _)) if asked.starts_with("arn:") => asked.starts_with(before),
         Some((before, _)) => before.trim_end_matches(':').ends_with(asked) || asked.is_empty(),

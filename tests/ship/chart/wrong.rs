@@ -1,0 +1,346 @@
+//! What the chart refuses, and in which words.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use weir::config::check::drain_fits;
+use weir::coordinator::least_drain;
+use weir::memory::Budget;
+
+use super::{render_all, values};
+
+/// The values, and words that the refusal holds.
+type Wrong = (Value, &'static [&'static str]);
+
+/// Each as a case, refused with its words.
+fn are_refused(wrong: &[Wrong]) {
+    let cases: Vec<Value> = wrong
+        .iter()
+        .map(|(values, _)| json!({ "values": values }))
+        .collect();
+    for ((values, words), rendered) in wrong.iter().zip(render_all(&cases)) {
+        let refusal = rendered.refusal.unwrap_or_else(|| panic!("{values} is taken"));
+        for word in *words {
+            assert!(refusal.contains(word), "{values}: no {word:?} in: {refusal}");
+        }
+    }
+}
+
+#[test]
+fn the_schema_refuses_what_the_chart_or_weir_does_not_know() {
+    let pipeline = |key: &str, value: Value| values(&json!({ "config": { key: value } }));
+    are_refused(&[
+        (
+            json!({ "replicas": 3 }),
+            &["additional properties 'replicas' not allowed"],
+        ),
+        (
+            json!({ "image": { "label": "1" } }),
+            &["/image", "'label' not allowed"],
+        ),
+        (
+            json!({ "image": { "digest": "sha256:12" } }),
+            &["/image/digest", "does not match pattern"],
+        ),
+        (
+            json!({ "image": { "pullPolicy": "Sometimes" } }),
+            &["/image/pullPolicy", "'Always', 'IfNotPresent', 'Never'"],
+        ),
+        (
+            json!({ "replicaCount": "two" }),
+            &["/replicaCount", "got string, want integer"],
+        ),
+        (json!({ "replicaCount": -1 }), &["/replicaCount", "minimum"]),
+        (
+            json!({ "resources": { "limits": { "memory": "512MB" } } }),
+            &["/resources/limits/memory"],
+        ),
+        (
+            json!({ "terminationGracePeriodSeconds": "30s" }),
+            &["/terminationGracePeriodSeconds", "got string"],
+        ),
+        (
+            json!({ "service": { "type": "Cluster" } }),
+            &["/service/type", "'ClusterIP'"],
+        ),
+        (
+            json!({ "podDisruptionBudget": { "maxUnavailable": 0 } }),
+            &["/podDisruptionBudget/maxUnavailable"],
+        ),
+        (
+            json!({ "podLabels": { "app.kubernetes.io/name": "mine" } }),
+            &["/podLabels", "app.kubernetes.io/name"],
+        ),
+        (
+            json!({ "commonLabels": { "team": "a b" } }),
+            &["/commonLabels/team", "does not match pattern"],
+        ),
+        (
+            json!({ "serviceAccount": { "annotations": { "eks.amazonaws.com/role-arn": "weir" } } }),
+            &["role-arn", "does not match pattern"],
+        ),
+        (
+            json!({ "keda": { "minReplicaCount": 0 } }),
+            &["/keda/minReplicaCount", "minimum"],
+        ),
+        (
+            json!({ "keda": { "triggers": [{ "type": "cpu", "metadata": { "value": 80 } }] } }),
+            &["/metadata/value", "want string"],
+        ),
+        (
+            json!({ "networkPolicy": { "ingressFrom": [{}] } }),
+            &["/networkPolicy/ingressFrom/0", "minProperties"],
+        ),
+        (
+            json!({ "extraEnv": [{ "value": "x" }] }),
+            &["/extraEnv/0", "missing property 'name'"],
+        ),
+        (
+            json!({ "readinessProbe": { "periodSecond": 5 } }),
+            &["/readinessProbe", "'periodSecond' not allowed"],
+        ),
+        (json!({ "config": null }), &["missing property 'config'"]),
+        // Of Weir's own settings.
+        (
+            pipeline("pipeline", json!({})),
+            &["/config", "additional properties 'pipeline' not allowed"],
+        ),
+        (
+            pipeline("drain", json!({ "timeout": 25 })),
+            &["/config/drain/timeout", "got number, want string"],
+        ),
+        (
+            pipeline("memory", json!("256Mi")),
+            &["/config/memory", "does not match pattern"],
+        ),
+        (
+            json!({ "config": { "pipelines": [{ "name": "orders" }] } }),
+            &["/config/pipelines", "got array, want object"],
+        ),
+        (
+            json!({ "config": { "pipelines": { "orders": { "source": { "dynamodb_table": "orders" } } } } }),
+            &["/config/pipelines/orders", "missing property 'destination'"],
+        ),
+        (
+            json!({ "config": { "pipelines": { "orders": {
+                "source": { "dynamodb_table": "orders" }, "destination": { "log_group": "/cdc" } } } } }),
+            &["/config/pipelines/orders/destination", "'log_group' not allowed"],
+        ),
+        (
+            json!({ "config": { "pipelines": { "orders": {
+                "source": { "dynamodb_table": "orders" }, "destination": { "group": "/cdc", "oversize": "cut" } } } } }),
+            &["/config/pipelines/orders/destination/oversize"],
+        ),
+    ]);
+}
+
+#[test]
+fn values_that_do_not_fit_together_are_refused_with_the_way_out() {
+    let scaled = |by: &str, more: Value| values(&json!({ by: more }));
+    are_refused(&[
+        (
+            values(&json!({ "terminationGracePeriodSeconds": 29 })),
+            &[
+                "terminationGracePeriodSeconds is 29",
+                "drain of 25s",
+                "need 30",
+                "config.drain.timeout",
+            ],
+        ),
+        (
+            values(
+                &json!({ "config": { "drain": { "timeout": "1m" } }, "terminationGracePeriodSeconds": 64 }),
+            ),
+            &["terminationGracePeriodSeconds is 64", "drain of 1m", "need 65"],
+        ),
+        (
+            values(&json!({ "config": { "drain": { "timeout": "13s" } } })),
+            &[
+                "config.drain.timeout is 13s",
+                "leases of 10s",
+                "13800 ms",
+                "14s at least",
+                "config.leases.duration",
+            ],
+        ),
+        (
+            values(&json!({ "config": { "leases": { "duration": "30s" } } })),
+            &["config.drain.timeout is 25s", "leases of 30s", "36s at least"],
+        ),
+        (
+            values(&json!({ "config": { "drain": { "timeout": "${DRAIN}" } } })),
+            &[
+                "config.drain.timeout is ${DRAIN}",
+                "can't read",
+                "set terminationGracePeriodSeconds",
+            ],
+        ),
+        (
+            values(&json!({ "config": { "memory": "449MiB" } })),
+            &[
+                "config.memory is 449MiB",
+                "resources.limits.memory of 512Mi",
+                "513Mi at least",
+                "leave config.memory out",
+            ],
+        ),
+        (
+            values(
+                &json!({ "config": { "memory": "448MiB" }, "resources": { "limits": { "memory": 536_870_911 } } }),
+            ),
+            &[
+                "config.memory is 448MiB",
+                "limits.memory of 536870911",
+                "512Mi at least",
+            ],
+        ),
+        (
+            values(&json!({ "config": { "memory": "1GB" }, "resources": { "limits": { "memory": "1G" } } })),
+            &["config.memory is 1GB", "limits.memory of 1G", "1018Mi at least"],
+        ),
+        (
+            values(&json!({ "resources": { "limits": { "memory": "64Mi" } } })),
+            &["resources.limits.memory is 64Mi", "80Mi"],
+        ),
+        (
+            values(&json!({ "config": { "http": { "address": "0.0.0.0:9090" } } })),
+            &[
+                "config.http is",
+                "0.0.0.0:9090",
+                "listenAddress and containerPort",
+            ],
+        ),
+        (
+            values(&json!({ "extraEnv": [{ "name": "WEIR_LOG", "value": "debug" }] })),
+            &["extraEnv holds WEIR_LOG", "use logLevel"],
+        ),
+        (
+            values(
+                &json!({ "awsRegion": "eu-west-1", "extraEnv": [{ "name": "AWS_REGION", "value": "eu-west-2" }] }),
+            ),
+            &["extraEnv holds AWS_REGION", "use awsRegion"],
+        ),
+        (
+            values(&json!({ "existingConfigMap": { "name": "ours" } })),
+            &["existingConfigMap.name is ours", "give one"],
+        ),
+        (
+            values(
+                &json!({ "autoscaling": { "enabled": true }, "keda": { "enabled": true, "triggers": [] } }),
+            ),
+            &["autoscaling.enabled and keda.enabled", "enable one of them"],
+        ),
+        (
+            scaled("autoscaling", json!({ "enabled": true, "minReplicas": 11 })),
+            &["minReplicas is 11", "maxReplicas 10"],
+        ),
+        (
+            values(
+                &json!({ "autoscaling": { "enabled": true }, "resources": { "requests": { "cpu": null } } }),
+            ),
+            &["resources.requests.cpu", "is not set"],
+        ),
+        (
+            scaled("keda", json!({ "enabled": true })),
+            &["keda.enabled is true without a trigger", "keda.lag.enabled"],
+        ),
+        (
+            scaled("keda", json!({ "enabled": true, "lag": { "enabled": true } })),
+            &["keda.prometheus.serverAddress"],
+        ),
+        (
+            values(&json!({ "podMonitor": { "enabled": true }, "serviceMonitor": { "enabled": true } })),
+            &["scraped twice", "enable one of them"],
+        ),
+        (
+            values(&json!({ "service": { "enabled": false }, "serviceMonitor": { "enabled": true } })),
+            &[
+                "serviceMonitor.enabled is true and service.enabled is false",
+                "podMonitor",
+            ],
+        ),
+    ]);
+}
+
+/// One step from each refusal, and what the chart can't know and leaves to Weir.
+#[test]
+fn what_just_fits_is_taken() {
+    let fits = [
+        values(&json!({ "terminationGracePeriodSeconds": 30 })),
+        values(&json!({ "config": { "drain": { "timeout": "14s" } }, "terminationGracePeriodSeconds": 19 })),
+        values(&json!({ "config": { "drain": { "timeout": "13800ms" } } })),
+        values(&json!({ "config": { "leases": { "duration": "20s" } } })),
+        values(
+            &json!({ "config": { "drain": { "timeout": "${DRAIN}" } }, "terminationGracePeriodSeconds": 60 }),
+        ),
+        values(&json!({ "config": { "leases": { "duration": "${LEASE:-30s}" } } })),
+        values(&json!({ "config": { "memory": "448MiB" } })),
+        values(
+            &json!({ "config": { "memory": "448MiB" }, "resources": { "limits": { "memory": "0.5Gi" } } }),
+        ),
+        values(
+            &json!({ "config": { "memory": "448MiB" }, "resources": { "limits": { "memory": 536_870_912 } } }),
+        ),
+        values(
+            &json!({ "config": { "memory": "448MiB" }, "resources": { "limits": { "memory": "524288Ki" } } }),
+        ),
+        values(&json!({ "config": { "memory": "${MEMORY:-2GiB}" } })),
+        values(&json!({ "config": { "memory": "4GiB" }, "resources": { "limits": null } })),
+        values(&json!({ "resources": { "limits": { "memory": "80Mi" } } })),
+        values(&json!({ "config": { "put_rate": "${RATE:-4000}" } })),
+        values(&json!({ "livenessProbe": null })),
+        values(&json!({ "global": { "team": "data-platform" } })),
+        values(
+            &json!({ "autoscaling": { "enabled": true, "targetCPUUtilizationPercentage": null, "metrics": [{ "type": "Pods" }] } }),
+        ),
+    ];
+    let cases: Vec<Value> = fits.iter().map(|values| json!({ "values": values })).collect();
+    for (values, rendered) in fits.iter().zip(render_all(&cases)) {
+        assert_eq!(rendered.refusal, None, "{values}");
+    }
+}
+
+/// The chart's arithmetic is a template's, Weir's is its own: around each boundary both say the same.
+#[test]
+fn the_chart_refuses_what_weir_refuses() {
+    let mut cases = Vec::new();
+    let mut fits = Vec::new();
+    let mut add = |more: &Value, fit: bool| {
+        cases.push(json!({ "values": values(more) }));
+        fits.push(fit);
+    };
+    let ms = Duration::from_millis;
+    for lease in [3_000, 7_001, 10_000, 61_000, 300_000] {
+        let least = u64::try_from(least_drain(ms(lease)).as_millis()).unwrap();
+        for drain in [least - 1, least, least + 1] {
+            let config = json!({
+                "leases": { "duration": format!("{lease}ms") }, "drain": { "timeout": format!("{drain}ms") },
+            });
+            add(&json!({ "config": config }), ms(drain) >= least_drain(ms(lease)));
+            let enough = (drain + 5_000).div_ceil(1_000);
+            for grace in [enough - 1, enough] {
+                let fit = drain_fits(ms(drain), "drain.timeout", Duration::from_secs(grace)).is_ok();
+                let more = json!({ "config": config, "terminationGracePeriodSeconds": grace });
+                add(&more, fit && drain >= least);
+            }
+        }
+    }
+    let mib = |mib: u64| mib << 20;
+    for limit in [79, 80, 128, 512, 1_024] {
+        let limits = json!({ "limits": { "memory": format!("{limit}Mi") } });
+        add(
+            &json!({ "resources": limits }),
+            Budget::of(None, Some(mib(limit))).is_ok(),
+        );
+        for memory in [limit.saturating_sub(64), limit.saturating_sub(63), limit].map(|memory| memory.max(16))
+        {
+            let budget = Budget::of(Some(usize::try_from(mib(memory)).unwrap()), Some(mib(limit)));
+            let more = json!({ "config": { "memory": format!("{memory}MiB") }, "resources": limits });
+            add(&more, budget.is_ok());
+        }
+    }
+    for (case, (rendered, fit)) in cases.iter().zip(render_all(&cases).iter().zip(&fits)) {
+        assert_eq!(rendered.refusal.is_none(), *fit, "{case}: {:?}", rendered.refusal);
+    }
+    assert!(fits.contains(&true) && fits.contains(&false));
+}
