@@ -24,7 +24,7 @@ use self::kubernetes::Release;
 use crate::load::{Load, Pace};
 use crate::until;
 use crate::world::{TABLE, World};
-use crate::{fleet_log, load};
+use crate::{fleet_log, load, weir};
 
 const APPLICATION: &str = "prod-cdc";
 const GROUP: &str = "/cdc/orders";
@@ -132,12 +132,15 @@ async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_not
     let changed = Release::of(&values, dir, "changed");
     assert_ne!(template, *changed.template(), "changed settings roll the pods");
     fleet.roll(changed, "a roll for changed settings").await;
-    fleet.roll(Release::of(&values, dir, "again"), "a restart").await;
+    let again = Release::of(&values, dir, "again");
+    let template = again.template().clone();
+    fleet.roll(again, "a restart").await;
 
     // Where something scales, that says how many there are.
     values["autoscaling"] = json!({ "enabled": true, "minReplicas": 2, "maxReplicas": 4 });
     let scaled = Release::of(&values, dir, "scaled");
     assert_eq!(scaled.wanted(), None);
+    assert_eq!(*scaled.template(), template, "what scales rolls nothing");
     let scaler = &scaled.only("HorizontalPodAutoscaler")["spec"];
     for bound in ["minReplicas", "maxReplicas"] {
         fleet.scale(scaler[bound].as_u64().unwrap() as usize).await;
@@ -152,7 +155,7 @@ async fn the_chart_deploys_a_fleet_that_does_the_main_job_and_a_roll_repeats_not
 
     // `helm test`; behind the tally, for the emulator keeps the event by which `weir check` tries a log group.
     for test in fleet.revision().tests(fleet.any().http) {
-        let output = test.command(&cloud).output().unwrap();
+        let output = test.command(cloud.command()).output().unwrap();
         let told = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         assert!(output.status.success(), "{:?}: {told}", test.args);
     }
@@ -190,10 +193,9 @@ async fn the_template_deploys_a_service_that_does_the_main_job_and_a_deployment_
     fleet.end().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_the_chart_cannot_read_the_program_refuses() {
-    let cloud = Cloud::new().await;
-    let world = &cloud.world;
+#[test]
+fn what_the_chart_cannot_read_the_program_refuses() {
+    let dir = tempfile::tempdir().unwrap();
     let text = json!({
         "drain": { "timeout": "26s" },
         "pipelines": settings()["pipelines"],
@@ -207,8 +209,10 @@ async fn what_the_chart_cannot_read_the_program_refuses() {
         "existingConfigMap": { "name": "own", "key": "settings" },
         "terminationGracePeriodSeconds": 30,
     });
-    let release = Release::beside(&[own], &values, world.dir.path(), "own");
-    let output = release.container().program.command(&cloud).output().unwrap();
+    let release = Release::beside(&[own], &values, dir.path(), "own");
+    let program = release.container().program;
+    // Before it asks anybody anything.
+    let output = program.command(weir::command(dir.path())).output().unwrap();
     let told = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(2), "{told}");
     for part in ["drain.timeout", "26s", "WEIR_GRACE_PERIOD", "30s"] {

@@ -3,7 +3,8 @@
 //! [`image`], [`chart`], [`ecs`] and [`release`] hold the files against each other, against what the program does, and
 //! against the linters and schemas that others wrote (`scripts/tools` brings them; where one is missing, the tests
 //! fail). [`live`] deploys: real workers, started by the arguments, the environment and the settings that chart and
-//! template render, replaced one by one while their table changes.
+//! template render, replaced one by one while their table changes. `WEIR_BINARY` names another program than the one
+//! cargo just built, such as the image's.
 #![allow(clippy::disallowed_methods, reason = "a black-box test lives on real time")]
 #![allow(
     clippy::unwrap_used,

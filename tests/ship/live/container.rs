@@ -34,11 +34,10 @@ impl Program {
         address.port()
     }
 
-    /// With the emulated AWS behind it, where it is not told of another one.
-    pub fn command(&self, cloud: &Cloud) -> Command {
-        let mut command = cloud.command();
-        command.args(&self.args).envs(&self.env);
-        command
+    /// Adds itself to `weir`, whose own variables stand behind those of the container.
+    pub fn command(&self, mut weir: Command) -> Command {
+        weir.args(&self.args).envs(&self.env);
+        weir
     }
 }
 
@@ -63,7 +62,7 @@ pub enum Health {
 impl Container {
     /// Starts it on an HTTP address of its own: here all containers share one network.
     pub fn start(self, cloud: &Cloud, http: SocketAddr, name: &str) -> Task {
-        let mut command = self.program.command(cloud);
+        let mut command = self.program.command(cloud.command());
         command.env(HTTP_ADDRESS, http.to_string());
         let log = cloud.world.dir.path().join(format!("worker-{name}.log"));
         Task {
@@ -99,7 +98,7 @@ impl Task {
                     args: args.to_vec(),
                     env: self.container.program.env.clone(),
                 };
-                let mut command = check.command(cloud);
+                let mut command = check.command(cloud.command());
                 command.env(HTTP_ADDRESS, self.weir.http.to_string());
                 command.output().unwrap().status.success()
             }
