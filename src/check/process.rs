@@ -62,7 +62,10 @@ pub fn port(config: &Config, port: &Port) -> Finding {
         Port::Free => Finding::ok(Subject::Http, format!("{address} is free")),
         Port::Weir => Finding::warning(
             Subject::Http,
-            format!("a Weir runs on {address} already: another on this machine needs another address"),
+            format!(
+                "a Weir runs on {address} already: as it should be where this is asked beside it, as in its pod; another on \
+                 this machine needs another address"
+            ),
         )
         .way_out("set `http.address`, --http-address or WEIR_HTTP_ADDRESS"),
         Port::Taken(why) => Finding::error(Subject::Http, format!("{address} can't be listened on: {why}"))
