@@ -69,6 +69,10 @@ pub enum AwsError {
         path: String,
         problem: String,
     },
+    #[error(
+        "{variable} is `{value}`, which is no URL: write it like `https://vpce-1a2b.example.com`, or leave the variable out"
+    )]
+    Endpoint { variable: &'static str, value: String },
 }
 
 /// The clients for one set of settings. Cheap to clone; clones share their connections and credentials.
@@ -143,6 +147,7 @@ impl AwsClients {
     /// Reads the proxy and the CA bundle from the environment. No I/O but reading the bundle.
     pub fn from_env() -> Result<Self, AwsError> {
         let bundle = CaBundle::find(|name| std::env::var_os(name))?;
+        endpoints(|name| std::env::var_os(name))?;
         Ok(Self::new(ProxyConfig::from_env(), bundle))
     }
 
@@ -277,6 +282,35 @@ fn http_client(proxy: ProxyConfig, bundle: Option<CaBundle>) -> SharedHttpClient
         let sleep = components.and_then(|c| c.sleep_impl());
         connector(&proxy, &trust, settings.cloned(), sleep)
     })
+}
+
+/// The variables of the services that Weir asks.
+const ENDPOINTS: [&str; 6] = [
+    "AWS_ENDPOINT_URL",
+    "AWS_ENDPOINT_URL_DYNAMODB",
+    "AWS_ENDPOINT_URL_DYNAMODB_STREAMS",
+    "AWS_ENDPOINT_URL_KINESIS",
+    "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
+    "AWS_ENDPOINT_URL_STS",
+];
+
+/// Looks at the endpoints that the environment names: the SDK panics on one that is empty, and fails at each request with
+/// one that is no URL.
+fn endpoints(variable: impl Fn(&str) -> Option<OsString>) -> Result<(), AwsError> {
+    for name in ENDPOINTS {
+        let Some(value) = variable(name) else { continue };
+        let value = value.to_string_lossy().into_owned();
+        let is_url = value
+            .parse::<axum::http::Uri>()
+            .is_ok_and(|url| matches!(url.scheme_str(), Some("http" | "https")) && url.authority().is_some());
+        if !is_url {
+            return Err(AwsError::Endpoint {
+                variable: name,
+                value,
+            });
+        }
+    }
+    Ok(())
 }
 
 /// A file of certificates, checked: the SDK panics on one it can't use.

@@ -156,18 +156,23 @@ fn find<'a, T: Error + 'static>(error: &'a (dyn Error + 'static)) -> Option<&'a 
     sources(error).find_map(|e| e.downcast_ref::<T>())
 }
 
-/// The error and its causes in one line. The SDK's own words alone ("dispatch failure") say nothing.
+/// Where a whole request begins in words of the SDK.
+const REQUEST: &str = " to request `Request {";
+
+/// The error and its causes in one line, and no request. The SDK's own words alone ("dispatch failure") say nothing.
 pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = String::new();
     for part in sources(error).map(ToString::to_string) {
+        // Of an endpoint that is no URL the SDK's words hold the request, and that may hold records.
+        let part = part.split(REQUEST).next().unwrap_or_default();
         // Many errors repeat their cause's text.
-        if text.ends_with(&part) {
+        if text.ends_with(part) {
             continue;
         }
         if !text.is_empty() {
             text.push_str(": ");
         }
-        text.push_str(&part);
+        text.push_str(part);
     }
     // A chain of credential providers answers in many lines; a log line is one.
     text.split_whitespace().collect::<Vec<_>>().join(" ")
@@ -176,6 +181,21 @@ pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
+    use aws_smithy_types::body::SdkBody;
+
+    #[test]
+    fn no_request_is_told() {
+        let body = br#"{"logEvents":[{"message":"a record"}]}"#;
+        let mut request = HttpRequest::new(SdkBody::from(body.as_slice()));
+        let error = request.uri_mut().set_endpoint("127.0.0.1:1234").unwrap_err();
+        let told = chain(&error);
+        assert!(!told.contains("a record") && !told.contains("Request"), "{told}");
+        // As the SDK words it, with the request behind.
+        let error = std::io::Error::other(format!("failed to apply endpoint `x` to request `{request:?}`"));
+        assert!(error.to_string().contains("a record"), "{error}");
+        assert_eq!(chain(&error), "failed to apply endpoint `x`");
+    }
 
     #[test]
     fn a_refusal_is_read_by_its_code_then_by_its_status() {

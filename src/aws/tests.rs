@@ -251,6 +251,32 @@ async fn clients_are_made_once_for_each_settings() {
 }
 
 #[test]
+fn an_endpoint_that_is_no_url_is_named() {
+    for variable in ENDPOINTS {
+        for wrong in [
+            "",
+            "127.0.0.1:4566",
+            "localhost",
+            "http:// x",
+            "ftp://host",
+            "http://",
+        ] {
+            let error = endpoints(|name| (name == variable).then(|| wrong.into()))
+                .unwrap_err()
+                .to_string();
+            assert!(error.contains(&format!("{variable} is `{wrong}`")), "{error}");
+        }
+        for right in [
+            "http://127.0.0.1:4566",
+            "https://vpce-1.logs.eu-west-1.vpce.amazonaws.com/",
+        ] {
+            endpoints(|name| (name == variable).then(|| right.into())).unwrap();
+        }
+    }
+    endpoints(|_| None).unwrap();
+}
+
+#[test]
 fn an_unusable_ca_bundle_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let file = |name: &str, text: &str| {
