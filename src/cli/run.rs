@@ -866,6 +866,7 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
         let timeout = with("drain: { timeout: 26s }");
         let grace = with("drain: { grace_period: 30s }");
         let nothing = with("");
+        let unreadable = with("drain: { timeout: 26, grace_period: 20s }");
         for (file, arguments, variables, want) in [
             (
                 &in_file,
@@ -897,6 +898,7 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
             (&nothing, "", "WEIR_GRACE_PERIOD=30s", ""),
             (&timeout, "", "", ""),
             // Of one that can't be read nothing more is said.
+            (&unreadable, "", "", "FILE: drain.timeout: `26` has no unit"),
             (
                 &timeout,
                 "",
