@@ -49,8 +49,6 @@ use crate::status::reports::Reports;
 use crate::stream::{Place, SequenceNumber, ShardIterator, StartingPosition, StreamArn, StreamSource};
 use crate::trace::{Batches, Tracer};
 
-/// The part of a drain's time that the coordinator may wait for a successor before it asks a consumer to stop.
-pub const SUCCESSOR_SHARE: f64 = 0.25;
 /// How often a consumer comes round at least, to show that it lives.
 const TICK: Duration = Duration::from_secs(1);
 /// A shard reads on while it is ahead of its checkpoint by no more than these bytes (one batch is put

@@ -13,6 +13,7 @@ pub mod keys;
 pub mod notes;
 pub mod plan;
 pub mod share;
+pub mod times;
 
 use std::collections::BTreeMap;
 use std::fmt;

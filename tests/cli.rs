@@ -264,20 +264,23 @@ fn ended_by_sigterm(arguments: &[&str], as_first: Option<&[&str]>) -> Option<i32
 
 #[test]
 fn a_signal_ends_a_process_that_waits_for_an_answer_also_the_first_of_a_container() {
-    let settings = [
-        "--table",
-        "orders",
-        "--log-group",
-        "g",
-        "--http-address",
-        "127.0.0.1:0",
-    ];
+    let source = ["--table", "orders"];
+    let both = [&source[..], &["--log-group", "g"]].concat();
+    let daemon = [&both[..], &["--http-address", "127.0.0.1:0"]].concat();
+    let replay = [&both[..], &["--from", "1h", "--yes"]].concat();
     let mut ways = vec![None];
     // Where no namespace may be made, what holds for any process is asked alone.
     ways.extend(namespace().map(Some));
     for as_first in ways {
-        for (command, want) in [("run", 0), ("check", 143)] {
-            let code = ended_by_sigterm(&[&[command], &settings[..]].concat(), as_first);
+        for (command, arguments, want) in [
+            ("run", &daemon[..], 0),
+            ("check", &daemon[..], 143),
+            // Something was to be sent, and was not.
+            ("replay", &replay[..], 1),
+            ("tail", &source[..], 0),
+            ("verify", &both[..], 143),
+        ] {
+            let code = ended_by_sigterm(&[&[command], arguments].concat(), as_first);
             assert_eq!(code, Some(want), "{command}, {as_first:?}");
         }
     }

@@ -67,6 +67,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "lease/notes.rs",
         "lease/plan.rs",
         "lease/share.rs",
+        "lease/times.rs",
         "logs/address.rs",
         "logs/allow.rs",
         "logs/batch.rs",

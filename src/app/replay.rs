@@ -56,7 +56,12 @@ async fn send(
     let signals = Signals::listen(early, None).map_err(Failure::Signals)?;
     let (stopper, mut stop) = shutdown::channel();
     let signals = tokio::spawn(signals.handle(stopper));
-    let mut desk = by_hand::stream_desk(config.clone()).await?;
+    // Nothing is begun yet: a look-up of credentials may be given up.
+    let mut desk = tokio::select! {
+        biased;
+        () = stop.wished() => return Ok(None),
+        desk = by_hand::stream_desk(config.clone()) => desk?,
+    };
     let period = order.period.period(desk.clock.wall()).map_err(Failed::Misused)?;
     cli::tell(&one_more_reader(&desk.config));
     let Some(guard) = guard(&mut desk, &config, stop.clone()).await? else {

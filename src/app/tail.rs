@@ -43,7 +43,12 @@ async fn print(config: Config, order: &Order, early: Option<Signals>) -> Result<
     let signals = Signals::listen(early, None).map_err(Failure::Signals)?;
     let (stopper, mut stop) = shutdown::channel();
     let signals = tokio::spawn(signals.handle(stopper));
-    let mut desk = by_hand::stream_desk(config).await?;
+    // Nothing is begun yet: a look-up of credentials may be given up.
+    let mut desk = tokio::select! {
+        biased;
+        () = stop.wished() => return Ok(()),
+        desk = by_hand::stream_desk(config) => desk?,
+    };
     cli::tell(&one_more_reader(&desk.config));
     let now = desk.clock.wall();
     let mut survey = desk.survey(order.scope(now));

@@ -8,7 +8,7 @@ use super::{Cause, Finding, Subject};
 use crate::clock::Timestamp;
 use crate::config::check::{AFTER_DRAIN, shown};
 use crate::config::{Config, Start, bounds};
-use crate::coordinator::least_drain;
+use crate::lease::times::least_drain;
 use crate::memory::Budget;
 
 /// A clock that is off by more is told: a `start` given as a time means another one, and so do the ages of records.

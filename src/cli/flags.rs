@@ -136,10 +136,15 @@ pub(super) struct Settings {
 }
 
 impl Flags<'_> {
-    /// The settings' text, if there is one: of the file, or as it was given.
+    /// The settings' text, if there is one: of the file, or as it was given. A flag stands before the variable of the
+    /// other, too: in a container that has its settings from a variable, a file can be named.
     pub fn settings(&mut self, file: Option<&String>, text: Option<&String>) -> Option<Settings> {
-        let path = self.find("--config", file);
-        let given = self.find("--config-text", text);
+        let find = |name, value: Option<&String>, other: Option<&String>| match (value, other) {
+            (None, Some(_)) => None,
+            _ => self.find(name, value),
+        };
+        let path = find("--config", file, text);
+        let given = find("--config-text", text, file);
         if let (Some(path), Some(given)) = (&path, &given) {
             // The text may be long, and not for every eye.
             let what = format!("holds settings, and so does {}: keep one of the two", path.origin);

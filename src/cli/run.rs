@@ -866,6 +866,7 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
         let timeout = with("drain: { timeout: 26s }");
         let grace = with("drain: { grace_period: 30s }");
         let nothing = with("");
+        let unreadable = with("drain: { timeout: 26, grace_period: 20s }");
         for (file, arguments, variables, want) in [
             (
                 &in_file,
@@ -897,6 +898,7 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
             (&nothing, "", "WEIR_GRACE_PERIOD=30s", ""),
             (&timeout, "", "", ""),
             // Of one that can't be read nothing more is said.
+            (&unreadable, "", "", "FILE: drain.timeout: `26` has no unit"),
             (
                 &timeout,
                 "",
@@ -993,6 +995,19 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
             let told = text(yaml, arguments, more).unwrap_err().to_string();
             assert!(told.starts_with(says), "{told}");
         }
+        let args = Args::parse_from(["run", "--config-text", FILE, "-c", "/weir.yaml"]).run;
+        let told = read(&args, &|_| None).unwrap_err().to_string();
+        assert!(
+            told.starts_with("--config-text: holds settings, and so does --config: keep one of the two"),
+            "{told}"
+        );
+        // A flag stands before a variable, whichever of the two it is.
+        let broken = "a: 1\na: 2\n";
+        let with_file = text(broken, &format!("-c {path} --application here"), &[]);
+        assert_eq!(with_file.unwrap().application, "here");
+        let args = Args::parse_from(["run", "--config-text", FILE]).run;
+        let vars = |name: &str| (name == "WEIR_CONFIG").then(|| "/nowhere/weir.yaml".to_owned());
+        assert_eq!(read(&args, &vars).unwrap().0.application, "from-file");
         let large = format!("{FILE}{}", "#".repeat(1 << 20));
         let told = text(&large, "", &[]).unwrap_err().to_string();
         assert!(told.starts_with("WEIR_CONFIG_TEXT: is larger than"), "{told}");

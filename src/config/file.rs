@@ -118,15 +118,15 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
     });
     let with_defaults = Config::of(Vec::new());
     let (drain_timeout, grace_period) = top.section("drain", |drain| {
+        let has_timeout = drain.has("timeout");
         let timeout = drain.scalar("timeout", check::duration(bounds::DRAIN));
         let grace = drain.scalar("grace_period", check::duration(bounds::GRACE));
+        // Of a wrong one nothing more is said.
+        let judged = timeout.or((!has_timeout).then_some(with_defaults.drain_timeout));
         // With one of them given elsewhere, whoever gave it judges: there it has a name.
         if let (None, None, Some(given)) = (overrides.drain_timeout, overrides.grace_period, grace)
-            && let Err(what) = check::drain_fits(
-                timeout.unwrap_or(with_defaults.drain_timeout),
-                "drain.timeout",
-                given,
-            )
+            && let Some(timeout) = judged
+            && let Err(what) = check::drain_fits(timeout, "drain.timeout", given)
         {
             drain.problem_with("grace_period", check::shown(given), what);
         }

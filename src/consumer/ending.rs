@@ -5,9 +5,10 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tracing::{debug, info, warn};
 
-use super::{Consumer, End, SUCCESSOR_SHARE, TICK};
+use super::{Consumer, End, TICK};
 use crate::lease::Checkpoint;
 use crate::lease::held::{HeldLease, LeaseError};
+use crate::lease::times::SUCCESSOR_SHARE;
 use crate::logs::sink::Delivered;
 use crate::shutdown::Stop;
 use crate::stream::lineage::new_lease;

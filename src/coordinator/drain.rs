@@ -11,36 +11,18 @@ use tracing::{info, warn};
 use super::takes::Wanted;
 use super::{Died, Life, Running, Successor, TICK};
 use crate::clock::{Monotonic, timeout};
-use crate::consumer::{End, SUCCESSOR_SHARE};
-use crate::lease::heartbeat::Times;
+use crate::consumer::End;
+use crate::lease::times::SUCCESSOR_SHARE;
 use crate::lease::{LeaseKey, Note, WorkerId};
 
 /// The worker rows are read this often while successors are awaited.
 const LOOK: Duration = Duration::from_millis(300);
-/// A successor has seen the flag after 1.1 reads of the rows and this much at the latest, or is not waited for.
-const ANSWER: Duration = Duration::from_millis(700);
 /// The notes stay for so long after the last was written, unless all are read before.
 const NOTES_STAY: Duration = Duration::from_millis(2_000);
 
 /// So long after the drain's limit its last words may take: the notes, what is uncertain, and the row's removal, two
 /// requests. Whatever they don't come to is found by others: as a dead worker's row, and as its leases.
 pub const FAREWELL: Duration = Duration::from_millis(3_000);
-
-/// How long after its start every successor has seen that a worker drains.
-fn successors_see(times: Times) -> Duration {
-    // The reads of the rows are that far apart at most, for their jitter.
-    times.watch.mul_f64(1.1) + ANSWER
-}
-
-/// The least `drain.timeout` that waits for every successor: of a shorter one [`SUCCESSOR_SHARE`], the part that may be
-/// spent on it, ends before the slowest has read the rows. Its shards are given up all the same, and its notes may be
-/// gone with its row before they are read: then a shard stands still until somebody looks for free leases.
-///
-/// 1.1 · L + 2.8 s for a lease of L, whole milliseconds: 13.8 s for 10 s.
-pub fn least_drain(lease_duration: Duration) -> Duration {
-    let least = successors_see(Times::of(lease_duration)).div_f64(SUCCESSOR_SHARE);
-    Duration::from_millis((least.as_secs_f64() * 1e3).round() as u64)
-}
 
 /// Who shall have which lease.
 type Heirs = BTreeMap<LeaseKey, WorkerId>;
@@ -63,7 +45,10 @@ impl Life {
         let fence = self.leases.fence().clone();
         let until = clock.now() + self.settings.drain_timeout;
         // Not so long that the consumers, asked after that, have no time left.
-        let wait = successors_see(self.times).min(self.settings.drain_timeout.mul_f64(SUCCESSOR_SHARE));
+        let wait = self
+            .times
+            .successors_see()
+            .min(self.settings.drain_timeout.mul_f64(SUCCESSOR_SHARE));
         let answered_by = clock.now() + wait;
         let mut heirs: Option<(Vec<WorkerId>, Heirs)> = None;
         let mut flagged = None;
@@ -259,32 +244,6 @@ impl Life {
                 return;
             }
             clock.sleep(LOOK.min(until.since(clock.now()))).await;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_least_drain_waits_for_every_successor() {
-        for (lease, least) in [
-            (3, 6_100),
-            (10, 13_800),
-            (20, 24_800),
-            (60, 68_800),
-            (300, 332_800),
-        ] {
-            let lease = Duration::from_secs(lease);
-            let drain = least_drain(lease);
-            assert_eq!(drain, Duration::from_millis(least), "{lease:?}");
-            // What the drain does with it.
-            let share = drain.mul_f64(SUCCESSOR_SHARE);
-            assert!(
-                share + Duration::from_millis(1) > successors_see(Times::of(lease)),
-                "{lease:?}"
-            );
         }
     }
 }

@@ -8,8 +8,8 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::clock::{Clock, Timestamp, timeout};
-use crate::lease::heartbeat::Times;
 use crate::lease::plan::{Observer, Scanned, Suspect};
+use crate::lease::times::Times;
 use crate::lease::{Expected, Lease, PipelineRow, SharedTable, StreamRow, TableError, WorkerId, Written};
 use crate::metrics::Metrics;
 use crate::readiness::Readiness;

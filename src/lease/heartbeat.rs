@@ -12,39 +12,12 @@ use tokio::sync::Notify;
 use tracing::{debug, warn};
 
 use super::fence::{Fence, Fenced};
-use super::{Note, SharedTable, TAKEOVER, TableError, WorkerId, WorkerRow, Written};
+use super::times::Times;
+use super::{Note, SharedTable, TableError, WorkerId, WorkerRow, Written};
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Progress, timeout};
 use crate::metrics::Metrics;
 use crate::status::reports::Reports;
-
-/// The protocol's times, all from one setting (rule 1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Times {
-    /// Between two heartbeats, ± 10 %.
-    pub heartbeat: Duration,
-    /// Between two reads of the worker rows in calm, ± 10 %. Below a heartbeat, because a drain waits for it.
-    pub watch: Duration,
-    /// From the start of the last heartbeat until the worker fences itself.
-    pub fence: Duration,
-    /// From the sight of a heartbeat until others may call its worker dead. Above `fence`.
-    pub takeover: Duration,
-    /// A request to the tables.
-    pub request: Duration,
-}
-
-impl Times {
-    /// 10 s give 3.3, 2.5, 8, 8.5 and 1 s.
-    pub fn of(lease_duration: Duration) -> Self {
-        Self {
-            heartbeat: lease_duration.mul_f64(0.33),
-            watch: lease_duration.mul_f64(0.25),
-            fence: lease_duration.mul_f64(0.8),
-            takeover: lease_duration.mul_f64(TAKEOVER),
-            request: lease_duration.mul_f64(0.2).min(Duration::from_secs(1)),
-        }
-    }
-}
 
 /// What a worker says of itself with its next heartbeat: see [`WorkerRow`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

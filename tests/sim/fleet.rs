@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use tokio::task::JoinHandle;
-use weir::lease::heartbeat::Times;
+use weir::lease::times::Times;
 
 use crate::faults::Faults;
 use crate::ownership::LEASE;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use weir::config::check::drain_fits;
-use weir::coordinator::least_drain;
+use weir::lease::times::least_drain;
 use weir::memory::Budget;
 
 use super::{render_all, values};
