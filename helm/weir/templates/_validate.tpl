@@ -52,6 +52,11 @@ Values that hold ${VAR} are known to Weir alone, which refuses the same at its s
 {{- end }}
 {{- end }}
 
+{{- /* Helm reads YAML 1.1, Weir 1.2: a key N (a number of DynamoDB's, in a filter) is "false" when it gets here. */}}
+{{- with include "weir.booleanKey" (dict "at" "config" "value" $config) | fromJsonArray }}
+{{- fail (printf "%s is a key that Helm made of one of %s: write it in quotes, as in \"%s\"" (first .) (index . 1) (last .)) }}
+{{- end }}
+
 {{- /* A variable that stands twice is told once, and not always the one that is meant. */}}
 {{- $ours := dict "WEIR_HTTP_ADDRESS" "listenAddress and containerPort" "WEIR_GRACE_PERIOD" "terminationGracePeriodSeconds" "WEIR_DRAIN_TIMEOUT" "config.drain.timeout" "WEIR_LOG" "logLevel" "WEIR_CONFIG" "config" "WEIR_CONFIG_TEXT" "config" }}
 {{- if .Values.awsRegion }}
@@ -98,4 +103,32 @@ Values that hold ${VAR} are known to Weir alone, which refuses the same at its s
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
 {{- fail "serviceMonitor.enabled is true and service.enabled is false: enable the Service, or podMonitor instead" }}
 {{- end }}
+{{- end }}
+
+{{/*
+The first key that reads as a boolean, as a list: its path, the words that it may have been, and the likeliest; an empty
+list where there is none.
+*/}}
+{{- define "weir.booleanKey" -}}
+{{- $found := list }}
+{{- if kindIs "map" .value }}
+{{- $words := dict "true" (list "y, Y, yes, on and true" "on") "false" (list "n, N, no, off and false" "N") }}
+{{- range $key, $value := .value }}
+{{- if not $found }}
+{{- $path := printf "%s.%s" $.at $key }}
+{{- with get $words $key }}
+{{- $found = prepend . $path }}
+{{- else }}
+{{- $found = include "weir.booleanKey" (dict "at" $path "value" $value) | fromJsonArray }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- else if kindIs "slice" .value }}
+{{- range $index, $value := .value }}
+{{- if not $found }}
+{{- $found = include "weir.booleanKey" (dict "at" (printf "%s[%d]" $.at $index) "value" $value) | fromJsonArray }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $found }}
 {{- end }}

@@ -185,6 +185,51 @@ fn values_keep_their_type_on_the_way_into_the_file() {
     assert_eq!(serde_json::from_str::<Value>(&read).unwrap(), given);
 }
 
+/// What people write, as Helm reads it, and Weir what Helm writes: the same settings as of the file alone.
+#[test]
+fn the_settings_mean_the_same_to_weir_by_helm_or_without() {
+    let file = r#"application: 2024-11-09
+put_rate: 100000
+state:
+  tags: { cost-center: "0123", since: "2024-11-09T08:12:19Z", ratio: "1e3", "N": "yes", none: "null", hex: "0x1F" }
+pipelines:
+  orders:
+    source: { dynamodb_table: orders, start: 2024-11-09T08:12:19Z, poll: { busy: 0s, idle: 1m } }
+    filter:
+      - dynamodb: { NewImage: { count: { "N": ["5", "1e3", "0123"] }, "yes": { S: ["on", "no", "null"] } } }
+      - dynamodb: { OldImage: { left: { "NULL": [true], BOOL: [false] } } }
+      - '{"dynamodb":{"Keys":{"id":{"S":[{"anything-but":["a text that is long enough for a writer to fold it"]}]}}}}'
+    destination: { group: "/cdc/${STAGE:-prod}/{table}", stream: "{{{shard_id}}}", retention_days: 365 }
+  "0123":
+    source: { kinesis_stream: clicks, start: latest }
+    filter:
+      - data: { at: [{ numeric: [">", 1731139939000, "<=", 1.8e12] }], ok: [true, null], text: ["{{ .Values }}", "a: b # c", "- x"] }
+    destination: { group: "4711" }
+"#;
+    // All keys, but for those that the chart sets itself.
+    let full = text("config/full.yaml");
+    let full: Vec<&str> = full
+        .lines()
+        .filter(|line| !line.starts_with("http:") && !line.starts_with("  grace_period:"))
+        .collect();
+    let files = [file.to_owned(), full.join("\n")];
+    let case = |file: &String| {
+        let indented: Vec<String> = file.lines().map(|line| format!("  {line}")).collect();
+        json!({ "text": format!("config:\n{}", indented.join("\n")) })
+    };
+    let cases: Vec<Value> = files.iter().map(case).collect();
+    let read = |text: &str| {
+        let key = |name: &str| (name == "WEIR_REDACT_KEY").then(|| "k".repeat(32));
+        weir::config::Config::from_yaml(text, &key, weir::config::Overrides::default())
+            .unwrap_or_else(|e| panic!("{e}: {text}"))
+    };
+    for (file, rendered) in files.iter().zip(render_all(&cases)) {
+        assert_eq!(rendered.refusal, None);
+        let by_helm = read(rendered.settings().unwrap());
+        assert!(by_helm == read(file), "{by_helm:#?} of {file}");
+    }
+}
+
 fn labels(object: &Value) -> &serde_json::Map<String, Value> {
     object["metadata"]["labels"].as_object().unwrap()
 }
@@ -409,6 +454,11 @@ fn who_is_autoscaled_has_no_number_of_replicas() {
         query("keda-shards"),
         r#"sum(weir_leases_held{namespace="streaming", job="weir"})"#
     );
+    // What nobody scrapes is an error: as a zero it would take workers away.
+    for set in ["keda-lag", "keda-shards"] {
+        let trigger = &sets[set].the("ScaledObject")["spec"]["triggers"][0];
+        assert_eq!(trigger["metadata"]["ignoreNullValues"], "false", "{set}");
+    }
     for (set, monitor, endpoints) in [
         ("keda-lag", "PodMonitor", "podMetricsEndpoints"),
         ("keda-shards", "ServiceMonitor", "endpoints"),

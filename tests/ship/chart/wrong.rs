@@ -262,6 +262,42 @@ fn values_that_do_not_fit_together_are_refused_with_the_way_out() {
     ]);
 }
 
+/// Helm reads YAML 1.1, in which these words are booleans, and a key becomes the text of one.
+#[test]
+fn a_key_that_helm_takes_for_a_boolean_is_refused_by_its_path() {
+    let filter = |pattern: &str| {
+        format!(
+            "config: {{ pipelines: {{ orders: {{ source: {{ dynamodb_table: orders }}, destination: {{ group: /cdc }}, \
+             filter: [{{ eventName: [INSERT] }}, {pattern}] }} }} }}"
+        )
+    };
+    let wrong = [
+        (
+            filter(r#"{ dynamodb: { NewImage: { age: { N: ["5"] } } } }"#),
+            "config.pipelines.orders.filter[1].dynamodb.NewImage.age.false",
+            r#""N""#,
+        ),
+        (
+            filter(r#"{ $or: [{ dynamodb: { Keys: { y: { S: [a] } } } }] }"#),
+            "filter[1].$or[0].dynamodb.Keys.true",
+            "y, Y, yes, on and true",
+        ),
+        (
+            "config: { state: { tags: { on: a } } }".to_owned(),
+            "config.state.tags.true",
+            r#""on""#,
+        ),
+    ];
+    let cases: Vec<Value> = wrong.iter().map(|(text, ..)| json!({ "text": text })).collect();
+    for ((text, path, word), rendered) in wrong.iter().zip(render_all(&cases)) {
+        let refusal = rendered.refusal.unwrap_or_else(|| panic!("{text} is taken"));
+        assert!(
+            refusal.contains(path) && refusal.contains(word),
+            "{text}: {refusal}"
+        );
+    }
+}
+
 /// One step from each refusal, and what the chart can't know and leaves to Weir.
 #[test]
 fn what_just_fits_is_taken() {
