@@ -365,6 +365,7 @@ fn pods_keep_the_restricted_profile() {
             let context = &pod["securityContext"];
             assert_eq!(context["runAsNonRoot"], true, "{set}");
             assert_eq!(context["runAsUser"], 65532, "{set}: the image's user");
+            assert_eq!(context["fsGroup"], 65532, "{set}: the role's token may be read");
             assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault", "{set}");
             assert_eq!(pod["automountServiceAccountToken"], false, "{set}");
             for volume in pod["volumes"].as_array().unwrap() {
@@ -600,7 +601,8 @@ fn the_network_policy_lets_weir_reach_aws_and_its_role() {
         egress.iter().map(ports).collect::<Vec<_>>(),
         [vec![53, 53], vec![443], vec![80]]
     );
-    assert_eq!(egress[2]["to"][0]["ipBlock"]["cidr"], "169.254.170.23/32");
+    let agents = ["169.254.170.23/32", "fd00:ec2::23/128"].map(|cidr| json!({ "ipBlock": { "cidr": cidr } }));
+    assert_eq!(egress[2]["to"], json!(agents));
     // An empty list would let everybody in: without peers there is `helm test` alone, or no rule.
     assert_eq!(policy["ingress"][0]["from"].as_array().unwrap().len(), 1);
     let closed = render(values(
@@ -610,6 +612,15 @@ fn the_network_policy_lets_weir_reach_aws_and_its_role() {
     let more = &sets["network-policy"].the("NetworkPolicy")["spec"];
     assert_eq!(more["egress"][3]["ports"][0]["port"], 4318);
     assert_eq!(more["ingress"][0]["from"].as_array().unwrap().len(), 2);
+}
+
+/// One at a time; and one that never gets ready keeps no node from being emptied.
+#[test]
+fn a_node_can_be_emptied() {
+    let rendered = render(values(&json!({ "replicaCount": 1 })));
+    let budget = &rendered.the("PodDisruptionBudget")["spec"];
+    assert_eq!(budget["maxUnavailable"], 1);
+    assert_eq!(budget["unhealthyPodEvictionPolicy"], "AlwaysAllow");
 }
 
 #[test]
@@ -650,6 +661,8 @@ fn images_identity_and_placement_are_as_the_values_say() {
             labels(sets["minimal"].pod())
         ));
         assert_eq!(spread["whenUnsatisfiable"], "ScheduleAnyway");
+        // While they roll, the new ones are spread among themselves.
+        assert_eq!(spread["matchLabelKeys"], json!(["pod-template-hash"]));
     }
 }
 

@@ -325,7 +325,8 @@ fn what_just_fits_is_taken() {
         values(&json!({ "resources": { "limits": { "memory": "80Mi" } } })),
         values(&json!({ "config": { "put_rate": "${RATE:-4000}" } })),
         values(&json!({ "livenessProbe": null })),
-        values(&json!({ "global": { "team": "data-platform" } })),
+        // Of a chart that holds this one, and has `condition: weir.enabled`.
+        values(&json!({ "enabled": true, "global": { "team": "data-platform" } })),
         values(
             &json!({ "autoscaling": { "enabled": true, "targetCPUUtilizationPercentage": null, "metrics": [{ "type": "Pods" }] } }),
         ),
