@@ -734,6 +734,7 @@ fn a_task_is_shut_in_and_asked_whether_it_lives() {
         json!({
             "TableName": "orders", "LogGroup": "/cdc/orders", "CpuArchitecture": "ARM64", "Cpu": "512", "Memory": "2048",
             "MaxTasks": 8, "MinTasks": 3, "Cluster": "prod", "ScraperSecurityGroup": "sg-2a", "DesiredCount": 5,
+            "StreamsEndpointUrl": "https://vpce-1a.streams.dynamodb.eu-west-1.vpce.amazonaws.com",
         }),
         json!({"TableName": "orders", "LogGroup": "/cdc/orders", "VpcId": "", "SecurityGroup": "sg-1a"}),
     ]);
@@ -801,6 +802,10 @@ fn a_task_is_shut_in_and_asked_whether_it_lives() {
         (&json!("3"), &json!("8"))
     );
     assert_eq!(target["ResourceId"], "service/prod/<Service.Name>");
+    let endpoint = |stack| environment(container(stack)).remove("AWS_ENDPOINT_URL_DYNAMODB_STREAMS");
+    assert_eq!(endpoint(plain), None);
+    let url = "https://vpce-1a.streams.dynamodb.eu-west-1.vpce.amazonaws.com";
+    assert_eq!(endpoint(scaled).as_deref(), Some(url));
     let ingress = &of(scaled, "OwnSecurityGroup")["SecurityGroupIngress"];
     assert_eq!(ingress.as_array().unwrap().len(), 1);
     assert_eq!(
