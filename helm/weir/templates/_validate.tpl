@@ -62,8 +62,17 @@ Values that hold ${VAR} are known to Weir alone, which refuses the same at its s
 {{- if .Values.awsRegion }}
 {{- $_ := set $ours "AWS_REGION" "awsRegion" }}
 {{- end }}
+{{- /* It would stand before the settings, unseen by notes and policy. */}}
+{{- if not .Values.existingConfigMap.name }}
+{{- $_ := set $ours "WEIR_APPLICATION" "config.application" }}
+{{- end }}
+{{- $seen := dict }}
 {{- range .Values.extraEnv }}
 {{- $name := .name }}
+{{- if hasKey $seen $name }}
+{{- fail (printf "extraEnv holds %s twice: leave one" $name) }}
+{{- end }}
+{{- $_ := set $seen $name true }}
 {{- with get $ours .name }}
 {{- fail (printf "extraEnv holds %s, which the chart sets: use %s" $name .) }}
 {{- end }}

@@ -221,6 +221,16 @@ fn values_that_do_not_fit_together_are_refused_with_the_way_out() {
             &["extraEnv holds AWS_REGION", "use awsRegion"],
         ),
         (
+            values(&json!({ "extraEnv": [{ "name": "WEIR_APPLICATION", "value": "other" }] })),
+            &["extraEnv holds WEIR_APPLICATION", "use config.application"],
+        ),
+        (
+            values(
+                &json!({ "extraEnv": [{ "name": "STAGE", "value": "a" }, { "name": "STAGE", "value": "b" }] }),
+            ),
+            &["extraEnv holds STAGE twice"],
+        ),
+        (
             values(&json!({ "existingConfigMap": { "name": "ours" } })),
             &["existingConfigMap.name is ours", "give one"],
         ),
@@ -325,6 +335,9 @@ fn what_just_fits_is_taken() {
         values(&json!({ "resources": { "limits": { "memory": "80Mi" } } })),
         values(&json!({ "config": { "put_rate": "${RATE:-4000}" } })),
         values(&json!({ "livenessProbe": null })),
+        json!({
+            "existingConfigMap": { "name": "ours" }, "extraEnv": [{ "name": "WEIR_APPLICATION", "value": "other" }],
+        }),
         // Of a chart that holds this one, and has `condition: weir.enabled`.
         values(&json!({ "enabled": true, "global": { "team": "data-platform" } })),
         values(
