@@ -35,8 +35,10 @@ locals {
     var.settings == null ? {} : { WEIR_CONFIG_TEXT = var.settings },
   )
 
-  security_group_ids = var.vpc_id == null ? var.security_group_ids : [aws_security_group.this[0].id]
-  cluster_arn        = var.cluster_arn == null ? aws_ecs_cluster.this[0].arn : var.cluster_arn
+  # Whether there is one of your own must be known before it is made: the length of a list is, and an object that holds
+  # an ARN; the ARN is not.
+  security_group_ids = length(var.security_group_ids) == 0 ? [aws_security_group.this[0].id] : var.security_group_ids
+  cluster_arn        = var.cluster == null ? aws_ecs_cluster.this[0].arn : var.cluster.arn
 }
 
 # Weir's own log. No pipeline should write to it, lest it feeds itself.
@@ -138,14 +140,14 @@ resource "aws_iam_role_policy" "task" {
 }
 
 resource "aws_ecs_cluster" "this" {
-  count = var.cluster_arn == null ? 1 : 0
+  count = var.cluster == null ? 1 : 0
   name  = var.name
   tags  = var.tags
 }
 
 # Nothing comes in, unless the scraper does; out goes HTTPS, to AWS.
 resource "aws_security_group" "this" {
-  count       = var.vpc_id == null ? 0 : 1
+  count       = length(var.security_group_ids) == 0 ? 1 : 0
   name_prefix = "${var.name}-"
   description = "Weir"
   vpc_id      = var.vpc_id
@@ -231,7 +233,8 @@ resource "aws_ecs_task_definition" "this" {
   depends_on = [aws_iam_role_policy.execution, aws_iam_role_policy.task]
 }
 
-# Two, of which one is there: what Terraform ignores can't depend on a variable.
+# Two, of which one is there: what Terraform ignores can't depend on a variable. Who goes from one to the other moves it
+# in the state first, or nobody reads in between (docs/ecs.md).
 resource "aws_ecs_service" "fixed" {
   count           = var.autoscaling == null ? 1 : 0
   name            = var.name

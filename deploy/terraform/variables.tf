@@ -88,9 +88,9 @@ variable "environment" {
   }
 }
 
-variable "cluster_arn" {
-  description = "The ECS cluster. Without one, a cluster is made."
-  type        = string
+variable "cluster" {
+  description = "The ECS cluster, as in { arn = aws_ecs_cluster.prod.arn }. Without one, a cluster is made."
+  type        = object({ arn = string })
   default     = null
 }
 

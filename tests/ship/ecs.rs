@@ -734,6 +734,7 @@ fn a_task_is_shut_in_and_asked_whether_it_lives() {
         json!({
             "TableName": "orders", "LogGroup": "/cdc/orders", "CpuArchitecture": "ARM64", "Cpu": "512", "Memory": "2048",
             "MaxTasks": 8, "MinTasks": 3, "Cluster": "prod", "ScraperSecurityGroup": "sg-2a", "DesiredCount": 5,
+            "StreamsEndpointUrl": "https://vpce-1a.streams.dynamodb.eu-west-1.vpce.amazonaws.com",
         }),
         json!({"TableName": "orders", "LogGroup": "/cdc/orders", "VpcId": "", "SecurityGroup": "sg-1a"}),
     ]);
@@ -801,6 +802,10 @@ fn a_task_is_shut_in_and_asked_whether_it_lives() {
         (&json!("3"), &json!("8"))
     );
     assert_eq!(target["ResourceId"], "service/prod/<Service.Name>");
+    let endpoint = |stack| environment(container(stack)).remove("AWS_ENDPOINT_URL_DYNAMODB_STREAMS");
+    assert_eq!(endpoint(plain), None);
+    let url = "https://vpce-1a.streams.dynamodb.eu-west-1.vpce.amazonaws.com";
+    assert_eq!(endpoint(scaled).as_deref(), Some(url));
     let ingress = &of(scaled, "OwnSecurityGroup")["SecurityGroupIngress"];
     assert_eq!(ingress.as_array().unwrap().len(), 1);
     assert_eq!(
@@ -810,4 +815,52 @@ fn a_task_is_shut_in_and_asked_whether_it_lives() {
     assert!(of(own_group, "OwnSecurityGroup").is_null());
     let groups = &of(own_group, "Service")["NetworkConfiguration"]["AwsvpcConfiguration"]["SecurityGroups"];
     assert_eq!(*groups, json!(["sg-1a"]));
+}
+
+/// What no linter minds, and nobody notices until it hurts.
+#[test]
+fn the_stack_is_as_the_page_has_it() {
+    let table = json!({"TableName": "orders", "LogGroup": "/cdc/orders", "MaxTasks": 4});
+    let public = json!({
+        "TableName": "orders", "LogGroup": "/cdc/orders", "AssignPublicIp": "ENABLED", "CpuArchitecture": "ARM64",
+    });
+    let stacks = stacks(&[table, public]);
+    let of = |stack: usize, resource: &str| stacks[stack]["resources"][resource]["Properties"].clone();
+    // No other account's tasks get Weir's role.
+    let trust = &of(0, "TaskRole")["AssumeRolePolicyDocument"]["Statement"][0]["Condition"];
+    let tasks = format!("arn:aws:ecs:eu-west-1:{ACCOUNT}:*");
+    assert_eq!(
+        *trust,
+        json!({"StringEquals": {"aws:SourceAccount": ACCOUNT}, "ArnLike": {"aws:SourceArn": tasks}})
+    );
+    // HTTPS, and nothing else, by both families.
+    let egress = of(0, "OwnSecurityGroup")["SecurityGroupEgress"].clone();
+    let egress = egress.as_array().unwrap();
+    for rule in egress {
+        assert_eq!(
+            (&rule["FromPort"], &rule["ToPort"], &rule["IpProtocol"]),
+            (&json!(443), &json!(443), &json!("tcp"))
+        );
+    }
+    assert_eq!(
+        (&egress[0]["CidrIp"], &egress[1]["CidrIpv6"]),
+        (&json!("0.0.0.0/0"), &json!("::/0"))
+    );
+    let network = |stack| of(stack, "Service")["NetworkConfiguration"]["AwsvpcConfiguration"].clone();
+    let address = |stack| network(stack)["AssignPublicIp"].clone();
+    assert_eq!((address(0), address(1)), ("DISABLED".into(), "ENABLED".into()));
+    assert_eq!(network(0)["Subnets"], json!(["subnet-1a", "subnet-1b"]));
+    // Weir's own log holds up nothing.
+    let options = &container(&stacks[0])["LogConfiguration"]["Options"];
+    assert_eq!(options["mode"], "non-blocking");
+    assert_eq!(options["awslogs-region"], "eu-west-1");
+    let kind = |stack| of(stack, "TaskDefinition")["RuntimePlatform"]["CpuArchitecture"].clone();
+    assert_eq!((kind(0), kind(1)), ("X86_64".into(), "ARM64".into()));
+    // Tasks are taken away ten minutes apart at the earliest.
+    let scaling = &of(0, "ScalingPolicy")["TargetTrackingScalingPolicyConfiguration"];
+    assert_eq!(scaling["ScaleInCooldown"], 600);
+    assert_eq!(
+        scaling["PredefinedMetricSpecification"]["PredefinedMetricType"],
+        "ECSServiceAverageCPUUtilization"
+    );
 }

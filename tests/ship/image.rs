@@ -69,6 +69,21 @@ fn the_builder_has_the_rust_that_the_manifest_asks_for() {
     assert!(has >= asked, "{base} is older than {asked:?}");
 }
 
+/// A binary asks for the glibc that it was linked with, or a newer one.
+#[test]
+fn builder_and_base_are_of_the_same_debian() {
+    let bases: Vec<String> = instructions()
+        .into_iter()
+        .filter_map(|(name, rest)| (name == "FROM").then_some(rest))
+        .collect();
+    let [builder, base] = &bases[..] else {
+        panic!("{bases:?}")
+    };
+    let releases = [("bookworm", "debian12"), ("trixie", "debian13")];
+    let same = |(name, number): (&str, &str)| builder.contains(name) && base.contains(number);
+    assert!(releases.into_iter().any(same), "{bases:?}");
+}
+
 #[test]
 fn the_image_builds_a_profile_that_there_is_from_the_lock_file_alone() {
     let arguments = instructions().into_iter().find_map(|(name, rest)| {

@@ -106,7 +106,7 @@ run "secrets_are_read_by_the_execution_role_alone" {
 
 run "what_scales_is_counted_by_scaling" {
   variables {
-    cluster_arn               = "arn:aws:ecs:eu-west-1:111122223333:cluster/prod"
+    cluster                   = { arn = "arn:aws:ecs:eu-west-1:111122223333:cluster/prod" }
     autoscaling               = { max_tasks = 8 }
     scraper_security_group_id = "sg-2a"
   }
@@ -126,6 +126,14 @@ run "what_scales_is_counted_by_scaling" {
   assert {
     condition     = [for rule in aws_security_group.this[0].ingress : "${rule.from_port}-${rule.to_port} ${join(" ", rule.security_groups)}"] == ["8080-8080 sg-2a"]
     error_message = "something else may come in"
+  }
+}
+
+# Of a VPC, a cluster and a group that the same plan makes nothing is known yet.
+run "it_can_be_planned_with_what_it_runs_in" {
+  command = plan
+  module {
+    source = "./tests/beside"
   }
 }
 

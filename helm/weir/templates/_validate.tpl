@@ -19,6 +19,9 @@ Values that hold ${VAR} are known to Weir alone, which refuses the same at its s
 {{- $drain := include "weir.milliseconds" $drainTimeout }}
 {{- $leaseDuration := dig "leases" "duration" "10s" $config }}
 {{- $lease := include "weir.milliseconds" $leaseDuration }}
+{{- if and $drain (or (lt (int64 $drain) 1000) (gt (int64 $drain) 3600000)) }}
+{{- fail (printf "config.drain.timeout is %s: Weir takes 1s to 1h" $drainTimeout) }}
+{{- end }}
 {{- if and $drain $lease }}
 {{- $least := add (div (mul (int64 $lease) 11) 10) 2800 }}
 {{- if lt (int64 $drain) $least }}
@@ -35,6 +38,11 @@ Values that hold ${VAR} are known to Weir alone, which refuses the same at its s
 {{- end }}
 {{- end }}
 
+{{- $memoryBytes := include "weir.bytes" (dig "memory" "-" $config) }}
+{{- if and $memoryBytes (lt (int64 $memoryBytes) 16777216) }}
+{{- fail (printf "config.memory is %v: Weir takes 16MiB to 64GiB" $config.memory) }}
+{{- end }}
+
 {{- /* What is in flight fits into the container, beside 64 MiB that Weir needs for itself. */}}
 {{- $limit := dig "limits" "memory" "" .Values.resources }}
 {{- $limitBytes := include "weir.bytes" $limit }}
@@ -45,11 +53,19 @@ Values that hold ${VAR} are known to Weir alone, which refuses the same at its s
 {{- if lt (int64 $limitBytes) 83886080 }}
 {{- fail (printf "resources.limits.memory is %v: Weir needs 80Mi at least; raise it" $limit) }}
 {{- end }}
-{{- $memoryBytes := include "weir.bytes" (dig "memory" "-" $config) }}
+{{- $request := dig "requests" "memory" "" .Values.resources }}
+{{- if gt (include "weir.bytes" $request | int64) (int64 $limitBytes) }}
+{{- fail (printf "resources.requests.memory is %v and limits.memory %v: Kubernetes takes no request above its limit; set both, best to the same" $request $limit) }}
+{{- end }}
 {{- if and $memoryBytes (gt (add (int64 $memoryBytes) 67108864) (int64 $limitBytes)) }}
 {{- $least := div (add (int64 $memoryBytes) 68157439) 1048576 }}
 {{- fail (printf "config.memory is %v: with resources.limits.memory of %v too little is left for Weir itself, which needs 64Mi; raise the limit to %dMi at least, or leave config.memory out for half of the limit" $config.memory $limit $least) }}
 {{- end }}
+{{- end }}
+
+{{- /* Helm reads YAML 1.1, Weir 1.2: a key N (a number of DynamoDB's, in a filter) is "false" when it gets here. */}}
+{{- with include "weir.booleanKey" (dict "at" "config" "value" $config) | fromJsonArray }}
+{{- fail (printf "%s is a key that Helm made of one of %s: write it in quotes, as in \"%s\"" (first .) (index . 1) (last .)) }}
 {{- end }}
 
 {{- /* A variable that stands twice is told once, and not always the one that is meant. */}}
@@ -57,8 +73,17 @@ Values that hold ${VAR} are known to Weir alone, which refuses the same at its s
 {{- if .Values.awsRegion }}
 {{- $_ := set $ours "AWS_REGION" "awsRegion" }}
 {{- end }}
+{{- /* It would stand before the settings, unseen by notes and policy. */}}
+{{- if not .Values.existingConfigMap.name }}
+{{- $_ := set $ours "WEIR_APPLICATION" "config.application" }}
+{{- end }}
+{{- $seen := dict }}
 {{- range .Values.extraEnv }}
 {{- $name := .name }}
+{{- if hasKey $seen $name }}
+{{- fail (printf "extraEnv holds %s twice: leave one" $name) }}
+{{- end }}
+{{- $_ := set $seen $name true }}
 {{- with get $ours .name }}
 {{- fail (printf "extraEnv holds %s, which the chart sets: use %s" $name .) }}
 {{- end }}
@@ -98,4 +123,32 @@ Values that hold ${VAR} are known to Weir alone, which refuses the same at its s
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) }}
 {{- fail "serviceMonitor.enabled is true and service.enabled is false: enable the Service, or podMonitor instead" }}
 {{- end }}
+{{- end }}
+
+{{/*
+The first key that reads as a boolean, as a list: its path, the words that it may have been, and the likeliest; an empty
+list where there is none.
+*/}}
+{{- define "weir.booleanKey" -}}
+{{- $found := list }}
+{{- if kindIs "map" .value }}
+{{- $words := dict "true" (list "y, Y, yes, on and true" "on") "false" (list "n, N, no, off and false" "N") }}
+{{- range $key, $value := .value }}
+{{- if not $found }}
+{{- $path := printf "%s.%s" $.at $key }}
+{{- with get $words $key }}
+{{- $found = prepend . $path }}
+{{- else }}
+{{- $found = include "weir.booleanKey" (dict "at" $path "value" $value) | fromJsonArray }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- else if kindIs "slice" .value }}
+{{- range $index, $value := .value }}
+{{- if not $found }}
+{{- $found = include "weir.booleanKey" (dict "at" (printf "%s[%d]" $.at $index) "value" $value) | fromJsonArray }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- toJson $found }}
 {{- end }}

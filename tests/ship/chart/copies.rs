@@ -70,9 +70,12 @@ fn every_value_that_the_schema_knows_has_a_default() {
             Some(reference) => all.pointer(reference.trim_start_matches('#')).unwrap(),
             None => schema,
         };
+        // These two are for a chart that holds this one.
         // Kubernetes' own objects are described so that they can be given, and have defaults where Weir needs them.
         let known = schema["properties"].as_object().into_iter().flatten();
-        for (key, schema) in known.filter(|(key, _)| *key != "global") {
+        for (key, schema) in
+            known.filter(|(key, _)| !(path.is_empty() && ["enabled", "global"].contains(&key.as_str())))
+        {
             let path = format!("{path}.{key}");
             let value = values.get(key).unwrap_or_else(|| panic!("{path} has no default"));
             let kubernetes = [

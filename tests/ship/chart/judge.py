@@ -2,9 +2,9 @@
 
 Reads from standard input, in JSON:
 
-    {"kubernetes": ["1.29"], "cases": [{"files": [PATH], "values": {}, "release": "weir", "lint": true}]}
+    {"kubernetes": ["1.29"], "cases": [{"files": [PATH], "text": "", "values": {}, "release": "weir", "lint": true}]}
 
-and prints `cases`, a list with an item for each: `refusal` (Helm's words) or `objects` and `notes`; `lint`, what the strict
+(`text` is a file of values, read as Helm reads one, in YAML 1.1) and prints `cases`, a list with an item for each: `refusal` (Helm's words) or `objects` and `notes`; `lint`, what the strict
 linter found; `invalid`, what the schemas of the named versions of Kubernetes refuse; `unknown`, the objects that they
 don't know (custom resources). With `"package": true` also `package`: the files of the packaged chart.
 """
@@ -49,6 +49,7 @@ def judged(chart, case, versions):
     for path in case.get("files", []):
         with open(path) as file:
             merged(values, yaml.safe_load(file) or {})
+    merged(values, helm.values_from_yaml(case.get("text", "{}")))
     merged(values, case.get("values", {}))
     try:
         # Rendering validates by the schema, too.

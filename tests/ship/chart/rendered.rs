@@ -185,6 +185,51 @@ fn values_keep_their_type_on_the_way_into_the_file() {
     assert_eq!(serde_json::from_str::<Value>(&read).unwrap(), given);
 }
 
+/// What people write, as Helm reads it, and Weir what Helm writes: the same settings as of the file alone.
+#[test]
+fn the_settings_mean_the_same_to_weir_by_helm_or_without() {
+    let file = r#"application: 2024-11-09
+put_rate: 100000
+state:
+  tags: { cost-center: "0123", since: "2024-11-09T08:12:19Z", ratio: "1e3", "N": "yes", none: "null", hex: "0x1F" }
+pipelines:
+  orders:
+    source: { dynamodb_table: orders, start: 2024-11-09T08:12:19Z, poll: { busy: 0s, idle: 1m } }
+    filter:
+      - dynamodb: { NewImage: { count: { "N": ["5", "1e3", "0123"] }, "yes": { S: ["on", "no", "null"] } } }
+      - dynamodb: { OldImage: { left: { "NULL": [true], BOOL: [false] } } }
+      - '{"dynamodb":{"Keys":{"id":{"S":[{"anything-but":["a text that is long enough for a writer to fold it"]}]}}}}'
+    destination: { group: "/cdc/${STAGE:-prod}/{table}", stream: "{{{shard_id}}}", retention_days: 365 }
+  "0123":
+    source: { kinesis_stream: clicks, start: latest }
+    filter:
+      - data: { at: [{ numeric: [">", 1731139939000, "<=", 1.8e12] }], ok: [true, null], text: ["{{ .Values }}", "a: b # c", "- x"] }
+    destination: { group: "4711" }
+"#;
+    // All keys, but for those that the chart sets itself.
+    let full = text("config/full.yaml");
+    let full: Vec<&str> = full
+        .lines()
+        .filter(|line| !line.starts_with("http:") && !line.starts_with("  grace_period:"))
+        .collect();
+    let files = [file.to_owned(), full.join("\n")];
+    let case = |file: &String| {
+        let indented: Vec<String> = file.lines().map(|line| format!("  {line}")).collect();
+        json!({ "text": format!("config:\n{}", indented.join("\n")) })
+    };
+    let cases: Vec<Value> = files.iter().map(case).collect();
+    let read = |text: &str| {
+        let key = |name: &str| (name == "WEIR_REDACT_KEY").then(|| "k".repeat(32));
+        weir::config::Config::from_yaml(text, &key, weir::config::Overrides::default())
+            .unwrap_or_else(|e| panic!("{e}: {text}"))
+    };
+    for (file, rendered) in files.iter().zip(render_all(&cases)) {
+        assert_eq!(rendered.refusal, None);
+        let by_helm = read(rendered.settings().unwrap());
+        assert!(by_helm == read(file), "{by_helm:#?} of {file}");
+    }
+}
+
 fn labels(object: &Value) -> &serde_json::Map<String, Value> {
     object["metadata"]["labels"].as_object().unwrap()
 }
@@ -320,6 +365,7 @@ fn pods_keep_the_restricted_profile() {
             let context = &pod["securityContext"];
             assert_eq!(context["runAsNonRoot"], true, "{set}");
             assert_eq!(context["runAsUser"], 65532, "{set}: the image's user");
+            assert_eq!(context["fsGroup"], 65532, "{set}: the role's token may be read");
             assert_eq!(context["seccompProfile"]["type"], "RuntimeDefault", "{set}");
             assert_eq!(pod["automountServiceAccountToken"], false, "{set}");
             for volume in pod["volumes"].as_array().unwrap() {
@@ -409,6 +455,11 @@ fn who_is_autoscaled_has_no_number_of_replicas() {
         query("keda-shards"),
         r#"sum(weir_leases_held{namespace="streaming", job="weir"})"#
     );
+    // What nobody scrapes is an error: as a zero it would take workers away.
+    for set in ["keda-lag", "keda-shards"] {
+        let trigger = &sets[set].the("ScaledObject")["spec"]["triggers"][0];
+        assert_eq!(trigger["metadata"]["ignoreNullValues"], "false", "{set}");
+    }
     for (set, monitor, endpoints) in [
         ("keda-lag", "PodMonitor", "podMetricsEndpoints"),
         ("keda-shards", "ServiceMonitor", "endpoints"),
@@ -550,7 +601,8 @@ fn the_network_policy_lets_weir_reach_aws_and_its_role() {
         egress.iter().map(ports).collect::<Vec<_>>(),
         [vec![53, 53], vec![443], vec![80]]
     );
-    assert_eq!(egress[2]["to"][0]["ipBlock"]["cidr"], "169.254.170.23/32");
+    let agents = ["169.254.170.23/32", "fd00:ec2::23/128"].map(|cidr| json!({ "ipBlock": { "cidr": cidr } }));
+    assert_eq!(egress[2]["to"], json!(agents));
     // An empty list would let everybody in: without peers there is `helm test` alone, or no rule.
     assert_eq!(policy["ingress"][0]["from"].as_array().unwrap().len(), 1);
     let closed = render(values(
@@ -560,6 +612,15 @@ fn the_network_policy_lets_weir_reach_aws_and_its_role() {
     let more = &sets["network-policy"].the("NetworkPolicy")["spec"];
     assert_eq!(more["egress"][3]["ports"][0]["port"], 4318);
     assert_eq!(more["ingress"][0]["from"].as_array().unwrap().len(), 2);
+}
+
+/// One at a time; and one that never gets ready keeps no node from being emptied.
+#[test]
+fn a_node_can_be_emptied() {
+    let rendered = render(values(&json!({ "replicaCount": 1 })));
+    let budget = &rendered.the("PodDisruptionBudget")["spec"];
+    assert_eq!(budget["maxUnavailable"], 1);
+    assert_eq!(budget["unhealthyPodEvictionPolicy"], "AlwaysAllow");
 }
 
 #[test]
@@ -600,6 +661,8 @@ fn images_identity_and_placement_are_as_the_values_say() {
             labels(sets["minimal"].pod())
         ));
         assert_eq!(spread["whenUnsatisfiable"], "ScheduleAnyway");
+        // While they roll, the new ones are spread among themselves.
+        assert_eq!(spread["matchLabelKeys"], json!(["pod-template-hash"]));
     }
 }
 

@@ -39,6 +39,11 @@ fn the_schema_refuses_what_the_chart_or_weir_does_not_know() {
             &["/image", "'label' not allowed"],
         ),
         (
+            json!({ "image": { "repository": "registry.example.com:5000/team/weir:0.1.0" } }),
+            &["/image/repository", "does not match pattern"],
+        ),
+        (json!({ "logLevel": "verbose" }), &["/logLevel", "does not match pattern"]),
+        (
             json!({ "image": { "digest": "sha256:12" } }),
             &["/image/digest", "does not match pattern"],
         ),
@@ -203,6 +208,18 @@ fn values_that_do_not_fit_together_are_refused_with_the_way_out() {
             &["resources.limits.memory is 64Mi", "80Mi"],
         ),
         (
+            values(&json!({ "resources": { "limits": { "memory": "256Mi" } } })),
+            &["resources.requests.memory is 512Mi", "limits.memory 256Mi", "set both"],
+        ),
+        (
+            values(&json!({ "config": { "memory": "5MiB" } })),
+            &["config.memory is 5MiB", "16MiB to 64GiB"],
+        ),
+        (
+            values(&json!({ "config": { "drain": { "timeout": "2h" } } })),
+            &["config.drain.timeout is 2h", "1s to 1h"],
+        ),
+        (
             values(&json!({ "config": { "http": { "address": "0.0.0.0:9090" } } })),
             &[
                 "config.http is",
@@ -219,6 +236,16 @@ fn values_that_do_not_fit_together_are_refused_with_the_way_out() {
                 &json!({ "awsRegion": "eu-west-1", "extraEnv": [{ "name": "AWS_REGION", "value": "eu-west-2" }] }),
             ),
             &["extraEnv holds AWS_REGION", "use awsRegion"],
+        ),
+        (
+            values(&json!({ "extraEnv": [{ "name": "WEIR_APPLICATION", "value": "other" }] })),
+            &["extraEnv holds WEIR_APPLICATION", "use config.application"],
+        ),
+        (
+            values(
+                &json!({ "extraEnv": [{ "name": "STAGE", "value": "a" }, { "name": "STAGE", "value": "b" }] }),
+            ),
+            &["extraEnv holds STAGE twice"],
         ),
         (
             values(&json!({ "existingConfigMap": { "name": "ours" } })),
@@ -262,6 +289,42 @@ fn values_that_do_not_fit_together_are_refused_with_the_way_out() {
     ]);
 }
 
+/// Helm reads YAML 1.1, in which these words are booleans, and a key becomes the text of one.
+#[test]
+fn a_key_that_helm_takes_for_a_boolean_is_refused_by_its_path() {
+    let filter = |pattern: &str| {
+        format!(
+            "config: {{ pipelines: {{ orders: {{ source: {{ dynamodb_table: orders }}, destination: {{ group: /cdc }}, \
+             filter: [{{ eventName: [INSERT] }}, {pattern}] }} }} }}"
+        )
+    };
+    let wrong = [
+        (
+            filter(r#"{ dynamodb: { NewImage: { age: { N: ["5"] } } } }"#),
+            "config.pipelines.orders.filter[1].dynamodb.NewImage.age.false",
+            r#""N""#,
+        ),
+        (
+            filter(r#"{ $or: [{ dynamodb: { Keys: { y: { S: [a] } } } }] }"#),
+            "filter[1].$or[0].dynamodb.Keys.true",
+            "y, Y, yes, on and true",
+        ),
+        (
+            "config: { state: { tags: { on: a } } }".to_owned(),
+            "config.state.tags.true",
+            r#""on""#,
+        ),
+    ];
+    let cases: Vec<Value> = wrong.iter().map(|(text, ..)| json!({ "text": text })).collect();
+    for ((text, path, word), rendered) in wrong.iter().zip(render_all(&cases)) {
+        let refusal = rendered.refusal.unwrap_or_else(|| panic!("{text} is taken"));
+        assert!(
+            refusal.contains(path) && refusal.contains(word),
+            "{text}: {refusal}"
+        );
+    }
+}
+
 /// One step from each refusal, and what the chart can't know and leaves to Weir.
 #[test]
 fn what_just_fits_is_taken() {
@@ -289,7 +352,11 @@ fn what_just_fits_is_taken() {
         values(&json!({ "resources": { "limits": { "memory": "80Mi" } } })),
         values(&json!({ "config": { "put_rate": "${RATE:-4000}" } })),
         values(&json!({ "livenessProbe": null })),
-        values(&json!({ "global": { "team": "data-platform" } })),
+        json!({
+            "existingConfigMap": { "name": "ours" }, "extraEnv": [{ "name": "WEIR_APPLICATION", "value": "other" }],
+        }),
+        // Of a chart that holds this one, and has `condition: weir.enabled`.
+        values(&json!({ "enabled": true, "global": { "team": "data-platform" } })),
         values(
             &json!({ "autoscaling": { "enabled": true, "targetCPUUtilizationPercentage": null, "metrics": [{ "type": "Pods" }] } }),
         ),
