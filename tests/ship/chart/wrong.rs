@@ -42,7 +42,10 @@ fn the_schema_refuses_what_the_chart_or_weir_does_not_know() {
             json!({ "image": { "repository": "registry.example.com:5000/team/weir:0.1.0" } }),
             &["/image/repository", "does not match pattern"],
         ),
-        (json!({ "logLevel": "verbose" }), &["/logLevel", "does not match pattern"]),
+        (
+            json!({ "logLevel": "verbose" }),
+            &["/logLevel", "does not match pattern"],
+        ),
         (
             json!({ "image": { "digest": "sha256:12" } }),
             &["/image/digest", "does not match pattern"],
@@ -208,8 +211,12 @@ fn values_that_do_not_fit_together_are_refused_with_the_way_out() {
             &["resources.limits.memory is 64Mi", "80Mi"],
         ),
         (
-            values(&json!({ "resources": { "limits": { "memory": "256Mi" } } })),
-            &["resources.requests.memory is 512Mi", "limits.memory 256Mi", "set both"],
+            values(&json!({ "resources": { "requests": { "memory": "1Gi" } } })),
+            &[
+                "resources.requests.memory is 1Gi",
+                "limits.memory 512Mi",
+                "set both",
+            ],
         ),
         (
             values(&json!({ "config": { "memory": "5MiB" } })),
