@@ -142,7 +142,7 @@ fn text(report: &Report, in_colour: bool) -> String {
         false => "`weir run` would not work as it should",
     };
     text.push_str(&format!(
-        "{verdict}: {errors} errors, {warnings} warnings, {unknown} not seen\n"
+        "{verdict}: errors {errors}, warnings {warnings}, not seen {unknown}\n"
     ));
     text
 }
@@ -192,7 +192,7 @@ mod tests {
             "weir\n  warning  drain: long\n  ok       as AWS's\n\
              pipeline orders\n  error    images: nothing changes; enable it anew\n  \
              ok       it can be read; /cdc/orders takes puts\n\
-             `weir run` would not work as it should: 1 errors, 1 warnings, 0 not seen\n"
+             `weir run` would not work as it should: errors 1, warnings 1, not seen 0\n"
         );
         assert!(text(&report, true).contains("\u{1b}[31merror  \u{1b}[0m"));
     }
