@@ -9,18 +9,12 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::emulator::free_address;
+use crate::emulator::{free_address, tools};
 use crate::{http, read, until};
 
-/// `prometheus` or `promtool`: where `scripts/tools` unpacks it (`$WEIR_TOOLS`, or beside the binary's profile in
-/// `target`), or the machine's own.
+/// `prometheus` or `promtool`: where `scripts/tools` unpacks it, or the machine's own.
 pub fn program(name: &str) -> PathBuf {
-    let target = Path::new(env!("CARGO_BIN_EXE_weir"))
-        .ancestors()
-        .nth(2)
-        .expect("target/<profile>/weir");
-    let tools = std::env::var_os("WEIR_TOOLS").map_or(target.join("tools"), PathBuf::from);
-    let unpacked = tools.join("prometheus/usr/bin").join(name);
+    let unpacked = tools().join("prometheus/usr/bin").join(name);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let installed = std::env::split_paths(&path).map(|dir| dir.join(name));
     let mut candidates = std::iter::once(unpacked).chain(installed);

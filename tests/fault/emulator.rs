@@ -19,7 +19,7 @@ pub fn free_address() -> SocketAddr {
 }
 
 /// Where `scripts/tools` installs: `$WEIR_TOOLS`, or beside the binary's profile in `target`.
-fn tools() -> PathBuf {
+pub fn tools() -> PathBuf {
     let target = Path::new(env!("CARGO_BIN_EXE_weir"))
         .ancestors()
         .nth(2)
@@ -27,7 +27,8 @@ fn tools() -> PathBuf {
     std::env::var_os("WEIR_TOOLS").map_or(target.join("tools"), PathBuf::from)
 }
 
-fn tool(name: &str) -> PathBuf {
+/// A program of the tests' Python environment.
+pub fn tool(name: &str) -> PathBuf {
     let path = tools().join("venv/bin").join(name);
     assert!(path.exists(), "{} is missing: run scripts/tools", path.display());
     path

@@ -9,13 +9,11 @@ mod rendered;
 mod wrong;
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
-use std::process::{Command, Stdio};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::tools::{repository, tool};
+use crate::tools::{answer, repository, tool};
 
 /// What the chart makes of one set of values.
 #[derive(Deserialize)]
@@ -75,25 +73,6 @@ impl Rendered {
         let maps = self.of_kind("ConfigMap");
         maps.into_iter().find_map(|map| map["data"]["weir.yaml"].as_str())
     }
-}
-
-/// What a process prints that is given `input`.
-fn answer(command: &mut Command, input: &Value) -> Value {
-    let command = command.current_dir(repository(""));
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.to_string().as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", output.status);
-    serde_json::from_slice(&output.stdout).unwrap()
 }
 
 fn judge(order: &Value) -> Value {

@@ -1,35 +1,18 @@
 //! The template of ECS: what CloudFormation makes of it (`stack.py`), held against what the program needs.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::Write;
 use std::net::TcpListener;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Output};
 
 use serde_json::{Value, json};
 
-use crate::tools::{printed, repository, run, text, tool};
+use crate::tools::{answer, printed, run, text, tool};
 
 const TEMPLATE: &str = "deploy/ecs/weir.yaml";
 /// Those of `stack.py`.
 const ACCOUNT: &str = "111122223333";
 const IMAGE: &str = "111122223333.dkr.ecr.eu-west-1.amazonaws.com/team/weir:0.1.0";
 const KEY: &str = "arn:aws:kms:eu-west-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890ab";
-
-/// What a tool prints that is given something to read.
-fn answered(command: &mut Command, input: &str) -> String {
-    let command = command.current_dir(repository(""));
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{command:?}: {told}");
-    String::from_utf8(output.stdout).unwrap()
-}
 
 /// What the template is with these parameters, beside those that have no default: `resources` and `outputs`, or why it
 /// is `refused`.
@@ -51,7 +34,7 @@ fn made_by(script: &str, parameters: &[Value]) -> Vec<Value> {
         .collect();
     let mut command = tool("python");
     command.arg(format!("tests/ship/{script}")).arg(TEMPLATE);
-    serde_json::from_str(&answered(&mut command, &json!(sets).to_string())).unwrap()
+    serde_json::from_value(answer(&mut command, &json!(sets))).unwrap()
 }
 
 /// The one container of a stack.
@@ -425,11 +408,8 @@ fn parliament_finds_nothing_in_any_policy() {
         }
     }
     let mut command = tool("python");
-    let found = answered(
-        command.arg("tests/ship/iam_lint.py"),
-        &json!(policies).to_string(),
-    );
-    assert_eq!(found, "[]");
+    let found = answer(command.arg("tests/ship/iam_lint.py"), &json!(policies));
+    assert_eq!(found, json!([]));
 }
 
 #[test]

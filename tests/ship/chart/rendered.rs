@@ -6,26 +6,12 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 
-use super::{Rendered, answer, config, judge, render, render_all, render_each, sets, values};
-use crate::tools::{printed, repository, text};
+use super::{Rendered, config, judge, render, render_all, render_each, sets, values};
+use crate::emulator::tools;
+use crate::tools::{answer, node, printed, text};
 
 /// The oldest that `kubeVersion` allows, one in the middle, and the newest that there are schemas of.
 const KUBERNETES: [&str; 3] = ["1.29", "1.33", "1.37"];
-
-fn tools() -> PathBuf {
-    std::env::var_os("WEIR_TOOLS").map_or_else(|| repository("target/tools"), PathBuf::from)
-}
-
-/// What `scripts/tools` installed of npm.
-pub(super) fn node_modules() -> PathBuf {
-    let modules = tools().join("node-ship/node_modules");
-    assert!(
-        modules.exists(),
-        "{} is missing: run scripts/tools",
-        modules.display()
-    );
-    modules
-}
 
 /// `promtool`: where `scripts/tools` unpacks it, or the machine's own.
 fn promtool() -> Command {
@@ -74,7 +60,9 @@ fn every_set_of_values_gives_valid_objects() {
     );
     let node = |objects: &[Value]| {
         let mut command = Command::new("node");
-        command.arg("tests/ship/chart/resources.mjs").arg(node_modules());
+        command
+            .arg("tests/ship/chart/resources.mjs")
+            .arg(node().join("node_modules"));
         answer(&mut command, &json!(objects))
     };
     assert_eq!(node(&custom), json!(vec![Value::Null; custom.len()]));
