@@ -3,7 +3,7 @@ use crate::logs::LogEvent;
 use crate::logs::batch::Refusal as Refused;
 use crate::logs::dead_letter::{Body, Redriven};
 use crate::operator::fakes::{ARN, FakeLog, FakeStream, START, desk, stream_of};
-use crate::operator::replay::{How, Which};
+use crate::operator::replay::{Done, How, Which};
 use crate::shutdown;
 use crate::stream::{Place, SequenceNumber};
 
@@ -42,6 +42,25 @@ async fn verify(stream: &Arc<FakeStream>, log: &Arc<FakeLog>) -> Report {
     let all = report.found + report.missing + report.differs + letters.open + letters.settled;
     assert_eq!(all, report.events, "each event is one of these: {report:?}");
     report
+}
+
+/// A replay that goes on from where another was stopped, at its read of this number: together they left nothing out.
+async fn the_rest_completes(stream: &Arc<FakeStream>, log: &Arc<FakeLog>, done: &Done, reads: usize) {
+    stream.script(|_, _| {});
+    let rest = Period {
+        from: done.stopped_at,
+        ..PERIOD
+    };
+    let (_stopper, stop) = shutdown::channel();
+    desk(stream, log)
+        .replay(rest, &how(Which::Everything, false), stop, &mut |_| {})
+        .await
+        .unwrap();
+    let report = verify(stream, log).await;
+    assert!(
+        report.is_complete(),
+        "stopped at read {reads}: {done:?} {report:?}"
+    );
 }
 
 /// The number of a record in the fake stream: those of `a` come first.
@@ -296,21 +315,7 @@ async fn a_replay_that_is_stopped_says_from_where_to_go_on_and_loses_nothing_so(
             .await
             .unwrap();
         assert!(done.is_stopped && done.left == 0, "{done:?}");
-        stream.script(|_, _| {});
-        let rest = Period {
-            from: done.stopped_at,
-            ..PERIOD
-        };
-        let (_stopper, stop) = shutdown::channel();
-        desk(&stream, &log)
-            .replay(rest, &how(Which::Everything, false), stop, &mut |_| {})
-            .await
-            .unwrap();
-        let report = verify(&stream, &log).await;
-        assert!(
-            report.is_complete(),
-            "stopped at read {reads}: {done:?} {report:?}"
-        );
+        the_rest_completes(&stream, &log, &done, reads).await;
     }
 }
 
@@ -348,22 +353,7 @@ async fn a_replay_that_is_stopped_before_a_child_is_read_goes_on_with_it() {
         if reads < 3 {
             continue;
         }
-        stream.script(|_, _| {});
-        let rest = Period {
-            from: done.stopped_at,
-            ..PERIOD
-        };
-        let (_stopper, stop) = shutdown::channel();
-        desk(&stream, &log)
-            .replay(rest, &how(Which::Everything, false), stop, &mut |_| {})
-            .await
-            .unwrap();
-        let report = verify(&stream, &log).await;
-        assert!(
-            report.is_complete(),
-            "stopped at read {reads}: {done:?} {:?}",
-            report.which_missing
-        );
+        the_rest_completes(&stream, &log, &done, reads).await;
     }
 }
 
