@@ -194,14 +194,14 @@ async fn work(
     let until_stopped = stop.clone();
     let start = async {
         let counted = Requests::counted_in(metrics.clone(), clock.clone());
-        let clients = AwsClients::from_env()?.counted(counted);
+        let clients = AwsClients::from_env()?.counted(counted).wire(config.wire);
         let state = clients.clients(&config.state.aws).await?;
         let table: SharedTable = Arc::new(tables::state_table(&state, &config, &clock));
         let mut pipelines = Vec::new();
         for pipeline in &config.pipelines {
             let from = clients.clients(&pipeline.source.aws).await?;
             let to = clients.clients(&pipeline.destination.aws).await?;
-            let logs = Arc::new(CloudWatchLogs::new(to.logs));
+            let logs = Arc::new(CloudWatchLogs::new(to.logs, to.wire));
             let mut settled = pipeline.clone();
             // The quota of puts is a region's, whichever way it was named.
             settled.destination.aws.region = Some(to.region);

@@ -42,7 +42,7 @@ use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
 pub use self::requests::{Class, Requests};
-use crate::config::AwsSettings;
+use crate::config::{AwsSettings, Wire};
 use failure::Failure;
 
 /// How long a connection may take to be made. The endpoints are in the same region as a rule, and a lease
@@ -85,6 +85,8 @@ pub struct Clients {
     /// Where they send their requests, for messages and ARNs.
     pub region: String,
     pub connections: Connections,
+    /// How the adapters that use them read and write.
+    pub wire: Wire,
     /// Who they sign as. `None`: nobody is set up.
     pub credentials: Option<SharedCredentialsProvider>,
 }
@@ -140,6 +142,7 @@ pub struct AwsClients {
     connections: Connections,
     /// Who counts the requests, if anybody does.
     requests: Option<Requests>,
+    wire: Wire,
     made: tokio::sync::Mutex<HashMap<AwsSettings, Clients>>,
 }
 
@@ -157,6 +160,7 @@ impl AwsClients {
             http: (connections.0)(),
             connections,
             requests: None,
+            wire: Wire::default(),
             made: tokio::sync::Mutex::default(),
         }
     }
@@ -164,6 +168,12 @@ impl AwsClients {
     /// The clients made from now on have their requests counted.
     pub fn counted(mut self, requests: Requests) -> Self {
         self.requests = Some(requests);
+        self
+    }
+
+    /// The adapters of the clients made from now on read and write so.
+    pub fn wire(mut self, wire: Wire) -> Self {
+        self.wire = wire;
         self
     }
 
@@ -193,6 +203,7 @@ impl AwsClients {
             logs: aws_sdk_cloudwatchlogs::Client::from_conf(logs.build()),
             region: config.region().map(ToString::to_string).unwrap_or_default(),
             connections: self.connections.clone(),
+            wire: self.wire,
             credentials: config.credentials_provider(),
         };
         made.insert(settings.clone(), clients.clone());

@@ -77,6 +77,8 @@ pub struct Config {
     pub memory: Option<usize>,
     /// The most PutLogEvents a second, over all workers, for each account and region that is written to.
     pub put_rate: u32,
+    /// How records are read and puts written.
+    pub wire: Wire,
     /// Traces of what becomes of the records.
     pub tracing: TracingConfig,
     /// The state tables.
@@ -106,6 +108,7 @@ impl Config {
             memory: None,
             // CloudWatch Logs' quota is 5,000 a second for an account and region; others write there too.
             put_rate: 4_000,
+            wire: Wire::default(),
             tracing: TracingConfig::default(),
             state: StateConfig::default(),
             pipelines,
@@ -352,6 +355,16 @@ pub struct DeadLetterConfig {
     pub stream: Option<String>,
     /// Letters hold the bytes of records that could not be decoded, although a redaction is set.
     pub raw: bool,
+}
+
+/// How the adapters read records and write puts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wire {
+    /// From the body of an answer, and straight into the body of a request.
+    #[default]
+    Raw,
+    /// Through the types of the AWS SDK.
+    Sdk,
 }
 
 /// What becomes of a message that is larger than CloudWatch Logs takes.

@@ -42,7 +42,7 @@ pub async fn dead_letters(config: Config, order: cli::LettersOrder) -> ExitCode 
 /// The dead letters of these settings' pipelines.
 async fn letter_desk(config: Config) -> Result<LetterDesk, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let clients = AwsClients::from_env()?;
+    let clients = AwsClients::from_env()?.wire(config.wire);
     let mut sinks: Vec<(AwsSettings, Arc<dyn LogSink>)> = Vec::new();
     let mut mail = Vec::new();
     for mut pipeline in config.pipelines {
@@ -51,7 +51,8 @@ async fn letter_desk(config: Config) -> Result<LetterDesk, Failure> {
         let logs = match sinks.iter().find(|(settings, _)| *settings == to) {
             Some((_, logs)) => logs.clone(),
             None => {
-                let logs: Arc<dyn LogSink> = Arc::new(CloudWatchLogs::new(clients.clients(&to).await?.logs));
+                let at = clients.clients(&to).await?;
+                let logs: Arc<dyn LogSink> = Arc::new(CloudWatchLogs::new(at.logs, at.wire));
                 sinks.push((to, logs.clone()));
                 logs
             }
@@ -76,7 +77,7 @@ async fn letter_desk(config: Config) -> Result<LetterDesk, Failure> {
 /// The stream and the log groups of these settings' one pipeline.
 pub async fn stream_desk(config: Config) -> Result<StreamDesk, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let clients = AwsClients::from_env()?;
+    let clients = AwsClients::from_env()?.wire(config.wire);
     let mut pipelines = config.pipelines.into_iter();
     // The arguments were read for exactly one.
     let Some(mut pipeline) = pipelines.next() else {
@@ -84,7 +85,7 @@ pub async fn stream_desk(config: Config) -> Result<StreamDesk, Failure> {
     };
     let from = clients.clients(&pipeline.source.aws).await?;
     let to = clients.clients(&pipeline.destination.aws).await?;
-    let logs = Arc::new(CloudWatchLogs::new(to.logs));
+    let logs = Arc::new(CloudWatchLogs::new(to.logs, to.wire));
     // A subscription of the consumer's own would end that of the worker.
     pipeline.source.fan_out = None;
     Ok(StreamDesk {
@@ -116,7 +117,7 @@ pub fn one_more_reader(pipeline: &PipelineConfig) -> String {
 /// The state tables of these settings. Creates none; those that are there are Weir's or KCL's.
 async fn desk(config: &Config) -> Result<Desk, Failure> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
-    let aws = AwsClients::from_env()?;
+    let aws = AwsClients::from_env()?.wire(config.wire);
     let clients = aws.clients(&config.state.aws).await?;
     let table = tables::state_table(&clients, config, &clock);
     let there = table.there().await.map_err(|e| Failure::Tables(e.to_string()))?;

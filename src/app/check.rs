@@ -62,7 +62,7 @@ async fn look(config: Config) -> Vec<Finding> {
     ];
     findings.extend(process::starts(&config, clock.wall(), CLOCK_TOLERANCE));
     let aws = match AwsClients::from_env() {
-        Ok(aws) => Arc::new(aws),
+        Ok(aws) => Arc::new(aws.wire(config.wire)),
         Err(error) => {
             findings.push(unusable(&error));
             return findings;

@@ -19,11 +19,21 @@ pub fn source(
 ) -> Arc<dyn StreamSource> {
     let (choice, clock) = (pipeline.source.stream.clone(), clock.clone());
     match (&choice, &pipeline.source.fan_out) {
-        (StreamChoice::Table(_) | StreamChoice::Arn(_), _) => {
-            Arc::new(DynamoDbStreams::new(from.dynamodb, from.streams, choice, clock))
-        }
+        (StreamChoice::Table(_) | StreamChoice::Arn(_), _) => Arc::new(DynamoDbStreams::new(
+            from.dynamodb,
+            from.streams,
+            choice,
+            from.wire,
+            clock,
+        )),
         (StreamChoice::Kinesis(_) | StreamChoice::KinesisArn(_), fan_out) => {
-            let polling = KinesisStream::new(from.kinesis.clone(), choice, from.region.clone(), clock);
+            let polling = KinesisStream::new(
+                from.kinesis.clone(),
+                choice,
+                from.region.clone(),
+                from.wire,
+                clock,
+            );
             match fan_out {
                 None => Arc::new(polling),
                 Some(fan_out) => {

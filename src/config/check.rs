@@ -20,7 +20,7 @@ pub use records::*;
 pub use source::*;
 pub use tables::*;
 
-use super::{LeaseKeys, LogFormat, units};
+use super::{LeaseKeys, LogFormat, Wire, units};
 use crate::suggest;
 
 /// What is wrong, and the way out.
@@ -52,6 +52,12 @@ pub fn put_rate(text: &str) -> Checked<u32> {
             .ok_or_else(|| format!("is too much: use 1 to {MOST}")),
         Err(_) => Err(format!("is not a number of puts a second: use 1 to {MOST}")),
     }
+}
+
+/// `raw` or `sdk`.
+pub fn wire(text: &str) -> Checked<Wire> {
+    let words = [("raw", Wire::Raw), ("sdk", Wire::Sdk)];
+    word(text, &words, "is no way to read records and write puts")
 }
 
 /// The address that health and metrics are served on.

@@ -105,6 +105,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
     });
     let memory = top.scalar("memory", check::size(bounds::MEMORY));
     let put_rate = top.scalar("put_rate", check::put_rate);
+    let wire = top.text("wire", check::wire);
     let (lease_keys, lease_duration, foreign_watch, keep_removed) = top.section("leases", |leases| {
         (
             leases.text("keys", check::lease_keys),
@@ -173,6 +174,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         keep_removed: keep_removed.unwrap_or(with_defaults.keep_removed),
         memory,
         put_rate: put_rate.unwrap_or(with_defaults.put_rate),
+        wire: wire.unwrap_or_default(),
         tracing,
         state,
         pipelines: pipelines?,

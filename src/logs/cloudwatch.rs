@@ -21,17 +21,19 @@ use self::refusal::{Asked, sink_error};
 use crate::aws::failure::{Failure, failure};
 use crate::aws::raw::NeedsBody;
 use crate::clock::Timestamp;
+use crate::config::Wire;
 use crate::logs::group::{GroupFound, GroupSettings};
 use crate::logs::{Accepted, EventPage, LogDestination, LogEvent, LogSink, PageToken, SinkError};
 
 /// The log groups of one account and region.
 pub struct CloudWatchLogs {
     client: Client,
+    wire: Wire,
 }
 
 impl CloudWatchLogs {
-    pub fn new(client: Client) -> Self {
-        Self { client }
+    pub fn new(client: Client, wire: Wire) -> Self {
+        Self { client, wire }
     }
 
     /// What a failure of `action` on `what` means.
@@ -201,7 +203,7 @@ mod tests {
     const WITHIN: Duration = Duration::from_secs(5);
 
     fn sink(canned: &Canned) -> CloudWatchLogs {
-        CloudWatchLogs::new(Client::new(&canned.config()))
+        CloudWatchLogs::new(Client::new(&canned.config()), Wire::Raw)
     }
 
     fn to() -> LogDestination {

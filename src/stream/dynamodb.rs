@@ -20,7 +20,7 @@ use crate::aws::denial;
 use crate::aws::failure::{Failure, failure};
 use crate::aws::raw::{KeepDate, Slot};
 use crate::clock::{Clock, Monotonic, Timestamp};
-use crate::config::StreamChoice;
+use crate::config::{StreamChoice, Wire};
 use crate::stream::view::View;
 use crate::stream::{
     RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition, StreamArn,
@@ -56,6 +56,7 @@ pub struct DynamoDbStreams {
     tables: aws_sdk_dynamodb::Client,
     streams: aws_sdk_dynamodbstreams::Client,
     choice: StreamChoice,
+    wire: Wire,
     clock: Arc<dyn Clock>,
     /// Of the stream that DescribeStream was last asked for.
     view: Mutex<Option<View>>,
@@ -68,12 +69,14 @@ impl DynamoDbStreams {
         tables: aws_sdk_dynamodb::Client,
         streams: aws_sdk_dynamodbstreams::Client,
         choice: StreamChoice,
+        wire: Wire,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             tables,
             streams,
             choice,
+            wire,
             clock,
             view: Mutex::default(),
             next_describe: tokio::sync::Mutex::new(None),

@@ -28,7 +28,7 @@ use bytes::Bytes;
 use crate::aws::failure::{Failure, failure};
 use crate::aws::raw::{KeepDate, NeedsBody};
 use crate::clock::{Clock, Monotonic, Timestamp};
-use crate::config::StreamChoice;
+use crate::config::{StreamChoice, Wire};
 use crate::stream::{
     HashKeyRange, Next, Poll, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator,
     ShardListing, SourceError, StartingPosition, StreamArn, StreamSource,
@@ -68,6 +68,7 @@ pub struct KinesisStream {
     choice: StreamChoice,
     /// Where the requests go, for messages.
     region: String,
+    wire: Wire,
     pub(super) clock: Arc<dyn Clock>,
     /// The stream that the service has now, and when it said so.
     known: Mutex<Option<(StreamArn, Monotonic)>>,
@@ -82,12 +83,14 @@ impl KinesisStream {
         kinesis: aws_sdk_kinesis::Client,
         choice: StreamChoice,
         region: String,
+        wire: Wire,
         clock: Arc<dyn Clock>,
     ) -> Self {
         Self {
             kinesis,
             choice,
             region,
+            wire,
             clock,
             known: Mutex::new(None),
             retention: AtomicU32::new(0),

@@ -150,6 +150,7 @@ impl Emulator {
             streams: aws_sdk_dynamodbstreams::Client::from_conf(here!(clients.streams)),
             kinesis: aws_sdk_kinesis::Client::from_conf(here!(clients.kinesis)),
             logs: aws_sdk_cloudwatchlogs::Client::from_conf(here!(clients.logs)),
+            wire: clients.wire,
             region: clients.region,
             credentials: clients.credentials,
             connections: clients.connections,

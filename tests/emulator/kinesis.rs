@@ -64,6 +64,7 @@ pub fn source(clients: &Clients, choice: StreamChoice) -> KinesisStream {
         clients.kinesis.clone(),
         choice,
         clients.region.clone(),
+        clients.wire,
         Arc::new(SystemClock),
     )
 }

@@ -50,7 +50,7 @@ async fn a_put_tells_what_is_missing_and_arrives_once_it_is_created() {
     for make in [Make::Ministack, Make::Moto] {
         let emulator = Emulator::start(make).await;
         let clients = emulator.clients().await;
-        let sink = CloudWatchLogs::new(clients.logs.clone());
+        let sink = CloudWatchLogs::new(clients.logs.clone(), clients.wire);
         let to = to("/cdc/orders");
         let now = SystemClock.wall();
         let events = [
@@ -96,7 +96,7 @@ async fn a_put_tells_what_is_missing_and_arrives_once_it_is_created() {
 async fn a_batch_out_of_order_is_refused_as_a_whole() {
     let emulator = Emulator::start(Make::Moto).await;
     let clients = emulator.clients().await;
-    let sink = CloudWatchLogs::new(clients.logs.clone());
+    let sink = CloudWatchLogs::new(clients.logs.clone(), clients.wire);
     let to = to("g");
     sink.create_group(&to.group, &GroupSettings::default())
         .await
@@ -119,7 +119,7 @@ async fn the_newest_events_are_read_back_page_by_page_each_once() {
     for make in [Make::Ministack, Make::Moto] {
         let emulator = Emulator::start(make).await;
         let clients = emulator.clients().await;
-        let sink = CloudWatchLogs::new(clients.logs.clone());
+        let sink = CloudWatchLogs::new(clients.logs.clone(), clients.wire);
         let to = to("/cdc/orders");
         let began = SystemClock.wall().minus(Duration::from_secs(600));
         let at = |n: u64| began.plus(Duration::from_millis(n));
@@ -191,7 +191,7 @@ async fn a_groups_settings_are_seen_and_set() {
     for make in [Make::Ministack, Make::Moto] {
         let emulator = Emulator::start(make).await;
         let clients = emulator.clients().await;
-        let sink = CloudWatchLogs::new(clients.logs.clone());
+        let sink = CloudWatchLogs::new(clients.logs.clone(), clients.wire);
         let missing = sink.describe_group("/cdc/orders").await;
         assert!(
             matches!(missing, Err(SinkError::Missing(_))),

@@ -55,6 +55,7 @@ fn source(clients: &Clients, table: &str) -> DynamoDbStreams {
         clients.dynamodb.clone(),
         clients.streams.clone(),
         StreamChoice::Table(table.to_owned()),
+        clients.wire,
         Arc::new(SystemClock),
     )
 }

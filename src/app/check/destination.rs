@@ -19,7 +19,7 @@ impl Looks {
             Ok(known) => known,
             Err(finding) => return vec![finding.of(&pipeline.name)],
         };
-        let logs = CloudWatchLogs::new(clients.logs);
+        let logs = CloudWatchLogs::new(clients.logs, clients.wire);
         let mut findings = self.groups(pipeline, &logs, &place).await;
         // Only a Kinesis stream can be written to by CloudWatch Logs.
         if pipeline.source.stream.kinesis_name().is_some()

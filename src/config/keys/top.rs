@@ -58,6 +58,16 @@ pub static TOP: &[Key] = &[
         more: &[],
     },
     Key {
+        name: "wire",
+        kind: Kind::Word(&["raw", "sdk"]),
+        default: Default::Value("raw"),
+        example: "sdk",
+        about: "How records are read and puts written. `raw`: records are taken from the answers of GetRecords as they \
+                stand there, and the requests of PutLogEvents are written once. `sdk`: both go through the types of the AWS SDK, \
+                at many times the CPU; for the day on which somebody doubts the former.",
+        more: &[],
+    },
+    Key {
         name: "leases",
         kind: Kind::Section(LEASES),
         default: Default::Words("its defaults"),

@@ -118,7 +118,7 @@ mod tests {
     use crate::logs::LogSink;
 
     fn sink(canned: &Canned) -> CloudWatchLogs {
-        CloudWatchLogs::new(Client::new(&canned.config()))
+        CloudWatchLogs::new(Client::new(&canned.config()), crate::config::Wire::Raw)
     }
 
     #[tokio::test]

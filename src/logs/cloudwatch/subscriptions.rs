@@ -82,7 +82,7 @@ mod tests {
     const STREAM: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/rds-audit";
 
     fn logs(canned: &Canned) -> CloudWatchLogs {
-        CloudWatchLogs::new(Client::new(&canned.config()))
+        CloudWatchLogs::new(Client::new(&canned.config()), crate::config::Wire::Raw)
     }
 
     fn filters(name: &str, next: &str) -> canned::Answer {

@@ -10,6 +10,7 @@ fn source(choice: StreamChoice, canned: &Canned) -> DynamoDbStreams {
         aws_sdk_dynamodb::Client::new(&canned.config()),
         aws_sdk_dynamodbstreams::Client::new(&canned.config()),
         choice,
+        Wire::Raw,
         Arc::new(SystemClock),
     )
 }

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
 use crate::aws::canned::{self, Answer, Canned};
-use crate::config::StreamChoice;
+use crate::config::{StreamChoice, Wire};
 
 const ARN: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/audit";
 const CONSUMER: &str = "arn:aws:kinesis:eu-west-1:111122223333:stream/audit/consumer/weir:7";
@@ -38,7 +38,13 @@ fn case(answers: impl IntoIterator<Item = Answer>) -> Case {
     let client = aws_sdk_kinesis::Client::new(&canned.config());
     let clock = Arc::new(Skipping::default());
     let choice = StreamChoice::Kinesis("audit".to_owned());
-    let polling = KinesisStream::new(client.clone(), choice, "eu-west-1".to_owned(), clock.clone());
+    let polling = KinesisStream::new(
+        client.clone(),
+        choice,
+        "eu-west-1".to_owned(),
+        Wire::Raw,
+        clock.clone(),
+    );
     Case {
         source: FanOut::new(
             client.clone(),

@@ -9,6 +9,7 @@ fn source(choice: StreamChoice, canned: &Canned) -> KinesisStream {
         aws_sdk_kinesis::Client::new(&canned.config()),
         choice,
         "eu-west-1".to_owned(),
+        Wire::Raw,
         Arc::new(SystemClock),
     )
 }

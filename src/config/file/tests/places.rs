@@ -6,7 +6,7 @@ use super::*;
 use crate::clock::Timestamp;
 use crate::config::{
     DeadLetterConfig, DestinationConfig, FanOut, Headers, LogClass, LogFormat, Missing, NewTables, Oversize,
-    SourceConfig, Start, StateConfig, StreamChoice, TracingConfig, Untimely,
+    SourceConfig, Start, StateConfig, StreamChoice, TracingConfig, Untimely, Wire,
 };
 use crate::decode::{Decode, DecodeSettings, Gzip, UnknownMessages};
 use crate::logs::template::{Template, TemplateKind};
@@ -28,6 +28,7 @@ fn the_least_file_has_the_defaults_that_are_documented() {
         keep_removed: Duration::from_secs(7 * 24 * 3600),
         memory: None,
         put_rate: 4_000,
+        wire: Wire::Raw,
         tracing: TracingConfig {
             url: None,
             sample: 0.01,
@@ -97,6 +98,7 @@ http: {{ address: "127.0.0.1:9000" }}
 log: {{ format: json }}
 memory: 64MiB
 put_rate: 900
+wire: sdk
 tracing: {{ otlp_endpoint: "https://collector:4318/otlp/v1/traces", sample: 0.5 }}
 leases: {{ keys: kcl, duration: 20s, foreign_watch: 40s, keep_removed: 24h }}
 checkpoint: {{ interval: 5s }}
@@ -159,6 +161,7 @@ pipelines:
         keep_removed: Duration::from_secs(24 * 3600),
         memory: Some(64 << 20),
         put_rate: 900,
+        wire: Wire::Sdk,
         tracing: TracingConfig {
             url: Some("https://collector:4318/otlp/v1/traces".into()),
             sample: 0.5,
