@@ -110,7 +110,7 @@ pipelines:
         "pipelines.one.destination.retention_days: `360` is not a retention that CloudWatch Logs takes: the nearest is 365",
         "pipelines.two.source: names no stream: add one of `dynamodb_table` (a table's",
         "pipelines.two.destination.group: is missing",
-        "colour: is not a known key: use one of application, http, log, tracing, memory, put_rate, leases, checkpoint, drain, state, pipelines",
+        "colour: is not a known key: use one of application, http, log, tracing, memory, put_rate, wire, leases, checkpoint, drain, state, pipelines",
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     for (found, expected) in found.iter().zip(expected) {
