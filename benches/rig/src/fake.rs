@@ -21,6 +21,8 @@ const ROWS: usize = 1_000;
 
 struct Aws {
     of: Fake,
+    /// Milliseconds since 1970: what came into being before doesn't count as late.
+    warm: u64,
     stream: Stream,
     tables: Mutex<Tables>,
     logs: Mutex<Logs>,
@@ -38,14 +40,16 @@ fn now() -> u64 {
 }
 
 pub fn run(of: Fake) {
-    let stream = Stream::new(&of, now());
+    let start = now();
+    let stream = Stream::new(&of, start);
     let source = (of.kind == Kind::Change).then(|| ("orders".to_owned(), stream.arn.clone()));
     let expected = of.of_shard() * of.shards as u64 * of.events() as u64;
     let aws = Arc::new(Aws {
+        warm: start + of.warm.as_millis() as u64,
         stream,
         tables: Mutex::new(Tables::of(source, ROWS)),
         logs: Mutex::default(),
-        stats: Mutex::new(Stats::new(of.shards, expected)),
+        stats: Mutex::new(Stats::new(of.shards, expected, of.warm)),
         of,
     });
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -112,7 +116,7 @@ async fn serve(mut wire: TcpStream, aws: Arc<Aws>) -> Option<()> {
 
 async fn records(wire: &mut TcpStream, aws: &Aws, head: &Head, body: &[u8]) -> Option<()> {
     let request: Value = serde_json::from_slice(body).unwrap_or_default();
-    tokio::time::sleep(aws.of.delay).await;
+    aws.pause().await;
     let part = match aws
         .stream
         .part(text(&request, "ShardIterator"), request["Limit"].as_u64(), now())
@@ -141,9 +145,13 @@ async fn put(wire: &mut TcpStream, aws: &Aws, head: &Head, body: &[u8]) -> Optio
     if let Err(refusal) = { lock(&aws.logs).may_put(&put) } {
         return aws.tell(wire, head, Err(refusal)).await;
     }
-    tokio::time::sleep(aws.of.delay).await;
+    aws.pause().await;
     let at = now();
-    let late = put.times.iter().map(|time| at.saturating_sub(*time));
+    let late = put
+        .times
+        .iter()
+        .filter(|time| **time >= aws.warm)
+        .map(|time| at.saturating_sub(*time));
     let shard = aws.stream.find(put.stream);
     lock(&aws.stats).took(put.group, shard, put.events, body.len() as u64, late);
     aws.tell(wire, head, Ok(serde_json::json!({ "nextSequenceToken": "1" })))
@@ -151,6 +159,13 @@ async fn put(wire: &mut TcpStream, aws: &Aws, head: &Head, body: &[u8]) -> Optio
 }
 
 impl Aws {
+    /// What `--answer-delay` asks for. Without it no timer, which would take up to a millisecond.
+    async fn pause(&self) {
+        if !self.of.delay.is_zero() {
+            tokio::time::sleep(self.of.delay).await;
+        }
+    }
+
     fn answer(&self, head: &Head, body: &[u8]) -> Answer {
         let request: Value = serde_json::from_slice(body)
             .map_err(|e| refused("SerializationException", format!("{}: {e}", head.content_type)))?;

@@ -4,6 +4,11 @@
 //! CloudWatch Logs that swallows and counts. `rig floor` receives the same bytes and sends as many, signed, and does
 //! nothing with them: the least that the job can cost. Neither knows Weir.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a process that answers another in real time has no Clock"
+)]
+
 #[path = "../../../tests/wire/answer.rs"]
 mod answer;
 mod canned;

@@ -15,6 +15,7 @@ rig fake [OPTIONS]      an AWS of canned records; prints its address as JSON, an
   --records N                     in all, divided over the shards; afterwards the stream stays quiet [100000]
   --rate R                        so many records come into being in each shard a second, with the time they do; without
                                   it all are there from the start
+  --warm MS                       what came into being or was given so soon after the start doesn't count as late [0]
   --answer-delay MS               before every answer of GetRecords and PutLogEvents [0]
   --threads N                     [2]
 
@@ -46,6 +47,7 @@ pub struct Fake {
     pub aggregate: usize,
     pub records: u64,
     pub rate: Option<f64>,
+    pub warm: Duration,
     pub delay: Duration,
     pub threads: usize,
 }
@@ -91,6 +93,7 @@ pub fn parse(arguments: &[String]) -> Result<Command, String> {
         aggregate: 50,
         records: 100_000,
         rate: None,
+        warm: Duration::ZERO,
         delay: Duration::ZERO,
         threads: 2,
     };
@@ -123,6 +126,7 @@ pub fn parse(arguments: &[String]) -> Result<Command, String> {
             "--aggregate" => fake.aggregate = number(name, value)?,
             "--records" => fake.records = number(name, value)?,
             "--rate" => fake.rate = Some(number(name, value)?),
+            "--warm" => fake.warm = Duration::from_secs_f64(number::<f64>(name, value)? / 1e3),
             "--answer-delay" => fake.delay = Duration::from_secs_f64(number::<f64>(name, value)? / 1e3),
             "--threads" => fake.threads = number(name, value)?,
             "--fake" => address = Some(number(name, value)?),

@@ -1,7 +1,7 @@
 //! What the fake saw.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
@@ -44,6 +44,8 @@ type Moment = Option<(f64, f64)>;
 
 pub struct Stats {
     start: Instant,
+    /// What was given before doesn't count as late.
+    warm: Instant,
     expected: u64,
     records: u64,
     events: u64,
@@ -63,9 +65,11 @@ pub struct Stats {
 }
 
 impl Stats {
-    pub fn new(shards: usize, expected: u64) -> Self {
+    pub fn new(shards: usize, expected: u64, warm: Duration) -> Self {
+        let start = Instant::now();
         Self {
-            start: Instant::now(),
+            start,
+            warm: start + warm,
             expected,
             records: 0,
             events: 0,
@@ -141,7 +145,9 @@ impl Stats {
         let mut left = events;
         while let Some((waiting, since)) = given.front_mut().filter(|_| left > 0) {
             let some = left.min(*waiting);
-            self.answer_to_put.add(since.elapsed().as_micros() as u64, some);
+            if *since >= self.warm {
+                self.answer_to_put.add(since.elapsed().as_micros() as u64, some);
+            }
             left -= some;
             *waiting -= some;
             if *waiting == 0 {
@@ -184,7 +190,7 @@ mod tests {
 
     #[test]
     fn events_are_matched_with_the_answers_of_their_shard_in_order() {
-        let mut stats = Stats::new(2, 10);
+        let mut stats = Stats::new(2, 10, Duration::ZERO);
         stats.gave(0, 4, 4, 100);
         stats.gave(1, 6, 6, 100);
         stats.took("g", Some(0), 3, 10, std::iter::empty());
