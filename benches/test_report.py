@@ -1,4 +1,4 @@
-"""python3 -m unittest discover benches"""
+"""python3 -m unittest discover -s benches"""
 
 import unittest
 
