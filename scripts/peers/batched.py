@@ -5,6 +5,6 @@ from inner import peer
 
 peer.main(
     {"name": "batched boto3", "kinds": ["change", "plain", "audit"],
-     "records": {"change": 100_000, "plain": 200_000, "audit": 20_000}, "limit_s": 120},
+     "records": {"change": 50_000, "plain": 200_000, "audit": 5_000}, "limit_s": 120},
     lambda: peer.run(peer.python(), peer.HERE / "loop.py", "in batches"),
 )

@@ -56,7 +56,7 @@ def start():
 
 peer.main(
     {"name": "KCL 3.1.3 MultiLang + batched boto3", "kinds": ["plain", "audit", "kpl"],
-     "records": {"plain": 300_000, "audit": 30_000, "kpl": 30_000}, "limit_s": 240,
+     "records": {"plain": 300_000, "audit": 10_000, "kpl": 6_000}, "limit_s": 240,
      "uncounted": "ministack, for its tables of leases, and HAProxy, since it speaks HTTP/2 only"},
     start,
 )

@@ -14,7 +14,7 @@ def start():
 
 peer.main(
     {"name": "lifion-kinesis 1.3.3 + batched puts", "kinds": ["plain", "audit", "kpl"],
-     "records": {"plain": 200_000, "audit": 20_000, "kpl": 20_000}, "limit_s": 120,
+     "records": {"plain": 200_000, "audit": 5_000, "kpl": 4_000}, "limit_s": 120,
      "uncounted": "ministack, for its table of leases"},
     start,
 )
