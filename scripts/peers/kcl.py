@@ -2,7 +2,9 @@
 """The real Kinesis Client Library: its MultiLangDaemon, from the jars that the Python package kclpy-ext carries, with a
 Python record processor a shard that puts in batches with boto3 (inner/processor.py).
 
-Its Kinesis client speaks HTTP/2 only, so HAProxy stands between it and the fake; its tables are in ministack.
+Its Kinesis client speaks HTTP/2 only, so HAProxy stands between it and the fake; its tables are in ministack. It isn't
+given aggregates of the KPL: those of the fake have the same keys in every shard, and KCL drops, without a word, a user
+record whose key belongs to another shard. So does kcl-rs.
 """
 
 import os
@@ -55,8 +57,8 @@ def start():
 
 
 peer.main(
-    {"name": "KCL 3.1.3 MultiLang + batched boto3", "kinds": ["plain", "audit", "kpl"],
-     "records": {"plain": 300_000, "audit": 10_000, "kpl": 6_000}, "limit_s": 240,
+    {"name": "KCL 3.1.3 MultiLang + batched boto3", "kinds": ["plain", "audit"],
+     "records": {"plain": 300_000, "audit": 10_000}, "limit_s": 300,
      "uncounted": "ministack, for its tables of leases, and HAProxy, since it speaks HTTP/2 only"},
     start,
 )
