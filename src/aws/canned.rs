@@ -161,9 +161,14 @@ impl HttpConnector for Canned {
             .unwrap()
             .push(String::from_utf8_lossy(body).into_owned());
         let headers = request.headers();
-        let head = headers.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let head = headers
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
         self.heads.lock().unwrap().push(head.collect());
-        if headers.get("content-length").is_some_and(|told| told != body.len().to_string()) {
+        if headers
+            .get("content-length")
+            .is_some_and(|told| told != body.len().to_string())
+        {
             return HttpConnectorFuture::new(std::future::pending());
         }
         let Some(answer) = self.answers.lock().unwrap().pop_front() else {

@@ -243,7 +243,11 @@ mod tests {
             sink_by(&canned, wire).put(&to(), &events(), WITHIN).await
         };
         let (raw, sdk) = (put_by(Wire::Raw).await, put_by(Wire::Sdk).await);
-        assert_eq!(format!("{raw:?}"), format!("{sdk:?}"), "both ways of writing agree");
+        assert_eq!(
+            format!("{raw:?}"),
+            format!("{sdk:?}"),
+            "both ways of writing agree"
+        );
         raw
     }
 
@@ -294,7 +298,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_that_is_put_in_place_of_the_sdks_is_told_and_signed_as_that() {
-        let signed = ["authorization", "content-length", "content-type", "x-amz-date", "x-amz-target"];
+        let signed = [
+            "authorization",
+            "content-length",
+            "content-type",
+            "x-amz-date",
+            "x-amz-target",
+        ];
         // The signature is of a second, and one may end between the two.
         for _ in 0..10 {
             let [(raw_body, raw), (sdk_body, sdk)] = both(&to(), &events()).await;

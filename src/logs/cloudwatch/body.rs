@@ -156,15 +156,16 @@ impl Escape {
             written += at - read;
             read = at + 1;
             let byte = self.block[at];
-            let (escape, len) = match SHORT[usize::from(byte)] {
-                0 => {
-                    let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]);
-                    ([b'\\', b'u', b'0', b'0', high, low], LONGEST)
-                }
-                short => ([b'\\', short, 0, 0, 0, 0], 2),
-            };
-            self.escaped[written.min(ROOM)..][..LONGEST].copy_from_slice(&escape);
-            written += len;
+            let short = SHORT[usize::from(byte)];
+            if short != 0 {
+                self.escaped[written.min(ROOM)..][..2].copy_from_slice(&[b'\\', short]);
+                written += 2;
+            } else {
+                let (high, low) = (HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 0xf)]);
+                let escape = [b'\\', b'u', b'0', b'0', high, low];
+                self.escaped[written.min(ROOM)..][..LONGEST].copy_from_slice(&escape);
+                written += LONGEST;
+            }
         }
         self.copy::<BLOCK>(read, written);
         &self.escaped[..written + len - read]
@@ -211,7 +212,8 @@ mod tests {
 
     #[test]
     fn a_body_has_the_fields_of_the_api_and_the_events_in_their_order() {
-        let around = |events: &str| format!(r#"{{"logGroupName":"g","logStreamName":"s","logEvents":[{events}]}}"#);
+        let around =
+            |events: &str| format!(r#"{{"logGroupName":"g","logStreamName":"s","logEvents":[{events}]}}"#);
         assert_eq!(text(&[]), around(""));
         let two = [(7, "b".to_owned()), (-1, "a\"\n\u{1}\u{2028}".to_owned())];
         let told = r#"{"timestamp":7,"message":"b"},{"timestamp":-1,"message":"a\"\n\u0001"#;
