@@ -829,7 +829,7 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
             );
         }
         assert!(
-            lines[3].contains("names a stream again, beside --table"),
+            lines[4].contains("names a stream again, beside --table"),
             "{shown}"
         );
     }
