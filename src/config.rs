@@ -167,6 +167,7 @@ pub struct Overrides {
     pub log_format: Option<LogFormat>,
     pub drain_timeout: Option<Duration>,
     pub grace_period: Option<Duration>,
+    pub wire: Option<Wire>,
 }
 
 /// Why a file gives no settings. A message reads on from the file's name.

@@ -72,6 +72,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "logs/allow.rs",
         "logs/batch.rs",
         "logs/circuit.rs",
+        "logs/cloudwatch/body.rs",
         "logs/cloudwatch/refusal.rs",
         "logs/dead_letter",
         "logs/group.rs",

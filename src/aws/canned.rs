@@ -1,6 +1,6 @@
 //! Answers from a list, for the tests of the adapters: what goes on the wire, and what comes back.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll};
@@ -112,24 +112,31 @@ impl http_body::Body for Endless {
     }
 }
 
-/// Gives its answers in order, then broken connections. Keeps the bodies of the requests.
+/// Gives its answers in order, then broken connections. Keeps the heads and the bodies of the requests. A request
+/// whose body is not of the length that its head tells gets no answer, as from a server.
 #[derive(Clone, Debug, Default)]
 pub struct Canned {
     answers: Arc<Mutex<VecDeque<Answer>>>,
     asked: Arc<Mutex<Vec<String>>>,
+    heads: Arc<Mutex<Vec<BTreeMap<String, String>>>>,
 }
 
 impl Canned {
     pub fn new(answers: impl IntoIterator<Item = Answer>) -> Self {
         Self {
             answers: Arc::new(Mutex::new(answers.into_iter().collect())),
-            asked: Arc::default(),
+            ..Self::default()
         }
     }
 
     /// The bodies of the requests so far.
     pub fn asked(&self) -> Vec<String> {
         self.asked.lock().unwrap().clone()
+    }
+
+    /// The headers of the requests so far.
+    pub fn heads(&self) -> Vec<BTreeMap<String, String>> {
+        self.heads.lock().unwrap().clone()
     }
 
     pub fn config(&self) -> SdkConfig {
@@ -153,6 +160,17 @@ impl HttpConnector for Canned {
             .lock()
             .unwrap()
             .push(String::from_utf8_lossy(body).into_owned());
+        let headers = request.headers();
+        let head = headers
+            .iter()
+            .map(|(name, value)| (name.to_owned(), value.to_owned()));
+        self.heads.lock().unwrap().push(head.collect());
+        if headers
+            .get("content-length")
+            .is_some_and(|told| told != body.len().to_string())
+        {
+            return HttpConnectorFuture::new(std::future::pending());
+        }
         let Some(answer) = self.answers.lock().unwrap().pop_front() else {
             let broken = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
             return HttpConnectorFuture::ready(Err(ConnectorError::io(broken.into())));

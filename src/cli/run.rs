@@ -26,7 +26,8 @@ const AFTER: &str = examples!(
 /// Read streams until told to stop
 ///
 /// A table or a Kinesis stream and a log group are enough. Everything can be set in a file; beside it, only
-/// --application, --http-address, --log-format, --drain-timeout, --grace-period and --until-caught-up may be given.
+/// --application, --http-address, --log-format, --drain-timeout, --grace-period, --wire and --until-caught-up may be
+/// given.
 ///
 /// Each flag can also be given as the environment variable that its help names; the flag stands before the
 /// variable, both before the file, and an empty variable counts as not set. WEIR_LOG sets the level of
@@ -57,6 +58,10 @@ pub(super) struct RunArgs {
     log_format: Option<String>,
     #[command(flatten)]
     drain: DrainArgs,
+    /// How records are read and puts written: raw, or sdk, which goes through the types of the AWS SDK at many times the
+    /// CPU [env: WEIR_WIRE] [default: raw]
+    #[arg(long, value_name = "WIRE")]
+    wire: Option<String>,
 }
 
 /// What to read and where to write: in a file, or as one pipeline by flags.
@@ -177,6 +182,7 @@ pub(super) fn read(args: &RunArgs, vars: Vars<'_>) -> Result<(Config, Until), Wr
         application: application(&mut flags, &args.settings),
         http_address: flags.read("--http-address", args.http_address.as_ref(), check::address),
         log_format: flags.read("--log-format", args.log_format.as_ref(), check::log_format),
+        wire: flags.read("--wire", args.wire.as_ref(), check::wire),
         ..Overrides::default()
     };
     let drain = args.drain.read(&mut flags, &mut overrides);
@@ -457,6 +463,7 @@ fn without_file(flags: &mut Flags<'_>, args: &PipelineArgs, overrides: Overrides
         log_format: overrides.log_format.unwrap_or(defaults.log_format),
         drain_timeout: overrides.drain_timeout.unwrap_or(defaults.drain_timeout),
         grace_period: overrides.grace_period,
+        wire: overrides.wire.unwrap_or_default(),
         ..Config::of(vec![PipelineConfig {
             decode,
             shape: Shape {
@@ -490,7 +497,7 @@ mod tests {
 
     use super::*;
     use crate::cli::Cli;
-    use crate::config::{LogFormat, Start};
+    use crate::config::{LogFormat, Start, Wire};
     use crate::decode::Decode;
     use crate::shape::Format;
 
@@ -547,7 +554,7 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
         let config = run(
             &format!(
                 "--stream-arn {ARN} --log-group g --log-stream s --start latest --application app \
-                 --http-address 127.0.0.1:9 --log-format json"
+                 --http-address 127.0.0.1:9 --log-format json --wire sdk"
             ),
             "",
         )
@@ -564,19 +571,20 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
         assert_eq!(config.application, "app");
         assert_eq!(config.http_address, "127.0.0.1:9".parse().unwrap());
         assert_eq!(config.log_format, LogFormat::Json);
+        assert_eq!(config.wire, Wire::Sdk);
     }
 
     #[test]
     fn every_flag_can_be_a_variable() {
         let flags = run(
             "--table orders --log-group g --log-stream s --start latest --application app \
-             --http-address 127.0.0.1:9 --log-format json",
+             --http-address 127.0.0.1:9 --log-format json --wire sdk",
             "",
         );
         let variables = run(
             "",
             "WEIR_TABLE=orders WEIR_LOG_GROUP=g WEIR_LOG_STREAM=s WEIR_START=latest WEIR_APPLICATION=app \
-             WEIR_HTTP_ADDRESS=127.0.0.1:9 WEIR_LOG_FORMAT=json",
+             WEIR_HTTP_ADDRESS=127.0.0.1:9 WEIR_LOG_FORMAT=json WEIR_WIRE=sdk",
         );
         assert_eq!(flags.unwrap(), variables.unwrap());
         let arn = run("", &format!("WEIR_STREAM_ARN={ARN} WEIR_LOG_GROUP=g")).unwrap();
@@ -746,7 +754,8 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
             "from-file",
             "empty is not set"
         );
-        let beside = with("--http-address 127.0.0.1:9 --log-format text", "");
+        let beside = with("--http-address 127.0.0.1:9 --log-format text --wire sdk", "");
+        assert_eq!(beside.wire, Wire::Sdk);
         assert_eq!(beside.http_address, "127.0.0.1:9".parse().unwrap());
         assert_eq!(beside.log_format, LogFormat::Text);
         assert_eq!(
@@ -798,12 +807,13 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
     fn every_wrong_flag_is_listed_at_once_with_where_it_came_from() {
         let shown = refusal(
             &format!("--table a/b --log-stream a:b --http-address 80 --stream-arn {ARN}"),
-            "WEIR_START=soon WEIR_LOG_FORMAT=xml WEIR_APPLICATION=a",
+            "WEIR_START=soon WEIR_LOG_FORMAT=xml WEIR_APPLICATION=a WEIR_WIRE=fast",
         );
         let expected = [
             "--application (from WEIR_APPLICATION): `a` must be 3 to 249",
             "--http-address: `80` is not an IP address and a port: write it like `0.0.0.0:80`",
             "--log-format (from WEIR_LOG_FORMAT): `xml` is not a log format",
+            "--wire (from WEIR_WIRE): `fast` is no way to read records and write puts",
             "--stream-arn: `arn:aws:dynamodb",
             "--table: `a/b` must be 3 to 255",
             "--log-group: is missing: name the log group",
@@ -819,7 +829,7 @@ pipelines: { p: { source: { dynamodb_table: orders }, destination: { group: g } 
             );
         }
         assert!(
-            lines[3].contains("names a stream again, beside --table"),
+            lines[4].contains("names a stream again, beside --table"),
             "{shown}"
         );
     }

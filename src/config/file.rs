@@ -174,7 +174,7 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
         keep_removed: keep_removed.unwrap_or(with_defaults.keep_removed),
         memory,
         put_rate: put_rate.unwrap_or(with_defaults.put_rate),
-        wire: wire.unwrap_or_default(),
+        wire: overrides.wire.or(wire).unwrap_or_default(),
         tracing,
         state,
         pipelines: pipelines?,

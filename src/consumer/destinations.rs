@@ -30,14 +30,18 @@ fn sender<'r>(record: &Record, settings: &DecodeSettings) -> Cow<'r, [Envelope]>
     decode::sender(record, settings).into_iter().collect()
 }
 
-type Rendered = Result<LogDestination, RenderError>;
+/// Shared, because each record asks for it.
+type Rendered = Result<Arc<LogDestination>, RenderError>;
 
 /// What is to be sent for a record.
 pub(super) enum Outgoing {
     Nothing,
     Events {
         decoded: Decoded,
-        to: Vec<LogDestination>,
+        /// Of each of its envelopes.
+        to: Vec<Arc<LogDestination>>,
+        /// Of its events without an envelope, if there are any.
+        plain: Option<Arc<LogDestination>>,
     },
     Letter(Letter),
 }
@@ -86,11 +90,13 @@ impl Outgoing {
     pub(super) fn pack(self, parcel: &mut Parcel<'_>, index: u64, record: &Record) {
         match self {
             Self::Nothing => {}
-            Self::Events { decoded, to } => {
+            Self::Events { decoded, to, plain } => {
                 for (ordinal, event) in decoded.events.into_iter().enumerate() {
-                    // The last one is that of events without an envelope.
-                    let at = event.envelope.unwrap_or(to.len() - 1);
-                    parcel.event(&to[at], index, record.place(), ordinal, event.event);
+                    // `address` found one for each; the ledger would wait for an event without.
+                    let to = event.envelope.map_or(plain.as_ref(), |at| to.get(at));
+                    if let Some(to) = to {
+                        parcel.event(to, index, record.place(), ordinal, event.event);
+                    }
                 }
             }
             Self::Letter(letter) => {
@@ -129,21 +135,24 @@ impl Destinations {
             clear: BTreeMap::new(),
         };
         destinations.plain = destinations.render(None);
-        let written_to = [destinations.plain.clone().ok(), Some(destinations.letters())];
-        let groups = written_to.into_iter().flatten().map(|to| to.group);
-        destinations.groups.extend(groups);
+        let plain = destinations.plain.as_ref().ok().map(|to| to.group.clone());
+        let letters = destinations.letters().group;
+        destinations.groups.extend(plain.into_iter().chain([letters]));
         destinations
     }
 
     /// The one destination of all the shard's records, if it has one.
     pub(super) fn one(&self) -> Option<&LogDestination> {
-        self.plain.as_ref().ok().filter(|_| !self.by_envelope)
+        self.plain.as_deref().ok().filter(|_| !self.by_envelope)
     }
 
     /// The dead letter of a record that could not be decoded.
     pub(super) fn letter(&self, error: &DecodeError) -> Outgoing {
         Outgoing::Letter(Letter {
-            meant_for: self.plain.clone().unwrap_or_else(|_| self.letters()),
+            meant_for: match &self.plain {
+                Ok(to) => (**to).clone(),
+                Err(_) => self.letters(),
+            },
             reason: Refusal::Undecodable,
             detail: match self.pipeline.config.withholds() {
                 true => error.without_content(),
@@ -157,20 +166,21 @@ impl Destinations {
     /// Where a record's events go. If one of them has no destination, the record is one dead letter: half of
     /// it in the log would look like all of it.
     pub(super) fn address(&mut self, decoded: Decoded) -> Outgoing {
-        let mut to = Vec::with_capacity(decoded.envelopes.len() + 1);
+        let mut to = Vec::with_capacity(decoded.envelopes.len());
         for envelope in &decoded.envelopes {
             match self.of_envelope(envelope) {
                 Ok(destination) => to.push(destination),
                 Err(error) => return self.unaddressed(&error),
             }
         }
+        let mut plain = None;
         if decoded.events.iter().any(|event| event.envelope.is_none()) {
             match &self.plain {
-                Ok(destination) => to.push(destination.clone()),
+                Ok(destination) => plain = Some(destination.clone()),
                 Err(error) => return self.unaddressed(error),
             }
         }
-        Outgoing::Events { decoded, to }
+        Outgoing::Events { decoded, to, plain }
     }
 
     /// The group that a record's events come from, if this pipeline writes to it: what it wrote came back.
@@ -253,6 +263,6 @@ impl Destinations {
         let Pipeline {
             application, config, ..
         } = &*self.pipeline;
-        address::destination(application, config, &self.stream, self.shard.as_str(), envelope)
+        address::destination(application, config, &self.stream, self.shard.as_str(), envelope).map(Arc::new)
     }
 }

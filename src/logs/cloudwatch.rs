@@ -3,8 +3,10 @@
 //! Owns the requests and the reading of their answers. Must never retry, split or create on its own;
 //! errors of the SDK stop here. `app` makes one for each set of AWS settings.
 
+mod body;
 mod groups;
 pub mod probe;
+mod raw;
 mod refusal;
 mod subscriptions;
 
@@ -17,6 +19,7 @@ use aws_sdk_cloudwatchlogs::config::Config;
 use aws_sdk_cloudwatchlogs::config::timeout::TimeoutConfig;
 use aws_sdk_cloudwatchlogs::types::{InputLogEvent, RejectedLogEventsInfo};
 
+use self::raw::WholeBody;
 use self::refusal::{Asked, sink_error};
 use crate::aws::failure::{Failure, failure};
 use crate::aws::raw::NeedsBody;
@@ -52,23 +55,17 @@ impl LogSink for CloudWatchLogs {
         events: &[LogEvent],
         within: Duration,
     ) -> Result<Accepted, SinkError> {
-        let mut batch = Vec::with_capacity(events.len());
-        for event in events {
-            let event = InputLogEvent::builder()
-                .timestamp(event.timestamp.millis())
-                .message(&event.message)
-                .build()
-                .map_err(|e| SinkError::Invalid(e.to_string()))?;
-            batch.push(event);
-        }
         let limit = TimeoutConfig::builder().operation_timeout(within).build();
-        let answer = self
-            .client
-            .put_log_events()
-            .log_group_name(&to.group)
-            .log_stream_name(&to.stream)
-            .set_log_events(Some(batch))
-            .customize()
+        let put = self.client.put_log_events();
+        let put = match self.wire {
+            Wire::Raw => put.customize().interceptor(WholeBody::of(to, events)),
+            Wire::Sdk => put
+                .log_group_name(&to.group)
+                .log_stream_name(&to.stream)
+                .set_log_events(Some(input(events)?))
+                .customize(),
+        };
+        let answer = put
             .interceptor(NeedsBody)
             .config_override(Config::builder().timeout_config(limit))
             .send()
@@ -177,6 +174,18 @@ impl LogSink for CloudWatchLogs {
     }
 }
 
+/// The events as the SDK's type.
+fn input(events: &[LogEvent]) -> Result<Vec<InputLogEvent>, SinkError> {
+    let of = |event: &LogEvent| {
+        InputLogEvent::builder()
+            .timestamp(event.timestamp.millis())
+            .message(&event.message)
+            .build()
+    };
+    let events: Result<_, _> = events.iter().map(of).collect();
+    events.map_err(|e| SinkError::Invalid(e.to_string()))
+}
+
 fn exists(failure: &Failure) -> bool {
     matches!(failure, Failure::Service { code, .. } if code == "ResourceAlreadyExistsException")
 }
@@ -197,13 +206,19 @@ fn accepted(info: Option<&RejectedLogEventsInfo>, count: usize) -> Accepted {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::aws::canned::{self, Canned};
 
     const WITHIN: Duration = Duration::from_secs(5);
 
+    fn sink_by(canned: &Canned, wire: Wire) -> CloudWatchLogs {
+        CloudWatchLogs::new(Client::new(&canned.config()), wire)
+    }
+
     fn sink(canned: &Canned) -> CloudWatchLogs {
-        CloudWatchLogs::new(Client::new(&canned.config()), Wire::Raw)
+        sink_by(canned, Wire::Raw)
     }
 
     fn to() -> LogDestination {
@@ -223,7 +238,86 @@ mod tests {
     }
 
     async fn put(answer: canned::Answer) -> Result<Accepted, SinkError> {
-        sink(&Canned::new([answer])).put(&to(), &events(), WITHIN).await
+        let put_by = async |wire| {
+            let canned = Canned::new([answer.clone()]);
+            sink_by(&canned, wire).put(&to(), &events(), WITHIN).await
+        };
+        let (raw, sdk) = (put_by(Wire::Raw).await, put_by(Wire::Sdk).await);
+        assert_eq!(
+            format!("{raw:?}"),
+            format!("{sdk:?}"),
+            "both ways of writing agree"
+        );
+        raw
+    }
+
+    /// The requests of one put, by both ways of writing.
+    async fn both(to: &LogDestination, events: &[LogEvent]) -> [(String, BTreeMap<String, String>); 2] {
+        let canned = Canned::new([canned::ok("{}"), canned::ok("{}")]);
+        for wire in [Wire::Raw, Wire::Sdk] {
+            sink_by(&canned, wire).put(to, events, WITHIN).await.unwrap();
+        }
+        let requests: Vec<_> = canned.asked().into_iter().zip(canned.heads()).collect();
+        requests.try_into().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn both_ways_of_writing_a_put_have_the_same_body(
+            group in "[\\PC\"]{1,20}",
+            events in proptest::collection::vec((any::<i64>(), message()), 0..12),
+        ) {
+            let to = LogDestination { group, stream: "s/\"1\"".to_owned() };
+            let events: Vec<LogEvent> = events
+                .into_iter()
+                .map(|(millis, message)| LogEvent { timestamp: Timestamp::from_millis(millis), message })
+                .collect();
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let [(raw, _), (sdk, _)] = runtime.block_on(both(&to, &events));
+            prop_assert_eq!(&raw, &sdk);
+            let read: serde_json::Value = serde_json::from_str(&raw).unwrap();
+            prop_assert_eq!(&read["logGroupName"], &to.group);
+            let told = events.iter().map(|event| {
+                serde_json::json!({"timestamp": event.timestamp.millis(), "message": event.message})
+            });
+            prop_assert_eq!(&read["logEvents"], &told.collect::<serde_json::Value>());
+        }
+    }
+
+    /// Of the characters that JSON escapes, many; of others, runs of any length.
+    fn message() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            "[\u{0}-\u{1f}\"\\\\]{0,80}",
+            "[a-z\"]{0,200}",
+            "[ -~]{0,200}",
+            "[\u{7f}-\u{ff}\u{2028}\u{2029}\u{fffd}\u{1f600}\"]{0,40}",
+        ];
+        proptest::collection::vec(part, 0..4).prop_map(|parts| parts.concat())
+    }
+
+    #[tokio::test]
+    async fn a_body_that_is_put_in_place_of_the_sdks_is_told_and_signed_as_that() {
+        let signed = [
+            "authorization",
+            "content-length",
+            "content-type",
+            "x-amz-date",
+            "x-amz-target",
+        ];
+        // The signature is of a second, and one may end between the two.
+        for _ in 0..10 {
+            let [(raw_body, raw), (sdk_body, sdk)] = both(&to(), &events()).await;
+            assert_eq!(raw_body, sdk_body);
+            if raw["x-amz-date"] == sdk["x-amz-date"] {
+                assert!(raw.keys().eq(sdk.keys()), "{raw:?} {sdk:?}");
+                for header in signed {
+                    assert_eq!(raw[header], sdk[header], "{header}");
+                }
+                return;
+            }
+        }
+        panic!("each pair of puts took a second");
     }
 
     #[tokio::test]

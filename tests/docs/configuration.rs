@@ -26,7 +26,8 @@ pipelines:
 - **Texts** that YAML would read as a number or a boolean have to be in quotes, and so do those that begin with `*` or
   `{`.
 - **Flags.** Without a file, flags and their variables make one pipeline (`weir run --help`). Beside a file,
-  `--application`, `--http-address`, `--log-format`, `--drain-timeout` and `--grace-period` stand before what it says.
+  `--application`, `--http-address`, `--log-format`, `--drain-timeout`, `--grace-period` and `--wire` stand before what it
+  says.
 - **Editors.** `weir schema > weir.schema.json` writes a JSON Schema; a file that begins with `# yaml-language-server:
   $schema=weir.schema.json` is completed and checked while it is written.
 ";

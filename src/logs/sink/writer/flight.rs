@@ -15,9 +15,18 @@ pub(super) struct Flight {
 impl Flight {
     /// Sorts stably: the events of one millisecond keep the order they came in.
     pub(super) fn of(items: impl Iterator<Item = Item>) -> Self {
-        let mut items: Vec<Item> = items.collect();
+        let flight = Self::in_order(items);
+        // As the events of one shard come, as a rule.
+        if flight.events.is_sorted_by_key(|event| event.timestamp) {
+            return flight;
+        }
+        let mut items: Vec<Item> = flight.into_items().collect();
         items.sort_by_key(|i| i.event.timestamp);
-        let (events, tags) = items.into_iter().map(|i| (i.event, i.tag)).unzip();
+        Self::in_order(items.into_iter())
+    }
+
+    fn in_order(items: impl Iterator<Item = Item>) -> Self {
+        let (events, tags) = items.map(|i| (i.event, i.tag)).unzip();
         Self { events, tags }
     }
 
