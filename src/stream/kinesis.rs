@@ -569,6 +569,7 @@ pub(super) fn records_of(records: Vec<SdkRecord>) -> Result<Vec<Record>, SourceE
             time: record.approximate_arrival_timestamp.map(|t| timestamp(&t)),
             partition_key: record.partition_key.map(Into::into),
             data: Bytes::from(record.data.into_inner()),
+            fields: None,
         });
     }
     Ok(all)
