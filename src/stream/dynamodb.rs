@@ -5,6 +5,7 @@
 
 pub mod probe;
 mod raw;
+mod typed;
 pub mod wire;
 
 use std::collections::{HashMap, HashSet};
@@ -18,7 +19,7 @@ use aws_sdk_dynamodbstreams::types::{
 
 use crate::aws::denial;
 use crate::aws::failure::{Failure, failure};
-use crate::aws::raw::{KeepDate, Slot};
+use crate::aws::raw::{KeepDate, NeedsBody, Slot};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::{StreamChoice, Wire};
 use crate::stream::view::View;
@@ -344,19 +345,25 @@ impl StreamSource for DynamoDbStreams {
         stream: &StreamArn,
         iterator: &ShardIterator,
     ) -> Result<RecordBatch, SourceError> {
-        let body = Slot::default();
-        self.streams
+        let request = self
+            .streams
             .get_records()
             .shard_iterator(iterator.as_str())
             .limit(RECORDS)
-            .customize()
-            .interceptor(KeepBody(body.clone()))
+            .customize();
+        let body = Slot::default();
+        let request = match self.wire {
+            Wire::Raw => request.interceptor(KeepBody(body.clone())),
+            Wire::Sdk => request.interceptor(NeedsBody),
+        };
+        let answer = request
             .send()
             .await
             .map_err(|e| source_error("dynamodb:GetRecords", &failure(&e), stream.as_str()))?;
-        match body.take() {
-            Some(body) => wire::batch(&body),
-            None => Err(SourceError::Unavailable(
+        match (self.wire, body.take()) {
+            (Wire::Raw, Some(body)) => wire::batch(&body),
+            (Wire::Sdk, _) => typed::batch(&answer),
+            (Wire::Raw, None) => Err(SourceError::Unavailable(
                 "the answer to GetRecords has no body".to_owned(),
             )),
         }
