@@ -103,6 +103,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "stream/change.rs",
         "stream/dynamodb/wire.rs",
         "stream/homes.rs",
+        "stream/kinesis/raw.rs",
         "stream/lineage.rs",
         "stream/view.rs",
         "trace/otlp.rs",

@@ -4,7 +4,6 @@
 //! of the SDK stop here. `app` makes one for each pipeline.
 
 pub mod probe;
-mod raw;
 mod typed;
 pub mod wire;
 
@@ -13,10 +12,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodbstreams::operation::get_records::{GetRecords, GetRecordsOutput};
 use aws_sdk_dynamodbstreams::types::{
     Shard as SdkShard, ShardFilter, ShardFilterType, ShardIteratorType, StreamDescription, StreamStatus,
 };
+use aws_smithy_runtime_api::client::interceptors::context::Output;
+use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
 
+use crate::aws::body::ReadBody;
 use crate::aws::denial;
 use crate::aws::failure::{Failure, failure};
 use crate::aws::raw::{KeepDate, NeedsBody, Slot};
@@ -27,7 +30,6 @@ use crate::stream::{
     RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition, StreamArn,
     StreamSource,
 };
-use raw::KeepBody;
 
 /// The shards of one page; the most DescribeStream gives (API reference of DescribeStream, `Limit`).
 const PAGE: i32 = 100;
@@ -351,22 +353,21 @@ impl StreamSource for DynamoDbStreams {
             .shard_iterator(iterator.as_str())
             .limit(RECORDS)
             .customize();
-        let body = Slot::default();
+        let batch = Slot::default();
         let request = match self.wire {
-            Wire::Raw => request.interceptor(KeepBody(body.clone())),
+            Wire::Raw => request.interceptor(ReadBody {
+                read: |body| Some(wire::batch(body)),
+                operation: || GetRecords::new().config(),
+                empty: || Ok(Output::erase(GetRecordsOutput::builder().build())),
+                slot: batch.clone(),
+            }),
             Wire::Sdk => request.interceptor(NeedsBody),
         };
         let answer = request
             .send()
             .await
             .map_err(|e| source_error("dynamodb:GetRecords", &failure(&e), stream.as_str()))?;
-        match (self.wire, body.take()) {
-            (Wire::Raw, Some(body)) => wire::batch(&body),
-            (Wire::Sdk, _) => typed::batch(&answer),
-            (Wire::Raw, None) => Err(SourceError::Unavailable(
-                "the answer to GetRecords has no body".to_owned(),
-            )),
-        }
+        batch.take().unwrap_or_else(|| typed::batch(&answer))
     }
 
     fn retention(&self) -> Option<Duration> {
