@@ -3,6 +3,7 @@
 //! Pure. Numbers keep their digits (a DynamoDB number has 38 of them, a float 17), and an object keeps its
 //! members in their order. What is written back differs from what was read in white space and escapes alone.
 
+pub mod cursor;
 pub mod number;
 mod scan;
 

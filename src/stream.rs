@@ -3,6 +3,7 @@
 //! Owns the nouns (AWS's words) and [`StreamSource`]. No I/O here. The adapters in `stream/` implement
 //! the trait; the coordinator lists shards through it, a consumer reads one shard through it.
 
+pub mod change;
 pub mod dynamodb;
 pub mod fan_out;
 pub mod homes;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 
 use crate::clock::Timestamp;
+use change::ChangeFields;
 use view::View;
 
 macro_rules! text_id {
@@ -236,6 +238,8 @@ pub struct Record {
     /// A DynamoDB record's JSON as it stood on the wire, usually a slice of the whole answer, not a copy; a
     /// Kinesis record's own bytes.
     pub data: Bytes,
+    /// Of a DynamoDB record: where its fields stand in `data`, if whoever read the answer saw it.
+    pub fields: Option<Box<ChangeFields>>,
 }
 
 impl Record {
@@ -247,6 +251,7 @@ impl Record {
             time,
             partition_key: None,
             data,
+            fields: None,
         }
     }
 

@@ -38,6 +38,8 @@ pub mod logs {
 }
 
 pub mod stream {
+    pub mod change;
+
     use std::fmt;
     use std::sync::Arc;
 
@@ -85,6 +87,7 @@ pub mod stream {
         pub time: Option<Timestamp>,
         pub partition_key: Option<Arc<str>>,
         pub data: Bytes,
+        pub fields: Option<Box<change::ChangeFields>>,
     }
 }
 
@@ -99,6 +102,7 @@ pub fn record(data: &[u8]) -> Record {
         time: Some(clock::Timestamp::from_millis(1_767_225_600_000)),
         partition_key: Some("key".into()),
         data: Bytes::copy_from_slice(data),
+        fields: None,
     }
 }
 

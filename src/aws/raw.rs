@@ -17,8 +17,14 @@ use aws_smithy_types::date_time::Format;
 use crate::clock::Timestamp;
 
 /// A place that one request fills and its caller empties.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Slot<T>(Arc<Mutex<Option<T>>>);
+
+impl<T> Clone for Slot<T> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
 
 impl<T> Default for Slot<T> {
     fn default() -> Self {

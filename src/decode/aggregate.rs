@@ -65,6 +65,7 @@ pub fn user_records(record: &Record) -> (Vec<Record>, bool) {
                 time: record.time,
                 partition_key: part.partition_key,
                 data: part.data,
+                fields: None,
             });
             (records.collect(), false)
         }

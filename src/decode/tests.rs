@@ -38,6 +38,7 @@ fn record(data: &[u8]) -> Record {
         time: Some(Timestamp::from_millis(ARRIVED)),
         partition_key: Some(Arc::from("key \"é\"")),
         data: Bytes::copy_from_slice(data),
+        fields: None,
     }
 }
 

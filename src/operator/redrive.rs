@@ -132,6 +132,7 @@ fn record(letter: &Letter, body: &RecordBody) -> Result<Record, String> {
         time: body.time,
         partition_key: body.partition_key.clone(),
         data: data.clone(),
+        fields: None,
     })
 }
 

@@ -4,7 +4,7 @@
 //! of the SDK stop here. `app` makes one for each pipeline.
 
 pub mod probe;
-mod raw;
+mod typed;
 pub mod wire;
 
 use std::collections::{HashMap, HashSet};
@@ -12,13 +12,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_dynamodbstreams::operation::get_records::{GetRecords, GetRecordsOutput};
 use aws_sdk_dynamodbstreams::types::{
     Shard as SdkShard, ShardFilter, ShardFilterType, ShardIteratorType, StreamDescription, StreamStatus,
 };
+use aws_smithy_runtime_api::client::interceptors::context::Output;
+use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
 
+use crate::aws::body::ReadBody;
 use crate::aws::denial;
 use crate::aws::failure::{Failure, failure};
-use crate::aws::raw::{KeepDate, Slot};
+use crate::aws::raw::{KeepDate, NeedsBody, Slot};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::{StreamChoice, Wire};
 use crate::stream::view::View;
@@ -26,7 +30,6 @@ use crate::stream::{
     RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition, StreamArn,
     StreamSource,
 };
-use raw::KeepBody;
 
 /// The shards of one page; the most DescribeStream gives (API reference of DescribeStream, `Limit`).
 const PAGE: i32 = 100;
@@ -344,22 +347,27 @@ impl StreamSource for DynamoDbStreams {
         stream: &StreamArn,
         iterator: &ShardIterator,
     ) -> Result<RecordBatch, SourceError> {
-        let body = Slot::default();
-        self.streams
+        let request = self
+            .streams
             .get_records()
             .shard_iterator(iterator.as_str())
             .limit(RECORDS)
-            .customize()
-            .interceptor(KeepBody(body.clone()))
+            .customize();
+        let batch = Slot::default();
+        let request = match self.wire {
+            Wire::Raw => request.interceptor(ReadBody {
+                read: |body| Some(wire::batch(body)),
+                operation: || GetRecords::new().config(),
+                empty: || Ok(Output::erase(GetRecordsOutput::builder().build())),
+                slot: batch.clone(),
+            }),
+            Wire::Sdk => request.interceptor(NeedsBody),
+        };
+        let answer = request
             .send()
             .await
             .map_err(|e| source_error("dynamodb:GetRecords", &failure(&e), stream.as_str()))?;
-        match body.take() {
-            Some(body) => wire::batch(&body),
-            None => Err(SourceError::Unavailable(
-                "the answer to GetRecords has no body".to_owned(),
-            )),
-        }
+        batch.take().unwrap_or_else(|| typed::batch(&answer))
     }
 
     fn retention(&self) -> Option<Duration> {

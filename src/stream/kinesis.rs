@@ -11,6 +11,7 @@
 //! that no sequence number protects, once it was shown to be there lately.
 
 pub mod probe;
+mod raw;
 pub(super) mod refusal;
 
 use std::collections::{HashMap, HashSet};
@@ -19,14 +20,18 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use aws_sdk_kinesis::operation::get_records::{GetRecords, GetRecordsOutput};
 use aws_sdk_kinesis::types::{
     Record as SdkRecord, Shard as SdkShard, ShardFilter, ShardFilterType, ShardIteratorType, StreamStatus,
 };
+use aws_smithy_runtime_api::client::interceptors::context::Output;
+use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
 use aws_smithy_types::DateTime;
 use bytes::Bytes;
 
+use crate::aws::body::ReadBody;
 use crate::aws::failure::{Failure, failure};
-use crate::aws::raw::{KeepDate, NeedsBody};
+use crate::aws::raw::{KeepDate, NeedsBody, Slot};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::{StreamChoice, Wire};
 use crate::stream::{
@@ -441,17 +446,27 @@ impl StreamSource for KinesisStream {
         iterator: &ShardIterator,
     ) -> Result<RecordBatch, SourceError> {
         self.check(stream)?;
-        let answer = self
+        let mut request = self
             .kinesis
             .get_records()
             .stream_arn(stream.service_arn())
             .shard_iterator(iterator.as_str())
             .limit(RECORDS)
             .customize()
-            .interceptor(NeedsBody)
-            .send()
-            .await;
-        let answer = match answer {
+            .interceptor(NeedsBody);
+        let batch = Slot::default();
+        if self.wire == Wire::Raw {
+            request = request.interceptor(ReadBody {
+                read: raw::batch,
+                operation: || GetRecords::new().config(),
+                empty: || {
+                    let output = GetRecordsOutput::builder().set_records(Some(Vec::new()));
+                    Ok(Output::erase(output.build()?))
+                },
+                slot: batch.clone(),
+            });
+        }
+        let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) => {
                 return Err(self
@@ -464,14 +479,13 @@ impl StreamSource for KinesisStream {
                     .await);
             }
         };
+        if let Some(batch) = batch.take() {
+            return Ok(batch);
+        }
         let has_children = answer.child_shards.is_some_and(|children| !children.is_empty());
         Ok(RecordBatch {
             records: records_of(answer.records)?,
-            next: match answer.next_shard_iterator.filter(|next| !next.is_empty()) {
-                Some(next) => Next::At(ShardIterator::new(next)),
-                None if has_children => Next::End,
-                None => Next::PerhapsEnd,
-            },
+            next: next_of(answer.next_shard_iterator.as_deref(), has_children),
             behind: answer.millis_behind_latest.map(millis),
             continuation: None,
         })
@@ -553,6 +567,15 @@ fn shard_of(shard: SdkShard, stream: &StreamArn) -> Result<Shard, SourceError> {
     })
 }
 
+/// Where the records go on. Only children show that a shard has ended.
+fn next_of(iterator: Option<&str>, has_children: bool) -> Next {
+    match iterator.filter(|next| !next.is_empty()) {
+        Some(next) => Next::At(ShardIterator::new(next)),
+        None if has_children => Next::End,
+        None => Next::PerhapsEnd,
+    }
+}
+
 /// The records of an answer, in its order. The bytes of each are moved, not copied.
 pub(super) fn records_of(records: Vec<SdkRecord>) -> Result<Vec<Record>, SourceError> {
     let mut all = Vec::with_capacity(records.len());
@@ -569,6 +592,7 @@ pub(super) fn records_of(records: Vec<SdkRecord>) -> Result<Vec<Record>, SourceE
             time: record.approximate_arrival_timestamp.map(|t| timestamp(&t)),
             partition_key: record.partition_key.map(Into::into),
             data: Bytes::from(record.data.into_inner()),
+            fields: None,
         });
     }
     Ok(all)

@@ -19,6 +19,17 @@ fn stream(canned: &Canned) -> DynamoDbStreams {
     source(StreamChoice::Arn(StreamArn::new(ARN)), canned)
 }
 
+/// What a read of this answer gives, on this path.
+async fn read(wire: Wire, answer: canned::Answer) -> Result<RecordBatch, SourceError> {
+    let source = DynamoDbStreams {
+        wire,
+        ..stream(&Canned::new([answer]))
+    };
+    source
+        .records(&StreamArn::new(ARN), &ShardIterator::new("i"))
+        .await
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_listing_goes_through_all_pages_below_the_rate_limit() {
     let canned = Canned::new([
@@ -148,11 +159,10 @@ async fn each_error_of_the_service_is_the_error_the_reader_acts_on() {
         (canned::answer(200, page), "unavailable"),
         (canned::answer(200, ""), "unavailable"),
     ] {
-        let error = stream(&Canned::new([answer.clone()]))
-            .records(&StreamArn::new(ARN), &ShardIterator::new("i"))
-            .await
-            .unwrap_err();
-        assert_eq!(error.class(), class, "{answer:?}: {error}");
+        for wire in [Wire::Raw, Wire::Sdk] {
+            let error = read(wire, answer.clone()).await.unwrap_err();
+            assert_eq!(error.class(), class, "{wire:?}, {answer:?}: {error}");
+        }
     }
 }
 

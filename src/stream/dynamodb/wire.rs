@@ -11,6 +11,8 @@ use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::clock::Timestamp;
+use crate::json::cursor::Cursor;
+use crate::stream::change::{ChangeFields, Field};
 use crate::stream::{Next, Record, RecordBatch, SequenceNumber, ShardIterator, SourceError};
 
 /// Reads the body of a GetRecords answer. The records' `data` are slices of `body`.
@@ -18,6 +20,67 @@ use crate::stream::{Next, Record, RecordBatch, SequenceNumber, ShardIterator, So
 /// An answer that can't be read whole is `Unavailable`: a record is never skipped.
 pub fn batch(body: &Bytes) -> Result<RecordBatch, SourceError> {
     let text = std::str::from_utf8(body).map_err(unreadable)?;
+    match in_one_pass(body, text) {
+        Some(batch) => Ok(batch),
+        None => step_by_step(body, text),
+    }
+}
+
+/// Looks at each byte once, and keeps where the records' fields stand. `None`: the answer, or a record in it, is out
+/// of the ordinary, and perhaps wrong.
+fn in_one_pass(body: &Bytes, text: &str) -> Option<RecordBatch> {
+    let mut cursor = Cursor::new(text);
+    let (mut records, mut next) = (None, None);
+    cursor.eat(b'{')?;
+    let mut first = true;
+    while cursor.another(&mut first, b'}')? {
+        match cursor.key()? {
+            "Records" if records.is_none() => {
+                let mut list = Vec::new();
+                cursor.eat(b'[')?;
+                let mut first = true;
+                while cursor.another(&mut first, b']')? {
+                    list.push(next_record(body, &mut cursor)?);
+                }
+                records = Some(list);
+            }
+            "NextShardIterator" if next.is_none() => {
+                let iterator = serde_json::from_str::<Option<Cow<'_, str>>>(cursor.value()?).ok()?;
+                next = Some(iterator.map_or(Next::End, |next| Next::At(ShardIterator::new(next))));
+            }
+            "Records" | "NextShardIterator" => return None,
+            _ => drop(cursor.value()?),
+        }
+    }
+    cursor.end()?;
+    Some(RecordBatch {
+        records: records.unwrap_or_default(),
+        next: next.unwrap_or(Next::End),
+        behind: None,
+        continuation: None,
+    })
+}
+
+fn next_record(body: &Bytes, cursor: &mut Cursor<'_>) -> Option<Record> {
+    let (fields, text) = ChangeFields::read(cursor)?;
+    let sequence_number = fields.get(text, Field::SequenceNumber)?;
+    // Digits alone: whatever else is in the quotes, an escape too, is no such number.
+    let digits = sequence_number.strip_prefix('"')?.strip_suffix('"')?;
+    let time = fields
+        .get(text, Field::ApproximateCreationDateTime)
+        .and_then(millis);
+    Some(Record {
+        fields: Some(Box::new(fields)),
+        ..Record::new(
+            SequenceNumber::parse(digits)?,
+            time.map(Timestamp::from_millis),
+            body.slice_ref(text.as_bytes()),
+        )
+    })
+}
+
+/// As any JSON may be written, in several passes; and what is wrong with it.
+fn step_by_step(body: &Bytes, text: &str) -> Result<RecordBatch, SourceError> {
     let [records, next] = fields(text, ["Records", "NextShardIterator"]).map_err(unreadable)?;
     let records: Vec<&RawValue> = match records {
         Some(raw) => serde_json::from_str::<Option<_>>(raw.get())

@@ -371,11 +371,17 @@ async fn each_error_of_the_service_is_the_error_the_reader_acts_on() {
             "unavailable",
         ),
     ] {
-        let error = stream(&Canned::new([answer.clone()]))
-            .records(&plain(), &ShardIterator::new("i"))
-            .await
-            .unwrap_err();
-        assert_eq!(error.class(), class, "{answer:?}: {error}");
+        for wire in [Wire::Raw, Wire::Sdk] {
+            let source = KinesisStream {
+                wire,
+                ..stream(&Canned::new([answer.clone()]))
+            };
+            let error = source
+                .records(&plain(), &ShardIterator::new("i"))
+                .await
+                .unwrap_err();
+            assert_eq!(error.class(), class, "{wire:?}, {answer:?}: {error}");
+        }
     }
 }
 

@@ -1,5 +1,8 @@
-use super::*;
 use proptest::prelude::*;
+
+use super::*;
+use crate::decode::change::log_event;
+use crate::stream::StreamArn;
 
 #[test]
 fn times_are_exact_to_the_millisecond() {
@@ -118,6 +121,105 @@ fn a_broken_answer_is_never_an_empty_one() {
     assert!(matches!(batch(&body), Err(SourceError::Unavailable(_))));
 }
 
+/// What a batch says, to be compared.
+fn told(batch: RecordBatch) -> (Vec<(String, Option<Timestamp>, Bytes)>, Next) {
+    let records = batch.records.into_iter();
+    let told = records.map(|r| (r.sequence_number.to_string(), r.time, r.data));
+    (told.collect(), batch.next)
+}
+
+/// What both ways make of a body; the quick one must say what the careful one says, or nothing.
+fn both(body: &str) -> (bool, Result<RecordBatch, SourceError>) {
+    let body = Bytes::copy_from_slice(body.as_bytes());
+    let text = std::str::from_utf8(&body).unwrap();
+    let (quick, careful) = (in_one_pass(&body, text), step_by_step(&body, text));
+    let is_quick = quick.is_some();
+    if let Some(quick) = quick {
+        let careful = careful.as_ref().unwrap_or_else(|error| panic!("{error}: {text}"));
+        assert_eq!(told(quick), told(careful.clone()), "{text}");
+    }
+    (is_quick, careful)
+}
+
+#[test]
+fn what_the_service_sends_is_read_in_one_pass_and_what_is_odd_in_many() {
+    let record = |change: &str| format!(r#"{{"eventID":"e","dynamodb":{{"SequenceNumber":"7"{change}}}}}"#);
+    let list = |record: &str| format!(r#"{{"Records":[{record}],"NextShardIterator":"i"}}"#);
+    let plain = list(&record(""));
+    for (what, body, is_quick) in [
+        ("plain", plain.clone(), true),
+        ("no records", "{}".to_owned(), true),
+        (
+            "an empty list, the end",
+            r#"{"Records":[],"NextShardIterator":null}"#.to_owned(),
+            true,
+        ),
+        (
+            "an escape in the iterator",
+            plain.replace("\"i\"", r#""i\/""#),
+            true,
+        ),
+        (
+            "white space",
+            plain.replace(':', " : ").replace(',', "\n,\t"),
+            true,
+        ),
+        ("an unknown field", plain.replace("eventID", "x"), true),
+        ("one twice", plain.replace("eventID", "x\":1,\"x"), true),
+        (
+            "escapes in an image",
+            list(&record(r#","NewImage":{"\u0061":{"S":"\ud83d\""}}"#)),
+            true,
+        ),
+        ("a null image", list(&record(r#","NewImage":null"#)), true),
+        ("no record list", plain.replace("Records", "x"), true),
+        ("a null list", r#"{"Records":null}"#.to_owned(), false),
+        (
+            "records twice",
+            format!(r#"{{"Records":[],{}"#, &plain[1..]),
+            false,
+        ),
+        (
+            "the iterator twice",
+            plain.replace(
+                r#""NextShardIterator""#,
+                r#""NextShardIterator":"j","NextShardIterator""#,
+            ),
+            false,
+        ),
+        ("a number twice", list(&record(r#","SequenceNumber":"8""#)), false),
+        (
+            "a number with an escape",
+            plain.replace("\"7\"", r#""\u0037""#),
+            false,
+        ),
+        (
+            "a change twice",
+            plain.replace(r#""eventID":"e""#, r#""dynamodb":{"SequenceNumber":"8"}"#),
+            false,
+        ),
+        (
+            "a field twice",
+            plain.replace("\"eventID\"", r#""eventID":null,"eventID""#),
+            false,
+        ),
+        (
+            "an escape in a key",
+            plain.replace("dynamodb", r"dynamod\u0062"),
+            false,
+        ),
+        (
+            "an identity that is none",
+            plain.replace("eventID", "userIdentity"),
+            false,
+        ),
+    ] {
+        let (quick, careful) = both(&body);
+        assert_eq!(quick, is_quick, "{what}: {body}");
+        assert!(careful.is_ok(), "{what}: {body}");
+    }
+}
+
 /// JSON as no serializer would write it: numbers of many digits, any spacing, escapes, equal keys.
 fn json() -> impl Strategy<Value = String> {
     let leaf = prop_oneof![
@@ -140,7 +242,86 @@ fn json() -> impl Strategy<Value = String> {
     })
 }
 
+/// An answer, with fields in any order, some of them odd.
+fn answer() -> impl Strategy<Value = String> {
+    let field = |name: &str, value: BoxedStrategy<String>| {
+        let name = name.to_owned();
+        value.prop_map(move |value| format!("\"{name}\":{value}")).boxed()
+    };
+    let text = || "\"[a-z]{0,3}\"".boxed();
+    let number = || prop_oneof![9 => "\"[0-9]{1,3}\"", 1 => json().boxed()].boxed();
+    let time = || prop_oneof!["1[0-9]{9}", "1\\.[0-9]{9}E9", json()].boxed();
+    let change = prop::collection::vec(
+        prop_oneof![
+            5 => field("NewImage", json().boxed()),
+            5 => field("Keys", json().boxed()),
+            5 => field("ApproximateCreationDateTime", time()),
+            1 => field("SequenceNumber", number()),
+            3 => ("[A-Za-z]{1,3}", json()).prop_map(|(k, v)| format!("\"{k}\":{v}")),
+        ],
+        0..5,
+    );
+    let change = (change, number(), any::<prop::sample::Index>()).prop_map(|(mut fields, number, at)| {
+        let at = at.index(fields.len() + 1);
+        fields.insert(at, format!("\"SequenceNumber\":{number}"));
+        format!("{{{}}}", fields.join(","))
+    });
+    let identity = prop_oneof![
+        Just(r#"{"Type":"Service","principalId":"x"}"#.to_owned()),
+        Just(r#"{"Type":"Service","type":"x"}"#.to_owned()),
+        json(),
+    ];
+    let record = prop::collection::vec(
+        prop_oneof![
+            9 => field("eventID", text()),
+            9 => field("eventName", json().boxed()),
+            3 => field("userIdentity", identity.boxed()),
+            1 => Just("\"\\u0061\":1".to_owned()),
+        ],
+        0..4,
+    );
+    let record = (record, change, any::<prop::sample::Index>()).prop_map(|(mut fields, change, at)| {
+        let at = at.index(fields.len() + 1);
+        fields.insert(at, format!("\"dynamodb\":{change}"));
+        format!("{{{}}}", fields.join(" , "))
+    });
+    prop::collection::vec(record, 0..4).prop_map(|records| {
+        format!(
+            "{{\"Records\":[{}],\"NextShardIterator\":\"n\"}}",
+            records.join(",")
+        )
+    })
+}
+
 proptest! {
+    #[test]
+    fn both_ways_through_an_answer_say_the_same(body in answer()) {
+        let _ = both(&body);
+    }
+
+    #[test]
+    fn both_ways_through_a_damaged_answer_say_the_same(
+        body in answer(), at in any::<prop::sample::Index>(), byte in "[\\x00-\\x7f]?", cut in 0_usize..40
+    ) {
+        let at = at.index(body.len() + 1);
+        let (Some(head), Some(tail)) = (body.get(..at), body.get((at + cut).min(body.len())..)) else {
+            return Ok(());
+        };
+        let _ = both(&format!("{head}{byte}{tail}"));
+    }
+
+    /// The decoder makes the same of a record whose fields were seen, and of its bytes alone.
+    #[test]
+    fn a_message_is_the_same_from_the_fields_that_were_seen(body in answer()) {
+        let stream = StreamArn::new("arn:aws:dynamodb:eu-west-1:1:table/t/stream/\"l\"");
+        if let Ok(batch) = read(&body) {
+            for record in batch.records {
+                let bare = Record { fields: None, ..record.clone() };
+                prop_assert_eq!(log_event(&record, &stream), log_event(&bare, &stream));
+            }
+        }
+    }
+
     #[test]
     fn a_record_comes_back_as_the_text_it_was(images in prop::collection::vec(json(), 1..6)) {
         let texts: Vec<_> = images
@@ -155,6 +336,7 @@ proptest! {
         prop_assert_eq!(batch.records.len(), texts.len());
         for (record, text) in batch.records.iter().zip(&texts) {
             prop_assert_eq!(&*record.data, text.as_bytes());
+            prop_assert!(record.fields.is_some(), "read in one pass");
             // A slice, not a copy.
             prop_assert!(body.as_ptr_range().contains(&record.data.as_ptr()));
         }
