@@ -4,12 +4,15 @@
 //! members in their order. What is written back differs from what was read in white space and escapes alone.
 
 pub mod number;
+mod plain;
 mod scan;
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::IgnoredAny;
+
+pub use plain::plain_length;
 
 /// Levels below each other. The stack must hold them.
 const DEEPEST: usize = 100;
