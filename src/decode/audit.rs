@@ -310,30 +310,40 @@ struct Anchor<'a> {
 /// The anchors of what follows the timestamp, from the left. Each comma is taken for the last one of an
 /// anchor; three more before it and two numbers between them make it one.
 fn anchors(text: &str) -> impl Iterator<Item = Anchor<'_>> {
-    let mut commas = [None, None, None];
-    text.bytes()
-        .enumerate()
-        .filter(|(_, byte)| *byte == b',')
-        .filter_map(move |(at, _)| {
-            let [first, second, third] = commas;
-            commas = [second, third, Some(at)];
-            let operation = text.get(third? + 1..at)?;
-            let kind = Kind::of(operation)?;
-            let query_id = Number::read(text.get(second? + 1..third?)?)?;
-            let connection_id = Number::read(text.get(first? + 1..second?)?)?;
-            let (serverhost, names) = text.get(..first?)?.split_once(',')?;
-            let (username, host) = names.rsplit_once(',')?;
-            Some(Anchor {
-                serverhost,
-                username,
-                host,
-                connection_id,
-                query_id,
-                kind,
-                operation,
-                rest: text.get(at + 1..)?,
-            })
+    let mut server = None;
+    let mut commas = [None; 4];
+    let mut from = 0;
+    let places = std::iter::from_fn(move || {
+        let at = from
+            + text
+                .as_bytes()
+                .get(from..)?
+                .iter()
+                .position(|byte| *byte == b',')?;
+        from = at + 1;
+        Some(at)
+    });
+    places.filter_map(move |at| {
+        let server = *server.get_or_insert(at);
+        let [before, first, second, third] = commas;
+        commas = [first, second, third, Some(at)];
+        let operation = text.get(third? + 1..at)?;
+        let kind = Kind::of(operation)?;
+        let query_id = Number::read(text.get(second? + 1..third?)?)?;
+        let connection_id = Number::read(text.get(first? + 1..second?)?)?;
+        // The user may hold commas, the server and the host none.
+        let before = before.filter(|before| *before > server)?;
+        Some(Anchor {
+            serverhost: text.get(..server)?,
+            username: text.get(server + 1..before)?,
+            host: text.get(before + 1..first?)?,
+            connection_id,
+            query_id,
+            kind,
+            operation,
+            rest: text.get(at + 1..)?,
         })
+    })
 }
 
 /// What follows the operation.
@@ -440,7 +450,11 @@ fn closing_quote(text: &str) -> Option<(&str, &str)> {
 
 /// The return code behind the quote, and how the client was connected where the dialect has room for that.
 fn query_end(end: &str) -> Option<(Option<Number<'_>>, Transport<'_>)> {
-    let mut fields = end.strip_prefix(',')?.split(',');
+    let fields = end.strip_prefix(',')?;
+    if let Some(code) = Number::read(fields) {
+        return Some((Some(code), Transport::Unwritten));
+    }
+    let mut fields = fields.split(',');
     let retcode = retcode(fields.next()?).ok()?;
     let transport = match (fields.next(), fields.next(), fields.next()) {
         (None, ..) => Transport::Unwritten,

@@ -112,6 +112,9 @@ pub fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> 
 /// may send it in such pieces. Any other text is one message, and so is a query whose SQL goes over lines: it may
 /// hold a whole audit line, which nobody wrote there but the one who sent the query.
 fn holds_lines(message: &str) -> bool {
+    if !message.as_bytes().contains(&b'\n') {
+        return false;
+    }
     let mut lines = audit::lines(message);
     let (Some(first), Some(_)) = (lines.next(), lines.next()) else {
         return false;
