@@ -329,11 +329,11 @@ fn audit_estimate(data: &[u8], settings: &DecodeSettings) -> usize {
     /// The name of a stream has at most 128 characters, and what stands before it less than 64.
     const ARN: usize = 192;
     const LINE: usize = ARN + 400;
-    let breaks = data
-        .trim_ascii_end()
-        .iter()
-        .filter(|byte| **byte == b'\n')
-        .count();
+    // Counted a block at a time, which compiles to vector instructions.
+    let blocks = data.trim_ascii_end().chunks(usize::from(u8::MAX));
+    let breaks: usize = blocks
+        .map(|block| usize::from(block.iter().map(|byte| u8::from(*byte == b'\n')).sum::<u8>()))
+        .sum();
     let by_lines = data.len().saturating_add((breaks + 1).saturating_mul(LINE));
     // Many events may stand on one line of an envelope.
     let envelope = data.trim_ascii_start().starts_with(b"{");

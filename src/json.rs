@@ -5,12 +5,15 @@
 
 pub mod cursor;
 pub mod number;
+mod plain;
 mod scan;
 
 use std::borrow::Cow;
 use std::fmt;
 
 use serde::de::IgnoredAny;
+
+pub use plain::plain_length;
 
 /// Levels below each other. The stack must hold them.
 const DEEPEST: usize = 100;

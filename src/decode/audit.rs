@@ -22,6 +22,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
+use super::Envelope;
+use crate::json::plain_length;
+
 /// The most places where an operation is looked for, so that a line made of them takes no longer. No real one
 /// has more: MariaDB's plugin writes what stands before the object into 1024 bytes (server_audit.c, where AWS
 /// has it from), and an operation takes nine with its ids.
@@ -116,7 +119,9 @@ impl<'a> Number<'a> {
     fn write(self, out: &mut Json) {
         let digits = self.0.strip_prefix('-').unwrap_or(self.0);
         let canonical = self.0 == "0" || !digits.starts_with('0');
-        if canonical && (self.0.parse::<u64>().is_ok() || self.0.parse::<i64>().is_ok()) {
+        // Any number of 18 digits is below 2⁶³.
+        let is_short = digits.len() <= 18;
+        if canonical && (is_short || self.0.parse::<u64>().is_ok() || self.0.parse::<i64>().is_ok()) {
             out.text.push_str(self.0);
         } else {
             out.quote(self.0);
@@ -305,30 +310,40 @@ struct Anchor<'a> {
 /// The anchors of what follows the timestamp, from the left. Each comma is taken for the last one of an
 /// anchor; three more before it and two numbers between them make it one.
 fn anchors(text: &str) -> impl Iterator<Item = Anchor<'_>> {
-    let mut commas = [None, None, None];
-    text.bytes()
-        .enumerate()
-        .filter(|(_, byte)| *byte == b',')
-        .filter_map(move |(at, _)| {
-            let [first, second, third] = commas;
-            commas = [second, third, Some(at)];
-            let operation = text.get(third? + 1..at)?;
-            let kind = Kind::of(operation)?;
-            let query_id = Number::read(text.get(second? + 1..third?)?)?;
-            let connection_id = Number::read(text.get(first? + 1..second?)?)?;
-            let (serverhost, names) = text.get(..first?)?.split_once(',')?;
-            let (username, host) = names.rsplit_once(',')?;
-            Some(Anchor {
-                serverhost,
-                username,
-                host,
-                connection_id,
-                query_id,
-                kind,
-                operation,
-                rest: text.get(at + 1..)?,
-            })
+    let mut server = None;
+    let mut commas = [None; 4];
+    let mut from = 0;
+    let places = std::iter::from_fn(move || {
+        let at = from
+            + text
+                .as_bytes()
+                .get(from..)?
+                .iter()
+                .position(|byte| *byte == b',')?;
+        from = at + 1;
+        Some(at)
+    });
+    places.filter_map(move |at| {
+        let server = *server.get_or_insert(at);
+        let [before, first, second, third] = commas;
+        commas = [first, second, third, Some(at)];
+        let operation = text.get(third? + 1..at)?;
+        let kind = Kind::of(operation)?;
+        let query_id = Number::read(text.get(second? + 1..third?)?)?;
+        let connection_id = Number::read(text.get(first? + 1..second?)?)?;
+        // The user may hold commas, the server and the host none.
+        let before = before.filter(|before| *before > server)?;
+        Some(Anchor {
+            serverhost: text.get(..server)?,
+            username: text.get(server + 1..before)?,
+            host: text.get(before + 1..first?)?,
+            connection_id,
+            query_id,
+            kind,
+            operation,
+            rest: text.get(at + 1..)?,
         })
+    })
 }
 
 /// What follows the operation.
@@ -411,7 +426,10 @@ fn host_and_port(field: &str) -> (&str, Port) {
 
 /// `database,'SQL',retcode`, and for RDS for MySQL `,,` behind it.
 fn query(rest: &str) -> Result<Tail<'_>, AuditError> {
-    let (database, rest) = rest.split_once(",'").ok_or(AuditError::NoQuery)?;
+    let quote = rest.as_bytes().windows(2).position(|pair| pair == b",'");
+    let (database, rest) = quote
+        .and_then(|at| Some((rest.get(..at)?, rest.get(at + 2..)?)))
+        .ok_or(AuditError::NoQuery)?;
     let (object, end) = closing_quote(rest).ok_or(AuditError::OpenQuote)?;
     let (retcode, transport) = query_end(end).ok_or(AuditError::NoEnd)?;
     Ok(Tail {
@@ -424,14 +442,19 @@ fn query(rest: &str) -> Result<Tail<'_>, AuditError> {
 
 /// What stands before and behind the last quote, which nothing escapes.
 fn closing_quote(text: &str) -> Option<(&str, &str)> {
-    let (object, end) = text.rsplit_once('\'')?;
+    let at = text.bytes().rposition(|byte| byte == b'\'')?;
+    let (object, end) = (text.get(..at)?, text.get(at + 1..)?);
     let backslashes = object.bytes().rev().take_while(|b| *b == b'\\').count();
     (backslashes % 2 == 0).then_some((object, end))
 }
 
 /// The return code behind the quote, and how the client was connected where the dialect has room for that.
 fn query_end(end: &str) -> Option<(Option<Number<'_>>, Transport<'_>)> {
-    let mut fields = end.strip_prefix(',')?.split(',');
+    let fields = end.strip_prefix(',')?;
+    if let Some(code) = Number::read(fields) {
+        return Some((Some(code), Transport::Unwritten));
+    }
+    let mut fields = fields.split(',');
     let retcode = retcode(fields.next()?).ok()?;
     let transport = match (fields.next(), fields.next(), fields.next()) {
         (None, ..) => Transport::Unwritten,
@@ -548,113 +571,152 @@ fn is_tls(field: &str) -> bool {
     version.is_some_and(|v| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit() || b == b'.'))
 }
 
-/// What an envelope adds to each message. A plain line has none but an id.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Context<'a> {
-    pub log_group: Option<&'a str>,
-    pub log_stream: Option<&'a str>,
-    pub owner: Option<&'a str>,
-    pub id: Option<&'a str>,
+/// Writes the messages of lines, one after the other.
+#[derive(Debug, Default)]
+pub struct Messages {
+    /// Where the last one was written.
+    buffer: String,
+    /// What the envelope adds to each message. A plain line has none.
+    envelope: Option<(usize, String)>,
 }
 
-/// The JSON message of a line, and whether it was parsed. One that was not has the line in `message` and the
-/// reason in `error`.
-pub fn message(line: &str, context: &Context<'_>) -> (String, bool) {
-    // The keys and two or three ids; SQL with many quotes lets it grow once.
-    let mut out = Json::with_capacity(line.len() + line.len() / 8 + 384);
-    let parsed = parse(line);
-    match &parsed {
-        Ok(row) => row.write(&mut out),
-        Err(why) => {
-            out.key("message").quote(line);
-            out.key("error").quote(&why.to_string());
+impl Messages {
+    /// A message that is longer keeps the buffer that it was written in: else a long one would be held twice.
+    const COPIED: usize = 16 * 1024;
+
+    /// The lines from now on came in this envelope, the one `at` this place of its record's. What it doesn't tell is
+    /// left out.
+    pub fn come_in(&mut self, at: usize, envelope: &Envelope) {
+        if self.envelope.as_ref().is_some_and(|(known, _)| *known == at) {
+            return;
         }
-    }
-    let told = [
-        ("logGroup", context.log_group),
-        ("logStream", context.log_stream),
-        ("owner", context.owner),
-        ("id", context.id),
-    ];
-    for (key, value) in told {
-        if let Some(value) = value {
-            out.key(key).quote(value);
+        let mut out = Json::default();
+        let told = [
+            (r#","logGroup":"#, &envelope.log_group),
+            (r#","logStream":"#, &envelope.log_stream),
+            (r#","owner":"#, &envelope.owner),
+        ];
+        for (key, value) in told.into_iter().filter(|(_, value)| !value.is_empty()) {
+            out.text.push_str(key);
+            out.quote(value);
         }
+        self.envelope = Some((at, out.text));
     }
-    out.text.push('}');
-    // A record may hold a million lines of a few bytes, and their messages are held until they are delivered.
-    out.text.shrink_to_fit();
-    (out.text, parsed.is_ok())
+
+    /// The JSON message of a line, and whether it was parsed. One that was not has the line in `message` and the
+    /// reason in `error`.
+    pub fn message(&mut self, line: &str, id: Option<&str>) -> (String, bool) {
+        let mut out = Json {
+            text: std::mem::take(&mut self.buffer),
+            is_plain: plain_length(line.as_bytes()) == line.len(),
+        };
+        out.text.clear();
+        let parsed = parse(line);
+        match &parsed {
+            Ok(row) => row.write(&mut out),
+            Err(why) => {
+                out.text.push_str(r#"{"message":"#);
+                out.quote(line);
+                out.text.push_str(r#","error":"#);
+                out.is_plain = false;
+                out.quote(&why.to_string());
+            }
+        }
+        out.is_plain = false;
+        if let Some((_, envelope)) = &self.envelope {
+            out.text.push_str(envelope);
+        }
+        if let Some(id) = id {
+            out.text.push_str(r#","id":"#);
+            out.quote(id);
+        }
+        out.text.push('}');
+        // A record may hold a million lines of a few bytes, and their messages are held until they are delivered: none
+        // takes more than it needs.
+        let message = match out.text.len() {
+            ..=Self::COPIED => {
+                let message = out.text.as_str().to_owned();
+                self.buffer = out.text;
+                message
+            }
+            _ => {
+                out.text.shrink_to_fit();
+                out.text
+            }
+        };
+        (message, parsed.is_ok())
+    }
 }
 
 impl AuditRow<'_> {
     fn write(&self, out: &mut Json) {
         match self.timestamp {
-            Timestamp::Micros(digits) => out.key("timestamp").text.push_str(digits),
-            Timestamp::Local(text) => out.key("timestamp").quote(text),
-        }
-        out.key("serverhost").quote(self.serverhost);
-        out.key("username").quote(self.username);
-        out.key("host").quote(self.host);
-        match self.port {
-            Port::Unwritten => {}
-            Port::Unavailable => out.key("port").null(),
-            Port::Is(port) => {
-                // Writing into a String can't fail.
-                let _ = write!(out.key("port").text, "{port}");
+            Timestamp::Micros(digits) => {
+                out.text.push_str(r#"{"timestamp":"#);
+                out.text.push_str(digits);
+            }
+            Timestamp::Local(text) => {
+                out.text.push_str(r#"{"timestamp":"#);
+                out.quote(text);
             }
         }
-        self.connection_id.write(out.key("connectionid"));
-        self.query_id.write(out.key("queryid"));
-        out.key("operation").quote(self.operation);
-        out.key("database").quote(self.database);
-        match &self.object {
-            Object::Plain(text) => out.key("object").quote(text),
-            Object::Escaped(text) => out.key("object").quote_unescaped(text),
+        out.text.push_str(r#","serverhost":"#);
+        out.quote(self.serverhost);
+        out.text.push_str(r#","username":"#);
+        out.quote(self.username);
+        out.text.push_str(r#","host":"#);
+        out.quote(self.host);
+        match self.port {
+            Port::Unwritten => {}
+            Port::Unavailable => out.text.push_str(r#","port":null"#),
+            Port::Is(port) => {
+                // Writing into a String can't fail.
+                let _ = write!(out.text, r#","port":{port}"#);
+            }
         }
+        out.text.push_str(r#","connectionid":"#);
+        self.connection_id.write(out);
+        out.text.push_str(r#","queryid":"#);
+        self.query_id.write(out);
+        out.text.push_str(r#","operation":"#);
+        out.quote(self.operation);
+        out.text.push_str(r#","database":"#);
+        out.quote(self.database);
+        out.text.push_str(r#","object":"#);
+        match &self.object {
+            Object::Plain(text) => out.quote(text),
+            Object::Escaped(text) => out.quote_unescaped(text),
+        }
+        out.text.push_str(r#","retcode":"#);
         match self.retcode {
-            Some(code) => code.write(out.key("retcode")),
-            None => out.key("retcode").null(),
+            Some(code) => code.write(out),
+            None => out.text.push_str("null"),
         }
         let (key, told) = match self.transport {
             Transport::Unwritten => return,
-            Transport::ConnectionType(told) => ("connection_type", told),
-            Transport::TlsVersion(told) => ("tls_version", told),
+            Transport::ConnectionType(told) => (r#","connection_type":"#, told),
+            Transport::TlsVersion(told) => (r#","tls_version":"#, told),
         };
+        out.text.push_str(key);
         match told {
-            Some(told) => out.key(key).quote(told),
-            None => out.key(key).null(),
+            Some(told) => out.quote(told),
+            None => out.text.push_str("null"),
         }
     }
 }
 
-/// A JSON object, written front to back. Its keys need no escapes.
+/// JSON, written front to back.
+#[derive(Default)]
 struct Json {
     text: String,
+    /// What comes is parts of a text that needs no escapes.
+    is_plain: bool,
 }
 
 impl Json {
-    fn with_capacity(bytes: usize) -> Self {
-        Self {
-            text: String::with_capacity(bytes),
-        }
-    }
-
-    fn key(&mut self, key: &str) -> &mut Self {
-        self.text.push(if self.text.is_empty() { '{' } else { ',' });
-        self.text.push('"');
-        self.text.push_str(key);
-        self.text.push_str("\":");
-        self
-    }
-
-    fn null(&mut self) {
-        self.text.push_str("null");
-    }
-
     fn quote(&mut self, text: &str) {
         self.escape(text, |out, tail| {
-            out.push_str("\\\\");
+            out.push_str("\\");
             tail
         });
     }
@@ -691,10 +753,10 @@ impl Json {
         let out = &mut self.text;
         out.push('"');
         let mut rest = text;
-        while let Some(at) = rest.bytes().position(|b| b < 0x20 || b == b'"' || b == b'\\') {
-            let Some((safe, tail)) = rest.split_at_checked(at) else {
-                break;
-            };
+        while !self.is_plain
+            && let Some((safe, tail)) = rest.split_at_checked(plain_length(rest.as_bytes()))
+            && !tail.is_empty()
+        {
             out.push_str(safe);
             let mut chars = tail.chars();
             let special = chars.next();

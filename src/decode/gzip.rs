@@ -7,6 +7,7 @@
 use std::io::{self, Read};
 
 use flate2::bufread::GzDecoder;
+use flate2::{Crc, Decompress, FlushDecompress, Status};
 
 /// gzip in gzip in gzip: CloudWatch Logs makes one layer, an agent that packs its own files another.
 pub const MAX_LAYERS: usize = 4;
@@ -73,6 +74,39 @@ pub fn inflate(bytes: &[u8], limit: usize) -> Result<Vec<u8>, GzipError> {
 
 /// One layer, which may be several members, one after the other. `None` if it is larger than `limit`.
 fn layer(bytes: &[u8], limit: usize) -> Result<Option<Vec<u8>>, GzipError> {
+    match member(bytes, limit) {
+        Some(content) => Ok(Some(content)),
+        None => members(bytes, limit),
+    }
+}
+
+/// The content of a single member without a file's name or the like, in one step and without a copy: what services
+/// and libraries send. `None` for anything else: whether that is whole, too large or damaged, [`members`] tells.
+fn member(bytes: &[u8], limit: usize) -> Option<Vec<u8>> {
+    let (head, rest) = bytes.split_first_chunk::<10>()?;
+    let (rest, told) = rest.split_last_chunk::<4>()?;
+    let (deflated, crc) = rest.split_last_chunk::<4>()?;
+    let size = size_hint(bytes, limit);
+    // Deflate, and no flags; and a size that can be true.
+    if !head.starts_with(&[0x1f, 0x8b, 8, 0]) || Ok(size) != usize::try_from(u32::from_le_bytes(*told)) {
+        return None;
+    }
+    let mut out = Vec::with_capacity(size);
+    let mut inflater = Decompress::new(false);
+    let end = inflater.decompress_vec(deflated, &mut out, FlushDecompress::Finish);
+    let is_whole = end.is_ok_and(|status| status == Status::StreamEnd)
+        && Ok(deflated.len()) == usize::try_from(inflater.total_in())
+        && out.len() == size;
+    if !is_whole {
+        return None;
+    }
+    let mut sum = Crc::new();
+    sum.update(&out);
+    (sum.sum() == u32::from_le_bytes(*crc)).then_some(out)
+}
+
+/// Any layer. `None` as above.
+fn members(bytes: &[u8], limit: usize) -> Result<Option<Vec<u8>>, GzipError> {
     let mut out = Vec::with_capacity(size_hint(bytes, limit));
     let mut chunk = vec![0; CHUNK];
     let mut rest = bytes;

@@ -19,9 +19,12 @@ pub fn auto(
     position: Position<'_>,
     settings: &DecodeSettings,
 ) -> Result<Decoded, DecodeError> {
+    if let Some(decoded) = enveloped_as_usual(&data, settings, Events::push_told) {
+        return Ok(decoded);
+    }
     let looks = Looks::of(&data);
     if looks.is_envelope() {
-        return subscription(&data, settings);
+        return enveloped(&data, settings, Events::push_told);
     }
     match plain::text(data) {
         Ok(text) => {
@@ -40,71 +43,78 @@ pub fn auto(
 
 /// The messages of envelopes, unchanged.
 pub fn subscription(data: &[u8], settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
-    enveloped(data, settings, |told, _, events| {
-        events.push(told.time, Some(told.envelope), Content::Other, told.message)
-    })
+    match enveloped_as_usual(data, settings, Events::push_told) {
+        Some(decoded) => Ok(decoded),
+        None => enveloped(data, settings, Events::push_told),
+    }
 }
 
 /// What `each` makes of the events of the envelopes that `data` is.
 fn enveloped(
     data: &[u8],
     settings: &DecodeSettings,
-    mut each: impl FnMut(Told<'_>, &Envelope, &mut Events) -> Result<(), DecodeError>,
+    each: impl Fn(Told<'_>, &Envelope, &mut Events) -> Result<(), DecodeError>,
 ) -> Result<Decoded, DecodeError> {
+    let text = plain::utf8(data)?;
     let mut events = Events::of(data, settings);
-    let opened = subscription::open(plain::utf8(data)?, settings.unknown_messages, |told, envelope| {
+    let opened = subscription::open(text, settings.unknown_messages, |told, envelope| {
         each(told, envelope, &mut events)
     })?;
     Ok(Decoded {
-        events: events.finish(),
-        envelopes: opened.envelopes,
         skipped: opened.skipped,
-        ..Decoded::default()
+        ..events.finish(opened.envelopes)
     })
+}
+
+/// The same, if `data` is one envelope as CloudWatch Logs writes it; else `None`, and nothing is known of it.
+fn enveloped_as_usual(
+    data: &[u8],
+    settings: &DecodeSettings,
+    each: impl Fn(Told<'_>, &Envelope, &mut Events) -> Result<(), DecodeError>,
+) -> Option<Decoded> {
+    if !data.starts_with(b"{") {
+        return None;
+    }
+    let text = plain::utf8(data).ok()?;
+    let mut events = Events::of(data, settings);
+    let envelope = subscription::usual::open(text, |told, envelope| each(told, envelope, &mut events))?;
+    Some(events.finish(vec![envelope]))
 }
 
 /// Audit lines, in envelopes or alone.
 pub fn audit(data: &[u8], position: Position<'_>, settings: &DecodeSettings) -> Result<Decoded, DecodeError> {
-    if !Looks::of(data).resembles_envelope() {
-        return audit_lines(data, position, settings);
-    }
-    fn told(text: &str) -> Option<&str> {
-        (!text.is_empty()).then_some(text)
-    }
-    let mut unparsed_lines = 0;
-    let mut decoded = enveloped(data, settings, |event, envelope, events| {
-        let mut add = |line: &str, id: &str| {
-            let own = id.is_empty().then(|| position.id(events.list.len()));
-            let context = audit::Context {
-                log_group: told(&envelope.log_group),
-                log_stream: told(&envelope.log_stream),
-                owner: told(&envelope.owner),
-                // Without one, two equal lines of one millisecond would pass for one.
-                id: Some(own.as_deref().unwrap_or(id)),
-            };
-            unparsed_lines +=
-                u64::from(!events.push_line(event.time, Some(event.envelope), line, &context)?);
-            Ok(())
-        };
+    let each = |event: Told<'_>, envelope: &Envelope, events: &mut Events| {
+        let Told { time, id, .. } = &event;
+        events.messages.come_in(event.envelope, envelope);
+        let mut add =
+            |line: &str, id: &str| events.push_line(*time, Some(event.envelope), line, id, position);
         if !holds_lines(&event.message) {
-            return add(&event.message, &event.id);
+            return add(&event.message, id);
         }
         for (index, line) in audit::lines(&event.message).enumerate() {
-            match &*event.id {
+            match &**id {
                 "" => add(line, "")?,
                 id => add(line, &format!("{id}:{index}"))?,
             }
         }
         Ok(())
-    })?;
-    decoded.unparsed_lines = unparsed_lines;
-    Ok(decoded)
+    };
+    if let Some(decoded) = enveloped_as_usual(data, settings, each) {
+        return Ok(decoded);
+    }
+    match Looks::of(data).resembles_envelope() {
+        true => enveloped(data, settings, each),
+        false => audit_lines(data, position, settings),
+    }
 }
 
 /// Whether the message of an event is several lines, with an audit line among them: an agent that reads a file
 /// may send it in such pieces. Any other text is one message, and so is a query whose SQL goes over lines: it may
 /// hold a whole audit line, which nobody wrote there but the one who sent the query.
 fn holds_lines(message: &str) -> bool {
+    if !message.as_bytes().contains(&b'\n') {
+        return false;
+    }
     let mut lines = audit::lines(message);
     let (Some(first), Some(_)) = (lines.next(), lines.next()) else {
         return false;
@@ -128,7 +138,6 @@ fn audit_lines(
     settings: &DecodeSettings,
 ) -> Result<Decoded, DecodeError> {
     let mut events = Events::of(data, settings);
-    let mut unparsed_lines = 0;
     let (text, broken) = match plain::utf8(data) {
         Ok(text) => (Cow::Borrowed(text), None),
         Err(why) => (Cow::Owned(replaced(data)), Some(why)),
@@ -140,20 +149,11 @@ fn audit_lines(
         {
             return Err(why.clone());
         }
-        let id = position.id(events.list.len());
-        let context = audit::Context {
-            log_group: None,
-            log_stream: None,
-            owner: None,
-            id: Some(&id),
-        };
-        unparsed_lines += u64::from(!events.push_line(position.time()?, None, line, &context)?);
+        events.push_line(position.time()?, None, line, "", position)?;
     }
     Ok(Decoded {
         skipped: events.list.is_empty().then_some(Skip::Nothing),
-        events: events.finish(),
-        unparsed_lines,
-        ..Decoded::default()
+        ..events.finish(Vec::new())
     })
 }
 
@@ -182,6 +182,9 @@ struct Events {
     list: Vec<Event>,
     room: Room,
     keep_lines: bool,
+    /// Of audit lines.
+    messages: audit::Messages,
+    unparsed_lines: u64,
 }
 
 impl Events {
@@ -191,6 +194,8 @@ impl Events {
             list: Vec::new(),
             room: Room::for_events_of(data, settings),
             keep_lines: settings.keep_lines,
+            messages: audit::Messages::default(),
+            unparsed_lines: 0,
         }
     }
 
@@ -212,19 +217,29 @@ impl Events {
         Ok(())
     }
 
-    /// The event of an audit line. Tells whether it could be parsed.
+    /// An envelope's event as it is.
+    fn push_told(told: Told<'_>, _: &Envelope, events: &mut Events) -> Result<(), DecodeError> {
+        let message = told.message.into_owned();
+        events.push(told.time, Some(told.envelope), Content::Other, message)
+    }
+
+    /// The event of an audit line. Where it has no `id`, it gets one by its place among the record's events: without
+    /// one, two equal lines of one millisecond would pass for one.
     fn push_line(
         &mut self,
         timestamp: Timestamp,
         envelope: Option<usize>,
         line: &str,
-        context: &audit::Context<'_>,
-    ) -> Result<bool, DecodeError> {
-        let (message, parsed) = audit::message(line, context);
+        id: &str,
+        position: Position<'_>,
+    ) -> Result<(), DecodeError> {
+        let own = id.is_empty().then(|| position.id(self.list.len()));
+        let (message, parsed) = self.messages.message(line, Some(own.as_deref().unwrap_or(id)));
         let content = match parsed {
             true => Content::AuditRow,
             false => Content::AuditLine,
         };
+        self.unparsed_lines += u64::from(!parsed);
         self.push(timestamp, envelope, content, message)?;
         if self.keep_lines
             && let Some(event) = self.list.last_mut()
@@ -232,13 +247,18 @@ impl Events {
             self.room.take(line.len())?;
             event.line = Some(line.into());
         }
-        Ok(parsed)
+        Ok(())
     }
 
     /// They are held until they are delivered, and there may be a million of them.
-    fn finish(mut self) -> Vec<Event> {
+    fn finish(mut self, envelopes: Vec<Envelope>) -> Decoded {
         self.list.shrink_to_fit();
-        self.list
+        Decoded {
+            events: self.list,
+            envelopes,
+            unparsed_lines: self.unparsed_lines,
+            ..Decoded::default()
+        }
     }
 }
 

@@ -4,6 +4,8 @@
 //! subscriptions") and what of it is an event. Messages come out as they went in; one that can't be told
 //! exactly makes the whole record an error.
 
+pub mod usual;
+
 use std::borrow::Cow;
 use std::fmt;
 
@@ -32,7 +34,7 @@ pub struct Told<'a> {
     /// Empty if it has none.
     pub id: Cow<'a, str>,
     pub time: Timestamp,
-    pub message: String,
+    pub message: Cow<'a, str>,
 }
 
 /// A field that is null is one that is absent; the order is any, and other fields don't matter.
@@ -179,7 +181,7 @@ fn told(event: WireEvent<'_>, index: usize, envelope: usize) -> Result<Told<'_>,
             .timestamp
             .and_then(time)
             .ok_or(lacks("it has no timestamp in milliseconds"))?,
-        message: event.message.ok_or(lacks("it has no message"))?,
+        message: event.message.ok_or(lacks("it has no message"))?.into(),
     })
 }
 

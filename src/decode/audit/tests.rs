@@ -5,8 +5,13 @@ use super::*;
 
 const CONSTRUCTED: &str = include_str!("../../../tests/golden/audit/constructed.jsonl");
 
+/// The message of a line that came in no envelope, without an id.
+fn message(line: &str) -> (String, bool) {
+    Messages::default().message(line, None)
+}
+
 fn plain(line: &str) -> String {
-    message(line, &Context::default()).0
+    message(line).0
 }
 
 fn json(line: &str) -> Value {
@@ -116,7 +121,7 @@ fn constructed_lines_read_as_expected() {
     for row in CONSTRUCTED.lines() {
         let row: Value = serde_json::from_str(row).unwrap();
         let line = row["line"].as_str().unwrap();
-        let (message, parsed) = message(line, &Context::default());
+        let (message, parsed) = message(line);
         assert_eq!(parsed, row["ok"], "{line}: {message}");
         let message: Value = serde_json::from_str(&message).unwrap();
         for (key, value) in row["expect"].as_object().unwrap() {
@@ -444,28 +449,49 @@ fn no_number_loses_a_digit() {
 
 #[test]
 fn the_context_follows_the_row_in_order() {
-    let context = Context {
-        log_group: Some("/aws/rds/cluster/\"x\"/audit"),
-        log_stream: Some("i-1.audit.log.0"),
-        owner: Some("111122223333"),
-        id: Some("37"),
+    let envelope = |owner: &str| Envelope {
+        log_group: "/aws/rds/cluster/\"x\"/audit".to_owned(),
+        log_stream: "i-1.audit.log.0".to_owned(),
+        owner: owner.to_owned(),
     };
+    let mut messages = Messages::default();
+    messages.come_in(0, &envelope("111122223333"));
     let told = r#","logGroup":"/aws/rds/cluster/\"x\"/audit","logStream":"i-1.audit.log.0","owner":"111122223333","id":"37"}"#;
-    let (good, parsed) = message("1700000000123456,au-1,app,10.1.2.3,17,0,CONNECT,,,0", &context);
+    let line = "1700000000123456,au-1,app,10.1.2.3,17,0,CONNECT,,,0";
+    let (good, parsed) = messages.message(line, Some("37"));
     assert!(
         parsed && good.ends_with(&format!(r#""retcode":0{told}"#)),
         "{good}"
     );
-    let (bad, parsed) = message("x\n", &context);
+    let (bad, parsed) = messages.message("x\n", Some("37"));
     assert!(
         !parsed && bad.starts_with(r#"{"message":"x\n","error":""#) && bad.ends_with(told),
         "{bad}"
     );
-    let only = Context {
-        id: Some("37"),
-        ..Context::default()
+    messages.come_in(1, &envelope(""));
+    let (other, _) = messages.message(line, Some("38"));
+    assert!(
+        other.ends_with(r#""logStream":"i-1.audit.log.0","id":"38"}"#),
+        "{other}"
+    );
+    let (only, _) = Messages::default().message("x", Some("37"));
+    assert!(only.ends_with(r#"comma","id":"37"}"#), "{only}");
+}
+
+#[test]
+fn a_message_takes_no_more_memory_than_it_needs_and_none_of_another() {
+    let mut messages = Messages::default();
+    let line = |length: usize| {
+        format!(
+            "1700000000123456,au-1,app,10.1.2.3,17,1,QUERY,shop,'{}',0",
+            "x".repeat(length)
+        )
     };
-    assert!(message("x", &only).0.ends_with(r#"comma","id":"37"}"#));
+    for length in [10, Messages::COPIED, 3, Messages::COPIED * 4, 0, 10] {
+        let (message, parsed) = messages.message(&line(length), None);
+        assert!(parsed && message.capacity() <= message.len() + 64, "{length}");
+        assert_eq!(message, plain(&line(length)), "{length}");
+    }
 }
 
 #[test]
@@ -813,7 +839,7 @@ proptest! {
     #[test]
     fn a_row_comes_back_from_each_dialect(event in event()) {
         let line = event.line();
-        let (message, parsed) = message(&line, &Context::default());
+        let (message, parsed) = message(&line);
         prop_assert!(parsed, "{}: {}", line, message);
         let expected: Vec<String> = event
             .fields()
@@ -834,8 +860,7 @@ proptest! {
 
     #[test]
     fn no_text_is_dropped_or_makes_it_panic(text in anything(), id in any::<Option<String>>()) {
-        let context = Context { id: id.as_deref(), ..Context::default() };
-        let (message, parsed) = message(&text, &context);
+        let (message, parsed) = Messages::default().message(&text, id.as_deref());
         prop_assert_eq!(parsed, parse(&text).is_ok());
         let json: Value = serde_json::from_str(&message).unwrap();
         prop_assert_eq!(json.get("id").and_then(Value::as_str), id.as_deref());

@@ -40,7 +40,11 @@ fn dead_letter(text: &str) -> Result<Whole<'_>, DecodeError> {
 
 fn messages(text: &str) -> Vec<String> {
     let opened = dead_letter(text).unwrap();
-    opened.events.into_iter().map(|e| e.message).collect()
+    opened
+        .events
+        .into_iter()
+        .map(|e| e.message.into_owned())
+        .collect()
 }
 
 #[test]
@@ -270,6 +274,96 @@ fn an_envelope_is_known_by_names_wherever_it_breaks_off() {
     assert!(Looks::of(br#"{"a":1,"dynamodb":{}}"#).dynamodb);
 }
 
+/// What [`usual::open`] gives.
+fn usual(text: &str) -> Option<Whole<'_>> {
+    let mut events = Vec::new();
+    let envelope = usual::open(text, |told, _| {
+        events.push(told);
+        Ok(())
+    })?;
+    Some(Whole {
+        envelopes: vec![envelope],
+        events,
+        skipped: None,
+    })
+}
+
+#[test]
+fn what_cloudwatch_logs_writes_is_opened_in_one_pass_and_the_same() {
+    // The two orders of its user guide, the escapes that it may write, and the longest of each number.
+    let events = r#"[{"id":"3195","timestamp":1767225600123,"message":"a \"b\" \\ \/ \b\f\n\r\t \u001b \u00e9 \u65E5 日"},{"id":"","timestamp":999999999999999999,"message":""}]"#;
+    let first = envelope(events);
+    let second = format!(
+        r#"{{"owner":"1","logGroup":"g","logStream":"s","subscriptionFilters":["a","b"],"messageType":"DATA_MESSAGE","logEvents":{events}}}"#
+    );
+    for text in [first, second] {
+        let opened = usual(&text);
+        assert_eq!(opened, dead_letter(&text).ok(), "{text}");
+        assert_eq!(opened.map(|o| o.events.len()), Some(2), "{text}");
+    }
+}
+
+#[test]
+fn what_is_in_any_other_form_is_left_to_the_general_way() {
+    let event = r#"{"id":"1","timestamp":5,"message":"m"}"#;
+    let whole = envelope(&format!("[{event}]"));
+    assert!(usual(&whole).is_some());
+    let (a, b) = whole.split_at(whole.len() / 2);
+    for text in [
+        format!(" {whole}"),
+        format!("{whole}\n"),
+        format!("{whole}{whole}"),
+        format!("{a}\u{1}{b}"),
+        envelope("[]"),
+        envelope(&format!("[{event},]")),
+        whole.replace("DATA_MESSAGE", "CONTROL_MESSAGE"),
+        whole.replace("\"owner\":\"111122223333\"", "\"owner\":[\"x\"]"),
+        whole.replace("\"owner\":", "\"logGroup\":"),
+        whole.replace("a/b", ""),
+        whole.replace("timestamp\":5", "timestamp\":05"),
+        whole.replace("timestamp\":5", "timestamp\":-5"),
+        whole.replace("timestamp\":5", "timestamp\":5.0"),
+        whole.replace("timestamp\":5", "timestamp\":1234567890123456789"),
+        whole.replace("\"m\"", "\"\\ud83d\""),
+        whole.replace("\"m\"", "\"\\u+041\""),
+        whole.replace("\"m\"", "\"\\x\""),
+        whole.replace("\"m\"}", "\"m\",\"extractedFields\":{}}"),
+    ] {
+        assert_eq!(usual(&text), None, "{text}");
+    }
+    for length in 0..whole.len() {
+        assert_eq!(usual(&whole[..length]), None, "at {length}");
+    }
+    let refused = usual::open(&whole, |_, _| Err(DecodeError::TooMuch { limit: 7 }));
+    assert_eq!(refused, None, "the general way tells why");
+}
+
+/// What an envelope is made of, and what breaks one.
+fn pieces() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[\\x00-\\x1f\"\\\\\\[\\]{},:0-9é日😀 ]{1,3}",
+        prop::sample::select(vec![
+            "\\\"",
+            "\\\\",
+            "\\n",
+            "\\u00e9",
+            "\\u0000",
+            "\\ud83d\\ude00",
+            "\\udc00",
+            "\"messageType\":",
+            "\"id\":\"7\",",
+            "\"timestamp\":",
+            "\"logEvents\":[",
+            "},{",
+            "null",
+            "\"owner\":\"x\",",
+            "]}",
+            "{\"id\":\"1\",\"timestamp\":1,\"message\":\"",
+        ])
+        .prop_map(str::to_owned),
+    ]
+}
+
 proptest! {
     #[test]
     fn every_message_comes_out_once_in_order(
@@ -281,9 +375,33 @@ proptest! {
             text += &json!({"logEvents": events, "logGroup": "g", "messageType": "DATA_MESSAGE"}).to_string();
         }
         let opened = dead_letter(&text).unwrap();
-        let told: Vec<_> = opened.events.into_iter().map(|e| (e.message, e.time.millis())).collect();
+        let told: Vec<_> = opened.events.into_iter().map(|e| (e.message.into_owned(), e.time.millis())).collect();
         let sent: Vec<_> = all.into_iter().flatten().collect();
         prop_assert_eq!(opened.skipped.is_some(), sent.is_empty());
         prop_assert_eq!(told, sent);
+    }
+
+    #[test]
+    fn an_envelope_opened_in_one_pass_is_the_one_opened_in_the_general_way(
+        events in proptest::collection::vec((any::<String>(), 1i64..1_000_000_000_000), 1..5),
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), 0usize..4, pieces()), 0..4),
+    ) {
+        let quoted = |(message, time): &(String, i64)| {
+            let message = serde_json::to_string(message).unwrap();
+            format!(r#"{{"id":"7","timestamp":{time},"message":{message}}}"#)
+        };
+        let mut text = envelope(&format!("[{}]", events.iter().map(quoted).collect::<Vec<_>>().join(",")));
+        let is_whole = changes.is_empty();
+        for (place, length, piece) in changes {
+            let places: Vec<usize> = text.char_indices().map(|(at, _)| at).chain([text.len()]).collect();
+            let from = place.index(places.len());
+            let to = (from + length).min(places.len() - 1);
+            text.replace_range(places[from]..places[to], &piece);
+        }
+        let opened = usual(&text);
+        prop_assert!(opened.is_some() || !is_whole, "{}", text);
+        if opened.is_some() {
+            prop_assert_eq!(opened, dead_letter(&text).ok());
+        }
     }
 }
