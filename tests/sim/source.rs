@@ -380,9 +380,9 @@ impl StreamSource for SimSource {
     fn wait_after(&self, poll: Poll, records: usize, _: usize) -> Duration {
         match self.seat.world.with(|s| s.streams.kinesis) {
             Some(kinesis) if kinesis.fan_out => Duration::ZERO,
-            Some(_) => poll.idle.min(Duration::from_millis(200)),
+            Some(_) if records > 0 => poll.busy.max(Duration::from_millis(200)),
             None if records > 0 => poll.busy,
-            None => poll.idle,
+            _ => poll.idle,
         }
     }
 
