@@ -33,7 +33,7 @@ const RECORD: f64 = 1_024.0;
 const ROUND_TRIP: f64 = 0.010;
 
 /// CPU milliseconds for 1,000 records of 1 KB, the whole job, by `scripts/bench`. KCL: MultiLang with batched puts.
-const WEIR_CPU: f64 = 4.5;
+const WEIR_CPU: f64 = 10.0;
 const KCL_CPU: f64 = 68.0;
 /// A task is filled to this part of its cores.
 const FULL: f64 = 0.7;
@@ -98,7 +98,7 @@ fn weir_reads(rate: f64, idle_most: f64) -> f64 {
 
 /// The smallest task of Fargate with so many cores and gigabytes, a month: its vCPU and price.
 fn task(cores: f64, memory: f64) -> (f64, f64) {
-    let sizes = [
+    let sizes: [(f64, f64); 7] = [
         (0.25, 0.5),
         (0.5, 1.0),
         (1.0, 2.0),
