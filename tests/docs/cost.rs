@@ -77,12 +77,13 @@ impl Bill {
     }
 }
 
-/// GetRecords a second of one shard with so many records a second, `busy` being 0s.
-fn weir_reads(rate: f64, idle_most: f64) -> f64 {
+/// GetRecords a second of one shard with so many records a second.
+fn weir_reads(rate: f64, busy: f64, idle_most: f64) -> f64 {
     if rate >= 1.0 / IDLE {
-        // After records it reads at once, until a read gives none; then it waits.
-        let burst = (rate * ROUND_TRIP).exp() + 1.0;
-        return (burst / (IDLE + burst * ROUND_TRIP)).min(1.0 / ROUND_TRIP);
+        // After records it waits for `busy` and reads on, until a read gives none; then it waits for `idle`.
+        let step = busy + ROUND_TRIP;
+        let burst = (rate * step).exp().min(1e9);
+        return (burst + 1.0) / (burst * step + IDLE + ROUND_TRIP);
     }
     let (gap, mut silence, mut reads) = (1.0 / rate, 0.0, 1.0);
     while silence < gap {
@@ -143,7 +144,7 @@ impl Job {
         let reads = 0.6 * self.replicas * (self.replicas * 600.0 / 4_096.0).ceil() + 0.0027 * self.shards;
         Bill {
             compute: self.compute(WEIR_CPU, WEIR_MEMORY),
-            reads: self.reads(weir_reads(self.of_shard(), idle_most)),
+            reads: self.reads(weir_reads(self.of_shard(), 0.0, idle_most)),
             state: MONTH * (writes * price::WRITE_UNIT + reads * price::READ_UNIT),
             own_log: 0.0,
         }
@@ -276,7 +277,7 @@ fn idle() -> String {
         ("`30s`", 30.0),
         ("`1m`", 60.0),
     ] {
-        let reads = weir_reads(1e-9, most);
+        let reads = weir_reads(1e-9, 0.0, most);
         let month = |shards: f64| dollars(shards * reads * MONTH * price::STREAM_READ);
         let hour = (reads * 360.0).round() * 10.0;
         writeln!(
@@ -290,6 +291,23 @@ fn idle() -> String {
     table
 }
 
+/// What `busy` is worth, for shards that are written to.
+fn busy() -> String {
+    let mut table = "| records/s in the shard | `busy: 0s`, the default: reads an hour, a month | `busy: 1s` | KCL 3 |\n\
+                     | ---: | ---: | ---: | ---: |\n"
+        .to_owned();
+    for rate in [1.0, 10.0, 100.0, 1_000.0] {
+        let cell = |reads: f64| {
+            let hour = ((reads * 36.0).round() * 100.0) as u64;
+            format!("{hour}, ${:.2}", reads * MONTH * price::STREAM_READ)
+        };
+        let [weir, slower] = [0.0, 1.0].map(|busy| cell(weir_reads(rate, busy, IDLE_MOST)));
+        let (rate, kcl) = (whole(rate), cell(1.0 / KCL_WAIT));
+        writeln!(table, "| {rate} | {weir} | {slower} | {kcl} |").unwrap();
+    }
+    table
+}
+
 /// Puts each table between its marks.
 fn made(page: &str) -> String {
     let tables = [
@@ -297,6 +315,7 @@ fn made(page: &str) -> String {
         ("kinesis", bills(Source::Kinesis)),
         ("parts", parts()),
         ("idle", idle()),
+        ("busy", busy()),
     ];
     let mut page = page.to_owned();
     for (name, table) in tables {
@@ -322,8 +341,9 @@ fn the_formulae_say_what_the_simulation_counts() {
         ("idle", 1e-9, IDLE_MOST, 797.0),
         ("idle, not growing", 1e-9, IDLE, 3_560.0),
         ("a record each second", 1.0, IDLE_MOST, 7_048.0),
+        ("ten records each second", 10.0, IDLE_MOST, 7_750.0),
     ] {
-        let hour = weir_reads(rate, idle_most) * 3_600.0;
+        let hour = weir_reads(rate, 0.0, idle_most) * 3_600.0;
         assert!(
             (hour / counted - 1.0).abs() < 0.05,
             "{what}: {hour} an hour, {counted} counted"
