@@ -401,8 +401,10 @@ pub struct SourceConfig {
     pub start: Start,
     /// The wait between two reads of a shard that gave records. Zero: read again at once.
     pub poll_busy: Duration,
-    /// The wait after a read that gave none.
+    /// The wait after a read that gave none…
     pub poll_idle: Duration,
+    /// …and what it grows to while the shard stays silent: the most that idleness adds to a record's latency.
+    pub poll_idle_most: Duration,
     /// How often all shards are listed.
     pub sync_interval: Duration,
     /// The consumer of enhanced fan-out that a Kinesis stream is read with; without one it is polled.
@@ -437,6 +439,7 @@ impl SourceConfig {
             start: Start::TrimHorizon,
             poll_busy: Duration::ZERO,
             poll_idle: Duration::from_secs(1),
+            poll_idle_most: Duration::from_secs(5),
             sync_interval: Duration::from_secs(30),
             fan_out: None,
             aws: AwsSettings {
@@ -448,7 +451,7 @@ impl SourceConfig {
 }
 
 impl SourceConfig {
-    /// The waits between two reads of a shard.
+    /// The waits between two reads of a shard that gave records a while ago.
     pub fn poll(&self) -> Poll {
         Poll {
             busy: self.poll_busy,

@@ -9,6 +9,7 @@ mod activity;
 pub mod budget;
 mod destinations;
 mod ending;
+mod idle;
 mod intake;
 mod lag;
 mod lookup;
@@ -27,6 +28,7 @@ use tracing::{debug, info, warn};
 use self::accounts::Accounts;
 use self::budget::{Budget, Reservation};
 use self::destinations::Destinations;
+use self::idle::Idle;
 use self::lookup::{Look, LookUp};
 use self::reader::Reader;
 use self::start::{From, start};
@@ -215,6 +217,7 @@ pub async fn run(
         look_up,
         ledger: Ledger::default(),
         doubtful_ends: 0,
+        idle: Idle::default(),
         telling,
         reservations: Vec::new(),
         checkpoint_due: pipeline.clock.now() + interval,
@@ -266,6 +269,8 @@ struct Consumer {
     ledger: Ledger,
     /// How many answers in a row had no record, no next iterator and no children.
     doubtful_ends: u32,
+    /// Since when the shard gives nothing.
+    idle: Idle,
     telling: Telling,
     /// The memory of what is in flight, oldest first: given back as the ledger shrinks.
     reservations: Vec<Reservation>,

@@ -441,7 +441,14 @@ impl Life {
                 () = fence.expired() => {}
                 Some(service) = self.services.join_next_with_id() => self.service_ended(service, false)?,
                 Some(ended) = self.consumers.join_next_with_id() => self.consumer_ended(ended)?,
-                Some(taken) = self.takes.tasks.join_next() => self.taken(taken)?,
+                Some(taken) = self.takes.tasks.join_next() => {
+                    self.taken(taken)?;
+                    // Together, as many as there are: a round looks at every lease that is held, and a start takes
+                    // thousands.
+                    while let Some(taken) = self.takes.tasks.try_join_next() {
+                        self.taken(taken)?;
+                    }
+                }
                 Some(synced) = self.synced.recv() => self.heed_sync(synced),
                 () = clock.sleep(next.since(clock.now()).min(TICK)) => {}
             }
@@ -458,7 +465,10 @@ impl Life {
             .filter(|r| r.leaving != Some(Successor::Nobody))
             .map(|r| &r.pipeline);
         for pipeline in running.chain(self.takes.pipelines()) {
-            *held.entry(pipeline.clone()).or_default() += 1;
+            match held.get_mut(pipeline) {
+                Some(count) => *count += 1,
+                None => drop(held.insert(pipeline.clone(), 1)),
+            }
         }
         held
     }

@@ -8,7 +8,7 @@ use super::destinations::Outgoing;
 use super::lag::Answer;
 use super::reader::{After, Outcome, Portion, Then};
 use super::{Consumer, DOUBT_WAIT, DOUBTS, FIRST_CHECKPOINT, Step};
-use crate::clock::Timestamp;
+use crate::clock::{Monotonic, Timestamp};
 use crate::decode::Skip;
 use crate::ledger::Received;
 use crate::logs::sink::Parcel;
@@ -163,11 +163,6 @@ impl Consumer {
         if let Some(position) = after.continuation.or(last) {
             self.position = StartingPosition::After(position);
         }
-        let poll = self.pipeline.config.source.poll();
-        // An answer without records is no end while the stream says that there are more.
-        let has_more = after.behind.is_some_and(|behind| !behind.is_zero());
-        let records = after.records.max(usize::from(has_more));
-        let wait = self.pipeline.source.wait_after(poll, records, after.bytes);
         let wall = self.pipeline.clock.wall();
         let newest = time.flatten();
         // One that is written to all the time may never give an empty answer: what was there before is read when
@@ -180,15 +175,39 @@ impl Consumer {
             age: newest.map(|time| wall.since(time)),
             behind: after.behind,
             wanted: self.reader.not_before.map(|start| wall.since(start)),
-            wait,
         };
-        self.telling.reads.answered(self.pipeline.clock.now(), answer);
+        let now = self.pipeline.clock.now();
+        self.telling.reads.answered(now, answer);
+        // An answer without records is no end while the stream says that there are more.
+        let has_more = after.behind.is_some_and(|behind| !behind.is_zero());
+        let records = after.records.max(usize::from(has_more));
+        let wait = self.wait_after(records, after.bytes, now);
+        self.telling.reads.next_is_due(now + wait);
         match after.next {
             Next::At(iterator) => Step::Read(Some(iterator), wait),
             Next::End => Step::Ended,
             Next::PerhapsEnd if self.doubtful_ends >= DOUBTS => Step::PerhapsEnded,
             Next::PerhapsEnd => Step::Read(None, wait.max(DOUBT_WAIT)),
         }
+    }
+
+    /// How long the shard is left alone after an answer of `records` and `bytes`.
+    fn wait_after(&mut self, records: usize, bytes: usize, now: Monotonic) -> Duration {
+        let settings = &self.pipeline.config.source;
+        // A job wants to know soon that a shard has ended.
+        let is_job = self.pipeline.began.is_some();
+        let poll = match is_job {
+            true => settings.poll(),
+            false => self.idle.answered(
+                now,
+                records > 0,
+                self.telling.reads.is_at_tip(),
+                settings.poll(),
+                settings.poll_idle_most,
+                &mut self.rng,
+            ),
+        };
+        self.pipeline.source.wait_after(poll, records, bytes)
     }
 
     /// Whether the checkpointed record, which was asked for once more, is not there any more. A shard that

@@ -26,8 +26,6 @@ pub(super) struct Answer {
     pub(super) behind: Option<Duration>,
     /// How old the oldest record is that anybody wants: what lies before the start is none's.
     pub(super) wanted: Option<Duration>,
-    /// How long the next read is waited with.
-    pub(super) wait: Duration,
 }
 
 /// What the reads of a shard have shown so far.
@@ -62,7 +60,7 @@ impl Reads {
     }
 
     pub(super) fn answered(&mut self, now: Monotonic, answer: Answer) {
-        self.last = Some((now, now + answer.wait));
+        self.last = Some((now, now));
         self.is_failing = false;
         self.empty = match answer.records {
             0 => self.empty.saturating_add(1),
@@ -84,9 +82,21 @@ impl Reads {
         self.reached_tip |= self.at_tip;
     }
 
+    /// The next answer can be expected then.
+    pub(super) fn next_is_due(&mut self, at: Monotonic) {
+        if let Some((_, due)) = &mut self.last {
+            *due = at;
+        }
+    }
+
     /// A read failed: until one is answered, what came into the shard meanwhile is not known.
     pub(super) fn failed(&mut self) {
         self.is_failing = true;
+    }
+
+    /// The last answer said that there was nothing more (of DynamoDB Streams: the last five in a row had no record).
+    pub(super) fn is_at_tip(&self) -> bool {
+        self.at_tip
     }
 
     /// Whether an answer was taken in.
@@ -94,8 +104,7 @@ impl Reads {
         self.last.is_some()
     }
 
-    /// The last answer said that there was nothing more (of DynamoDB Streams: the last five in a row had no record), and
-    /// the next one is not overdue.
+    /// [`Self::is_at_tip`], and the next answer is not overdue.
     pub(super) fn is_caught_up(&self, now: Monotonic) -> bool {
         self.at_tip && self.blind(now).is_zero()
     }
@@ -182,7 +191,6 @@ mod tests {
             age: None,
             behind: None,
             wanted: None,
-            wait: s(1),
         }
     }
 
@@ -211,6 +219,9 @@ mod tests {
                     );
                 }
                 Then::Failed => reads.failed(),
+            }
+            if !matches!(then, Then::Failed) {
+                reads.next_is_due(at(*when + 1));
             }
         }
         reads

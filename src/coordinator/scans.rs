@@ -336,12 +336,17 @@ impl Life {
             .last
             .as_ref()
             .is_some_and(|last| last.homes != synced.homes);
+        let found_some = first && synced.changed;
         if synced.changed || first || homes_changed {
             self.schedule.scan_by(now);
         }
         // One that failed before it found anything knows less than what was there.
         if synced.finished || !synced.streams.is_empty() || pipeline.last.is_none() {
             pipeline.last = Some(synced);
+        }
+        if found_some && self.pipelines.values().all(|p| p.looked) {
+            // The scan before showed none of the leases there are now. Once in a life, so that no distance is due.
+            self.schedule.scanned = None;
         }
     }
 

@@ -46,7 +46,7 @@ pub(super) struct Synced {
     /// Where each of them starts.
     pub(super) starts: BTreeMap<StreamArn, ResolvedStart>,
     /// Which stream the leases are of whose rows don't say.
-    pub(super) homes: Homes,
+    pub(super) homes: Arc<Homes>,
     /// Leases were created or removed.
     pub(super) changed: bool,
     /// The sync looked at everything it had to.
@@ -93,7 +93,7 @@ impl Synced {
                 .map(|row| (row.arn.clone(), listings.remove(&row.arn).flatten()))
                 .collect(),
             starts: rows.values().map(|row| (row.arn.clone(), row.start)).collect(),
-            homes: Homes::default(),
+            homes: Arc::default(),
             changed: false,
             finished: true,
             own: false,
@@ -424,7 +424,7 @@ impl Syncer {
             pipeline: name,
             streams,
             starts,
-            homes,
+            homes: Arc::new(homes),
             changed,
             finished: true,
             own: true,

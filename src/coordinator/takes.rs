@@ -374,7 +374,7 @@ struct Taking {
     me: WorkerId,
     known: BTreeSet<StreamArn>,
     keys: Keys,
-    homes: Homes,
+    homes: Arc<Homes>,
 }
 
 impl Taking {

@@ -6,6 +6,7 @@
 
 mod commands;
 mod configuration;
+mod cost;
 mod names;
 mod page;
 mod settings;

@@ -149,7 +149,7 @@ impl State {
                 .get(&table_name(table))
                 .is_some_and(|row| row.paused)
         };
-        let patience = self.settings.poll_idle + READ_SLACK;
+        let patience = self.settings.poll_idle_most() + READ_SLACK;
         let mut held: BTreeMap<(usize, &WorkerId), usize> = BTreeMap::new();
         for (at, lease) in self.startable() {
             let table = self.streams.streams[at.0].table;

@@ -1,6 +1,7 @@
-//! What a fleet costs: requests to the two state tables, counted, beside the Kinesis Client Library's.
+//! What a fleet costs: requests, counted, beside the Kinesis Client Library's. Of the two state tables at any size of a
+//! fleet, and of all services in an hour for a hundred shards, which docs/cost.md makes its bill from.
 //!
-//! Writes are requests; an update of a row above 1 KB takes more write units. Reads are counted as requests (a
+//! Writes of the state tables are requests; an update of a row above 1 KB takes more write units. Reads are counted as requests (a
 //! page has a megabyte) and as read units: strongly consistent, one for each 4 KB of a page and one at least.
 //! The rows' sizes are those of the adapter's own encoder.
 
@@ -13,12 +14,16 @@ use weir::lease::{Lease, WorkerRow};
 use crate::process::Slot;
 use crate::seeds::{demand_kept, run};
 use crate::streams::Kind;
-use crate::subject::program;
+use crate::subject::{Settings, program};
 use crate::world::{State, World};
 
-/// What the state tables were asked.
+/// What was asked: of the state tables, and of the stream. The log's puts stand in the log.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Cost {
+    /// GetRecords.
+    pub gets: u64,
+    /// DescribeStream, a page of a hundred shards each.
+    pub listings: u64,
     pub writes: u64,
     pub write_units: u64,
     pub reads: u64,
@@ -132,6 +137,199 @@ fn kcl(shards: f64, workers: f64) -> String {
     let three = renewals + workers / 30.0 + 1.0 / 30.0;
     let (reads_2, reads_3) = (0.0028 * shards * workers, 0.0028 * shards + 0.08 * workers);
     format!("{renewals:.0} / {reads_2:.0} | {three:.0} / {reads_3:.0}")
+}
+
+/// A fleet on a hundred shards, as the settings have it but for `with`.
+struct Hundred {
+    what: &'static str,
+    workers: usize,
+    /// Between two records of a shard.
+    each: Option<Duration>,
+    with: fn(&mut Settings),
+}
+
+/// What a fleet asks for in an hour.
+#[derive(Debug)]
+struct Hour {
+    gets: u64,
+    puts: u64,
+    listings: u64,
+    writes: u64,
+    reads: u64,
+    /// The longest time between two reads of a shard.
+    unread: Duration,
+}
+
+const SHARDS: u32 = 100;
+
+impl Hundred {
+    /// When the fleet has come to rest, and its shards are silent for long or written to; and how long is counted.
+    fn times(&self) -> (Duration, Duration) {
+        let (rest, counted) = match self.each {
+            None => (120, 120),
+            Some(each) if each < Duration::from_secs(1) => (30, 10),
+            Some(_) => (45, 30),
+        };
+        (Duration::from_secs(rest), Duration::from_secs(counted))
+    }
+
+    fn measure(&self) -> Hour {
+        let mut hour = None;
+        let (rest, counted) = self.times();
+        let (workers, each, with) = (self.workers, self.each, self.with);
+        let run = run(1, async |world: Arc<World>| {
+            world.with(|s| {
+                let now = s.now;
+                s.streams.enable(SHARDS, now);
+                s.settings.memory = 1 << 40;
+                with(&mut s.settings);
+                s.page = Some(2_000);
+                s.tracing = false;
+            });
+            let slots: Vec<Slot> = (0..workers)
+                .map(|n| Slot::start(&world, n, &program(), Duration::from_secs(1)))
+                .collect();
+            let writing = each.map(|each| tokio::spawn(write_each(world.clone(), each)));
+            world.pass_time(rest).await;
+            let (before, puts) = world.with(|s| {
+                s.model.fleet.unread.clear();
+                (s.cost, s.logs.puts)
+            });
+            world.pass_time(counted).await;
+            hour = Some(world.with(|s| {
+                let hourly = |n: u64| n * 3_600 / counted.as_secs();
+                Hour {
+                    gets: hourly(s.cost.gets - before.gets),
+                    puts: hourly((s.logs.puts - puts) as u64),
+                    listings: hourly(s.cost.listings - before.listings),
+                    writes: hourly(s.cost.writes - before.writes),
+                    reads: hourly(s.cost.reads - before.reads),
+                    unread: s.model.fleet.unread.values().max().copied().unwrap_or_default(),
+                }
+            }));
+            writing.inspect(tokio::task::JoinHandle::abort);
+            drop(slots);
+        });
+        demand_kept("cost::what_a_hundred_shards_ask_for_in_an_hour", 1, &run, &[1]);
+        hour.unwrap()
+    }
+}
+
+/// A record in each shard, so often; not in all at the same time.
+async fn write_each(world: Arc<World>, each: Duration) {
+    loop {
+        for shard in 0..SHARDS {
+            world.with(|s: &mut State| {
+                let (now, shard) = (s.wall(), shard as usize);
+                s.streams
+                    .write_at((0, shard), &format!("k{shard}"), Kind::Plain, 0, now, &mut s.rng);
+            });
+            world.pass_time(each / SHARDS).await;
+        }
+    }
+}
+
+#[test]
+fn what_a_hundred_shards_ask_for_in_an_hour() {
+    let second = Duration::from_secs(1);
+    let all: [(Hundred, _, _, _); 6] = [
+        // GetRecords of all shards, puts, writes of the state tables: from, to.
+        (
+            Hundred {
+                what: "idle",
+                workers: 1,
+                each: None,
+                with: |_| {},
+            },
+            (72_000, 84_000),
+            (0, 0),
+            (1_000, 1_300),
+        ),
+        (
+            Hundred {
+                what: "idle",
+                workers: 3,
+                each: None,
+                with: |_| {},
+            },
+            (72_000, 84_000),
+            (0, 0),
+            (3_000, 3_900),
+        ),
+        (
+            Hundred {
+                what: "idle, `idle_most: 1s`",
+                workers: 1,
+                each: None,
+                with: |s| s.poll_idle_most = s.poll_idle,
+            },
+            (340_000, 360_000),
+            (0, 0),
+            (1_000, 1_300),
+        ),
+        (
+            Hundred {
+                what: "a record each second",
+                workers: 1,
+                each: Some(second),
+                with: |_| {},
+            },
+            (500_000, 720_000),
+            (250_000, 360_000),
+            (20_000, 26_000),
+        ),
+        (
+            Hundred {
+                what: "a record each second",
+                workers: 3,
+                each: Some(second),
+                with: |_| {},
+            },
+            (500_000, 720_000),
+            (250_000, 360_000),
+            (22_000, 29_000),
+        ),
+        (
+            Hundred {
+                what: "ten records each second",
+                workers: 1,
+                each: Some(second / 10),
+                with: |_| {},
+            },
+            (1, u64::MAX),
+            (1, u64::MAX),
+            (1, u64::MAX),
+        ),
+    ];
+    println!(
+        "| 100 shards | workers | GetRecords an hour | PutLogEvents | DescribeStream | writes of state | reads | longest unread |"
+    );
+    println!("| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |");
+    for (of, gets, puts, writes) in all {
+        let hour = of.measure();
+        println!(
+            "| {} | {} | {} | {} | {} | {} | {} | {:.2} s |",
+            of.what,
+            of.workers,
+            hour.gets,
+            hour.puts,
+            hour.listings,
+            hour.writes,
+            hour.reads,
+            hour.unread.as_secs_f64()
+        );
+        for (name, n, (from, to)) in [
+            ("GetRecords", hour.gets, gets),
+            ("puts", hour.puts, puts),
+            ("writes", hour.writes, writes),
+        ] {
+            assert!(
+                (from..=to).contains(&n),
+                "{}: {name}: {n} an hour, not {from} to {to}",
+                of.what
+            );
+        }
+    }
 }
 
 #[test]

@@ -53,6 +53,7 @@ impl Fleet {
                 s.runs.insert(slot, (0..tables).collect());
             }
             s.settings.poll_idle = POLL;
+            s.settings.poll_idle_most = POLL;
             // A page of a megabyte.
             s.page = Some(2_000);
             s.settings.memory = 64 << 30;

@@ -152,6 +152,7 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
         panic!("a made-up iterator: {it}")
     };
     let at = (stream, shard);
+    s.cost.gets += 1;
     let of = s.streams.shard(at);
     if of.gone || s.streams.streams[stream].gone {
         return Err(SourceError::NotFound(format!("shard {}", of.id)));
@@ -303,6 +304,7 @@ impl StreamSource for SimSource {
         self.ask("list_shards".into(), move |s| {
             let n = stream(s, &arn)?;
             let listing = listing(s, n);
+            s.cost.listings += listing.shards.len().div_ceil(100).max(1) as u64;
             s.note(format!("p{pid} list_shards {n}: {}", listing.shards.len()));
             Ok(listing)
         })
@@ -380,9 +382,9 @@ impl StreamSource for SimSource {
     fn wait_after(&self, poll: Poll, records: usize, _: usize) -> Duration {
         match self.seat.world.with(|s| s.streams.kinesis) {
             Some(kinesis) if kinesis.fan_out => Duration::ZERO,
-            Some(_) => poll.idle.min(Duration::from_millis(200)),
+            Some(_) if records > 0 => poll.busy.max(Duration::from_millis(200)),
             None if records > 0 => poll.busy,
-            None => poll.idle,
+            _ => poll.idle,
         }
     }
 

@@ -35,6 +35,8 @@ pub const CHECKPOINT: Duration = Duration::from_secs(15);
 pub struct Settings {
     pub start: Start,
     pub poll_idle: Duration,
+    /// What the wait grows to; at least `poll_idle` is taken.
+    pub poll_idle_most: Duration,
     pub sync_interval: Duration,
     /// All shards write to one log stream.
     pub one_log_stream: bool,
@@ -50,6 +52,7 @@ impl Default for Settings {
         Self {
             start: Start::TrimHorizon,
             poll_idle: Duration::from_secs(1),
+            poll_idle_most: Duration::from_secs(5),
             sync_interval: Duration::from_secs(30),
             one_log_stream: false,
             memory: 16 << 20,
@@ -71,6 +74,11 @@ impl Settings {
             look_up: rng.bool(),
             ..Self::default()
         }
+    }
+
+    /// The longest wait between two reads of a shard.
+    pub fn poll_idle_most(&self) -> Duration {
+        self.poll_idle_most.max(self.poll_idle)
     }
 
     pub fn starts_at_the_horizon(&self) -> bool {
@@ -270,6 +278,7 @@ fn config(settings: &Settings, table: usize) -> PipelineConfig {
         start: settings.start,
         poll_busy: Duration::ZERO,
         poll_idle: settings.poll_idle,
+        poll_idle_most: settings.poll_idle_most(),
         sync_interval: settings.sync_interval,
         ..SourceConfig::of(match settings.kinesis {
             true => StreamChoice::Kinesis(table_name(table)),

@@ -29,9 +29,11 @@ pub const DRAIN: Durations = millis(SECOND, HOUR);
 pub const GRACE: Durations = millis(6 * SECOND, 2 * HOUR);
 /// DescribeStream is limited to 10 a second per stream; a shard rolls over about each 4 h.
 pub const SYNC: Durations = millis(SECOND, HOUR);
-/// A shard iterator lives for 15 min (API reference of GetShardIterator); one read a minute is far off.
+/// A shard iterator lives for 15 min, of Kinesis for 5 (API references of GetShardIterator); one read a minute is far
+/// off.
 pub const POLL_BUSY: Durations = millis(0, MINUTE);
-/// Ten reads a second of an idle shard are the most that is of use; Lambda makes four.
+/// Ten reads a second of an idle shard are the most that is of use; Lambda makes four. The longest wait has the same
+/// bounds.
 pub const POLL_IDLE: Durations = millis(100, MINUTE);
 /// One answer of GetRecords is up to 1 MB; below 16 MiB a few shards would already wait for each other.
 pub const MEMORY: RangeInclusive<usize> = (16 << 20)..=(64 << 30);

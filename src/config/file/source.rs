@@ -55,10 +55,11 @@ pub fn source(source: &mut Section<'_>, pipeline: &str, state: StateNames<'_>) -
     let chosen = table.or(arn).or(kinesis).or(kinesis_arn);
     let start = source.text("start", check::start);
     let sync_interval = source.scalar("sync_interval", check::duration(bounds::SYNC));
-    let (poll_busy, poll_idle) = source.section("poll", |poll| {
+    let (poll_busy, poll_idle, poll_idle_most) = source.section("poll", |poll| {
         (
             poll.scalar("busy", check::duration(bounds::POLL_BUSY)),
             poll.scalar("idle", check::duration(bounds::POLL_IDLE)),
+            poll.scalar("idle_most", check::duration(bounds::POLL_IDLE)),
         )
     });
     let has_fan_out = source.has("fan_out");
@@ -94,6 +95,19 @@ pub fn source(source: &mut Section<'_>, pipeline: &str, state: StateNames<'_>) -
             ),
         );
     }
+    // By default it gives way to a longer `idle`.
+    let poll_idle_most = poll_idle_most.unwrap_or(with_defaults.poll_idle_most.max(poll_idle));
+    if poll_idle_most < poll_idle {
+        source.problem(
+            "poll",
+            format!(
+                "the longest wait for a shard without records (`idle_most`, {}) is shorter than the first (`idle`, {}): \
+                 raise `idle_most`, or set both alike, and the wait does not grow",
+                units::show_duration(poll_idle_most),
+                units::show_duration(poll_idle)
+            ),
+        );
+    }
     if let (StreamChoice::Arn(arn) | StreamChoice::KinesisArn(arn), Some(region)) =
         (&with_defaults.stream, &aws.region)
         && arn.region() != Some(region)
@@ -109,6 +123,7 @@ pub fn source(source: &mut Section<'_>, pipeline: &str, state: StateNames<'_>) -
         start: start.unwrap_or(with_defaults.start),
         poll_busy,
         poll_idle,
+        poll_idle_most,
         sync_interval: sync_interval.unwrap_or(with_defaults.sync_interval),
         fan_out: (fan_out == Some(true)).then_some(FanOut { consumer }),
         aws: AwsSettings { region, ..aws },

@@ -315,6 +315,10 @@ fn bounds_are_stated_where_they_are_passed() {
             "{ dynamodb_table: orders, poll: { idle: 1ms } }",
             "use 100ms to 1m",
         ),
+        (
+            "{ dynamodb_table: orders, poll: { idle_most: 5m } }",
+            "use 100ms to 1m",
+        ),
     ] {
         let problem = problem_of(source, DESTINATION);
         assert!(problem.contains(says), "{problem}");
@@ -340,6 +344,11 @@ fn settings_that_contradict_each_other_are_refused() {
             "{ dynamodb_table: orders, poll: { busy: 5s } }",
             DESTINATION,
             "p.source.poll: a shard without records would be read more often (`idle`, 1s) than one with (`busy`, 5s)",
+        ),
+        (
+            "{ dynamodb_table: orders, poll: { idle: 2s, idle_most: 1500ms } }",
+            DESTINATION,
+            "p.source.poll: the longest wait for a shard without records (`idle_most`, 1500ms) is shorter than the first (`idle`, 2s)",
         ),
         (
             "{ kinesis_stream: s, dynamodb_table: orders }",

@@ -265,6 +265,16 @@ static POLL: &[Key] = &[
         about: "After one that gave none; not shorter than `busy`.",
         more: &[],
     },
+    Key {
+        name: "idle_most",
+        kind: Kind::Duration(bounds::POLL_IDLE),
+        default: Default::Words("`5s`, or `idle` if that is longer"),
+        example: "10s",
+        about: "While a shard stays silent the wait grows, to a tenth of the silence, up to this: the most that idleness \
+                adds to the latency of a record. Equal to `idle`, it does not grow. A job (`--until-caught-up`) reads at \
+                `idle`.",
+        more: &[],
+    },
 ];
 
 static RULE: &[Key] = &[

@@ -53,6 +53,7 @@ fn the_least_file_has_the_defaults_that_are_documented() {
                 start: Start::TrimHorizon,
                 poll_busy: Duration::ZERO,
                 poll_idle: Duration::from_secs(1),
+                poll_idle_most: Duration::from_secs(5),
                 sync_interval: Duration::from_secs(30),
                 fan_out: None,
                 aws: AwsSettings::default(),
@@ -120,7 +121,7 @@ pipelines:
       dynamodb_stream_arn: {ARN}
       start: 2024-11-09T08:12:19.138Z
       sync_interval: 2m
-      poll: {{ busy: 200ms, idle: 3s }}
+      poll: {{ busy: 200ms, idle: 3s, idle_most: 20s }}
       assume_role_arn: arn:aws:iam::111122223333:role/b
       external_id: xb
     format: diff
@@ -187,6 +188,7 @@ pipelines:
                 start: Start::At(Timestamp::from_millis(1_731_139_939_138)),
                 poll_busy: Duration::from_millis(200),
                 poll_idle: Duration::from_secs(3),
+                poll_idle_most: Duration::from_secs(20),
                 sync_interval: Duration::from_secs(120),
                 fan_out: None,
                 aws: aws("eu-west-1", "b"),
