@@ -11,6 +11,7 @@
 //! addresses that credentials come from (169.254.169.254, 169.254.170.2) belong in NO_PROXY.
 
 pub mod arn;
+pub mod bounded;
 #[cfg(test)]
 pub(crate) mod canned;
 pub mod denial;

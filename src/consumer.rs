@@ -6,6 +6,7 @@
 
 mod accounts;
 mod activity;
+mod appetite;
 pub mod budget;
 mod destinations;
 mod ending;
@@ -181,6 +182,7 @@ pub async fn run(
         not_before,
         done,
         memory: reader::Memory::default(),
+        appetite: reader::appetite_of(&*pipeline.source),
     };
     let checkpointed = match &position {
         StartingPosition::At(sequence_number) => Some(sequence_number.clone()),

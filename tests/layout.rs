@@ -49,6 +49,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "config/keys",
         "config/schema.rs",
         "consumer/activity.rs",
+        "consumer/appetite.rs",
         "consumer/lag.rs",
         "consumer/start.rs",
         "coordinator/caught_up.rs",

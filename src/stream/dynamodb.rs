@@ -16,6 +16,7 @@ use aws_sdk_dynamodbstreams::types::{
     Shard as SdkShard, ShardFilter, ShardFilterType, ShardIteratorType, StreamDescription, StreamStatus,
 };
 
+use crate::aws::bounded::Bounded;
 use crate::aws::denial;
 use crate::aws::failure::{Failure, failure};
 use crate::aws::raw::{KeepDate, Slot};
@@ -23,7 +24,7 @@ use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::{StreamChoice, Wire};
 use crate::stream::view::View;
 use crate::stream::{
-    RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition, StreamArn,
+    Ask, RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition, StreamArn,
     StreamSource,
 };
 use raw::KeepBody;
@@ -343,17 +344,24 @@ impl StreamSource for DynamoDbStreams {
         &self,
         stream: &StreamArn,
         iterator: &ShardIterator,
+        ask: Ask,
     ) -> Result<RecordBatch, SourceError> {
         let body = Slot::default();
+        // The records are slices of it.
+        let bounded = Bounded::new(ask.most);
         self.streams
             .get_records()
             .shard_iterator(iterator.as_str())
-            .limit(RECORDS)
+            .limit(ask.limit_to(RECORDS))
             .customize()
             .interceptor(KeepBody(body.clone()))
+            .interceptor(bounded.clone())
             .send()
             .await
-            .map_err(|e| source_error("dynamodb:GetRecords", &failure(&e), stream.as_str()))?;
+            .map_err(|e| match bounded.refused() {
+                Some(needs) => SourceError::TooLarge { needs },
+                None => source_error("dynamodb:GetRecords", &failure(&e), stream.as_str()),
+            })?;
         match body.take() {
             Some(body) => wire::batch(&body),
             None => Err(SourceError::Unavailable(
@@ -372,6 +380,10 @@ impl StreamSource for DynamoDbStreams {
 
     fn largest_answer(&self) -> usize {
         LARGEST_ANSWER
+    }
+
+    fn most_records(&self) -> usize {
+        RECORDS as usize
     }
 }
 

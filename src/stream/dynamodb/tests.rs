@@ -1,7 +1,7 @@
 use super::*;
 use crate::aws::canned::{self, Canned};
 use crate::clock::SystemClock;
-use crate::stream::{Next, SequenceNumber};
+use crate::stream::{Ask, Next, SequenceNumber};
 
 const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138";
 
@@ -122,7 +122,7 @@ async fn a_record_crosses_as_the_text_it_was_on_the_wire() {
         r#"{{"Records":[{record}],"NextShardIterator":"i2"}}"#
     ))]);
     let batch = stream(&canned)
-        .records(&StreamArn::new(ARN), &ShardIterator::new("i1"))
+        .records(&StreamArn::new(ARN), &ShardIterator::new("i1"), Ask::ALL)
         .await
         .unwrap();
     assert_eq!(&*batch.records[0].data, record.as_bytes());
@@ -149,7 +149,7 @@ async fn each_error_of_the_service_is_the_error_the_reader_acts_on() {
         (canned::answer(200, ""), "unavailable"),
     ] {
         let error = stream(&Canned::new([answer.clone()]))
-            .records(&StreamArn::new(ARN), &ShardIterator::new("i"))
+            .records(&StreamArn::new(ARN), &ShardIterator::new("i"), Ask::ALL)
             .await
             .unwrap_err();
         assert_eq!(error.class(), class, "{answer:?}: {error}");

@@ -225,7 +225,7 @@ async fn a_stream_that_was_created_again_is_another() {
     for error in [
         source.list_shards(&arn(7)).await.unwrap_err(),
         source.child_shards(&arn(7), &shard).await.unwrap_err(),
-        source.records(&arn(7), &i).await.unwrap_err(),
+        source.records(&arn(7), &i, Ask::ALL).await.unwrap_err(),
         source.service_time(&arn(7)).await.unwrap_err(),
     ] {
         assert!(matches!(error, SourceError::NotFound(_)), "{error}");
@@ -278,7 +278,7 @@ async fn a_record_crosses_as_its_bytes() {
         {"SequenceNumber":"7","Data":"AA=="}]}"#,
     )]);
     let batch = stream(&canned)
-        .records(&plain(), &ShardIterator::new("i1"))
+        .records(&plain(), &ShardIterator::new("i1"), Ask::ALL)
         .await
         .unwrap();
     let seen: Vec<_> = batch
@@ -334,7 +334,7 @@ async fn only_children_show_that_a_shard_has_ended() {
             r#"{{"Records":[],"NextShardIterator":null{children}}}"#
         ))]);
         let batch = stream(&canned)
-            .records(&plain(), &ShardIterator::new("i"))
+            .records(&plain(), &ShardIterator::new("i"), Ask::ALL)
             .await
             .unwrap();
         assert_eq!(batch.next, next, "{children}");
@@ -372,7 +372,7 @@ async fn each_error_of_the_service_is_the_error_the_reader_acts_on() {
         ),
     ] {
         let error = stream(&Canned::new([answer.clone()]))
-            .records(&plain(), &ShardIterator::new("i"))
+            .records(&plain(), &ShardIterator::new("i"), Ask::ALL)
             .await
             .unwrap_err();
         assert_eq!(error.class(), class, "{answer:?}: {error}");
@@ -390,7 +390,7 @@ async fn a_problem_of_the_key_is_told_with_its_way_out() {
         ("KMSSomethingNew", "look after"),
     ] {
         let error = stream(&Canned::new([canned::error(400, code)]))
-            .records(&plain(), &ShardIterator::new("i"))
+            .records(&plain(), &ShardIterator::new("i"), Ask::ALL)
             .await
             .unwrap_err();
         let text = error.to_string();
