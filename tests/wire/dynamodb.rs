@@ -7,9 +7,6 @@ use serde_json::{Map, Value, json};
 use crate::answer::{Answer, refused, text};
 use crate::expression::{Expressions, Item, storable};
 
-/// Rows of one page: few, so that every read has pages.
-const PAGE: usize = 3;
-
 #[derive(Debug)]
 pub struct Table {
     description: Value,
@@ -27,19 +24,23 @@ pub struct Tables {
     source: Option<(String, String)>,
     /// Whether that stream is enabled; `None`: the table never had one.
     pub source_stream: Option<bool>,
+    /// Rows of one page.
+    page: usize,
 }
 
 impl Tables {
-    /// Beside this source table, none so far.
-    pub fn of(source: Option<(String, String)>) -> Self {
+    /// Beside this source table, none so far. A read gives so many rows at a time.
+    pub fn of(source: Option<(String, String)>, page: usize) -> Self {
         Self {
             tables: BTreeMap::new(),
             source,
             source_stream: Some(true),
+            page,
         }
     }
 
     /// The rows of a table, in the order of their keys.
+    #[allow(dead_code, reason = "the benches, which share this file, look at no row")]
     pub fn rows(&self, table: &str) -> Vec<&Item> {
         let table = self.tables.get(table);
         table.map(|t| t.rows.values().collect()).unwrap_or_default()
@@ -64,8 +65,8 @@ impl Tables {
             "UpdateItem" => table.update(body),
             "DeleteItem" => table.delete(body),
             "GetItem" => table.get(body),
-            "Scan" => table.page(body, None),
-            "Query" => table.page(body, Some(text(body, "KeyConditionExpression"))),
+            "Scan" => table.page(body, None, self.page),
+            "Query" => table.page(body, Some(text(body, "KeyConditionExpression")), self.page),
             _ => Err(Problem::Unreadable(format!(
                 "the fake knows no operation {operation}"
             ))),
@@ -229,7 +230,7 @@ impl Table {
         })
     }
 
-    fn page(&self, body: &Value, condition: Option<&str>) -> Done {
+    fn page(&self, body: &Value, condition: Option<&str>, most: usize) -> Done {
         let mut expressions = Expressions::of(body);
         let start = match &body["ExclusiveStartKey"] {
             Value::Null => None,
@@ -248,8 +249,8 @@ impl Table {
         if !self.rows.is_empty() {
             expressions.finish()?;
         }
-        let is_last = found.len() <= PAGE;
-        found.truncate(PAGE);
+        let is_last = found.len() <= most;
+        found.truncate(most);
         let mut answer = json!({ "Items": found, "Count": found.len(), "ScannedCount": found.len() });
         if let (false, Some(last)) = (is_last, found.last()) {
             let key: Map<String, Value> = self

@@ -22,6 +22,9 @@ use crate::{kinesis, streams};
 /// The largest request that any of the services takes is well below this.
 const LARGEST: usize = 32 << 20;
 
+/// Rows of one page of a table: few, so that every read has pages.
+const TABLE_PAGE: usize = 3;
+
 /// All that the fake knows.
 pub struct State {
     pub tables: Tables,
@@ -74,7 +77,7 @@ impl Aws {
             Service::Kinesis => None,
         };
         let state = Arc::new(Mutex::new(State {
-            tables: Tables::of(source),
+            tables: Tables::of(source, TABLE_PAGE),
             stream,
             logs: Logs::default(),
             rules: Rules::default(),
