@@ -6,6 +6,7 @@
 
 mod accounts;
 mod activity;
+mod appetite;
 pub mod budget;
 mod destinations;
 mod ending;
@@ -183,6 +184,7 @@ pub async fn run(
         not_before,
         done,
         memory: reader::Memory::default(),
+        appetite: reader::appetite_of(&*pipeline.source),
     };
     let checkpointed = match &position {
         StartingPosition::At(sequence_number) => Some(sequence_number.clone()),
@@ -485,7 +487,10 @@ impl Consumer {
 
     /// Gives memory back as the records that hold it are finished.
     fn fit_reservations(&mut self) {
-        budget::fit(&mut self.reservations, self.ledger.bytes() * budget::COPIES);
+        budget::fit(
+            &mut self.reservations,
+            self.ledger.bytes() * self.pipeline.budget.copies(),
+        );
     }
 
     async fn checkpoint(&mut self, held: &mut HeldLease) -> Result<(), LeaseError> {

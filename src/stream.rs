@@ -288,6 +288,40 @@ pub struct RecordBatch {
     pub continuation: Option<SequenceNumber>,
 }
 
+/// How much one read may give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// The most records; the service may have a lower limit.
+    pub limit: usize,
+    /// The most bytes that the answer may take in memory. One that takes more is refused, as far as possible before
+    /// it is read: [`SourceError::TooLarge`].
+    pub most: usize,
+}
+
+impl Ask {
+    /// Whatever the service gives.
+    pub const ALL: Self = Self {
+        limit: usize::MAX,
+        most: usize::MAX,
+    };
+
+    /// The limit as a request has it: at least one record, and `most` at most.
+    pub fn limit_to(self, most: i32) -> i32 {
+        i32::try_from(self.limit).unwrap_or(most).clamp(1, most)
+    }
+}
+
+/// What is known before a read of what it will give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ready {
+    /// There is nothing to ask for yet.
+    No,
+    /// The service tells when it is asked.
+    Ask,
+    /// An answer has come, and holds these bytes already.
+    Here(usize),
+}
+
 /// The waits between two reads of a shard that the settings ask for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Poll {
@@ -318,6 +352,10 @@ pub enum SourceError {
     /// A person must act; keep retrying meanwhile, and say what to fix.
     #[error("access denied: {0}")]
     AccessDenied(String),
+    /// The answer takes more memory than was asked for, and was not taken in. Reserve more, or ask for fewer records,
+    /// and read the same iterator again.
+    #[error("the answer takes {needs} bytes of memory, more than was asked for")]
+    TooLarge { needs: usize },
     /// Try again: a 5xx, a broken connection, a timeout, an answer that can't be read.
     #[error("unavailable: {0}")]
     Unavailable(String),
@@ -325,13 +363,14 @@ pub enum SourceError {
 
 impl SourceError {
     /// Every class.
-    pub const CLASSES: [&str; 7] = [
+    pub const CLASSES: [&str; 8] = [
         "iterator_expired",
         "data_trimmed",
         "not_found",
         "no_stream",
         "throttled",
         "access_denied",
+        "too_large",
         "unavailable",
     ];
 
@@ -344,6 +383,7 @@ impl SourceError {
             Self::NoStream(_) => "no_stream",
             Self::Throttled(_) => "throttled",
             Self::AccessDenied(_) => "access_denied",
+            Self::TooLarge { .. } => "too_large",
             Self::Unavailable(_) => "unavailable",
         }
     }
@@ -385,15 +425,19 @@ pub trait StreamSource: Send + Sync + 'static {
         position: &StartingPosition,
     ) -> Result<ShardIterator, SourceError>;
 
-    /// The records at `iterator`, as many as the service gives in one answer.
-    async fn records(&self, stream: &StreamArn, iterator: &ShardIterator)
-    -> Result<RecordBatch, SourceError>;
+    /// The records at `iterator`: as many as the service gives in one answer, within what is asked for.
+    async fn records(
+        &self,
+        stream: &StreamArn,
+        iterator: &ShardIterator,
+        ask: Ask,
+    ) -> Result<RecordBatch, SourceError>;
 
     /// Waits, for a second at most, until [`Self::records`] has something to answer. Only a source that pushes
-    /// its records has anything to wait for: `false` if it did so in vain. Called before memory is reserved
-    /// for the answer; dropping it loses nothing.
-    async fn ready(&self, _stream: &StreamArn, _iterator: &ShardIterator) -> Result<bool, SourceError> {
-        Ok(true)
+    /// its records has anything to wait for. Called before memory is reserved for the answer; dropping it loses
+    /// nothing.
+    async fn ready(&self, _stream: &StreamArn, _iterator: &ShardIterator) -> Result<Ready, SourceError> {
+        Ok(Ready::Ask)
     }
 
     /// How long to wait after a read that gave `records` of together `bytes`, before the next of the shard.
@@ -416,6 +460,16 @@ pub trait StreamSource: Send + Sync + 'static {
 
     /// The most bytes one answer of [`Self::records`] takes in memory, for the budget.
     fn largest_answer(&self) -> usize;
+
+    /// The most records of one answer.
+    fn most_records(&self) -> usize {
+        1_000
+    }
+
+    /// What an answer took in memory while it was read, that gave `records` of together `bytes`.
+    fn answer_of(&self, _records: usize, bytes: usize) -> usize {
+        bytes
+    }
 }
 
 #[cfg(test)]
@@ -432,6 +486,7 @@ mod tests {
             SourceError::NoStream(text()),
             SourceError::Throttled(text()),
             SourceError::AccessDenied(text()),
+            SourceError::TooLarge { needs: 1 },
             SourceError::Unavailable(text()),
         ];
         assert_eq!(errors.map(|error| error.class()), SourceError::CLASSES);

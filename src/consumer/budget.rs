@@ -1,7 +1,7 @@
 //! The memory that records in flight may take.
 //!
-//! Owns the process's one budget, in two parts. A read reserves the largest answer from the one before it
-//! asks, then gives back what the answer did not need, and holds the rest until the last record is decoded.
+//! Owns the process's one budget, in two parts. A read reserves from the one, before it asks, what its answer may
+//! take, then gives back what the answer did not need, and holds the rest until the last record is decoded.
 //! Meanwhile events are reserved from the other, and held until they are delivered. Nobody who holds events
 //! waits for memory, so that those who wait for it get it in the end. The stream itself is the buffer: without
 //! budget, nothing is read.
@@ -18,15 +18,12 @@ use crate::metrics::Metrics;
 /// A permit stands for so many bytes: a semaphore counts in 32 bits.
 const UNIT: usize = 1024;
 
-/// What a record takes while it is being put: the message, the copy that the SDK's request holds, and the
-/// request's body.
-pub const COPIES: usize = 3;
-
 /// What one pipeline may take.
 #[derive(Clone, Debug)]
 pub struct Budget {
     answers: Part,
     events: Part,
+    copies: usize,
     gauge: prometheus::IntGauge,
 }
 
@@ -46,20 +43,24 @@ struct Pool {
 /// One event of CloudWatch Logs' limit. What needs more than there is takes all, one after the other.
 const LEAST_EVENTS: usize = 1 << 20;
 
+/// So many reads of a pipeline go on side by side, unless one of them needs more than its share.
+const READS: usize = 8;
+
 /// What a pipeline asks of the budget.
 #[derive(Clone, Copy, Debug)]
 pub struct Need<'a> {
     pub pipeline: &'a str,
     /// The most bytes of one answer of its stream.
     pub largest: usize,
+    /// How often a message is in memory on its way: see [`crate::logs::LogSink::copies`].
+    pub copies: usize,
 }
 
 /// Divides a budget of `bytes`, half of it for answers. Too little is made as much as one answer of the
 /// largest, and one event, need: with less, nothing could ever be read.
 pub fn divide(bytes: usize, needs: &[Need<'_>], metrics: &Metrics) -> Vec<Budget> {
     let largest = needs.iter().map(|need| need.largest).max().unwrap_or(0);
-    // What is left of some answers must not keep the next one from being read.
-    let answers = (largest + largest / 4).max(bytes / 2);
+    let answers = largest.max(bytes / 2);
     let events = LEAST_EVENTS.max(bytes.saturating_sub(answers));
     let share = Share::of(answers, events, needs);
     let (answers, events) = (Pool::new(share.common_answers), Pool::new(share.common_events));
@@ -72,6 +73,7 @@ pub fn divide(bytes: usize, needs: &[Need<'_>], metrics: &Metrics) -> Vec<Budget
         let budget = Budget {
             answers: part(own_answers, &answers),
             events: part(share.own_events, &events),
+            copies: need.copies,
             gauge: metrics.buffer_bytes.with_label_values(&[need.pipeline]),
         };
         let most = budget.answers.all() + budget.events.all();
@@ -87,7 +89,7 @@ pub fn divide(bytes: usize, needs: &[Need<'_>], metrics: &Metrics) -> Vec<Budget
 /// How the two parts are divided.
 #[derive(Debug, PartialEq, Eq)]
 struct Share {
-    /// Each pipeline has memory for one answer of its own. Where there is too little for that, all of it is
+    /// Each of several pipelines has memory for one answer of its own. Where there is too little for that, all of it is
     /// common: an answer is decoded, or given up within seconds, whatever its destination does.
     answers_apart: bool,
     common_answers: usize,
@@ -98,7 +100,7 @@ struct Share {
 impl Share {
     fn of(answers: usize, events: usize, needs: &[Need<'_>]) -> Self {
         let each_one: usize = needs.iter().map(|need| need.largest).sum();
-        let answers_apart = each_one <= answers;
+        let answers_apart = needs.len() > 1 && each_one <= answers;
         // One pipeline alone has all; of several, each has its part of one half.
         let own_events = match needs.len() {
             0 | 1 => events,
@@ -118,6 +120,21 @@ impl Budget {
     /// answers. Cancel-safe.
     pub async fn reserve_answer(&self, bytes: usize) -> Reservation {
         self.answers.reserve(bytes, &self.gauge).await
+    }
+
+    /// How often a message is in memory on its way.
+    pub fn copies(&self) -> usize {
+        self.copies
+    }
+
+    /// The most that one answer can have, if no other is read.
+    pub fn most_of_an_answer(&self) -> usize {
+        self.answers.own.all.max(self.answers.common.all) * UNIT
+    }
+
+    /// What one answer can have while others are read.
+    pub fn fair_answer(&self) -> usize {
+        self.most_of_an_answer() / READS
     }
 
     /// The same for events.
@@ -281,6 +298,7 @@ mod tests {
         Need {
             pipeline,
             largest: 1 << 20,
+            copies: 3,
         }
     }
 
@@ -359,11 +377,13 @@ mod tests {
     #[tokio::test]
     async fn answers_that_hold_all_their_memory_leave_that_of_events_alone() {
         let budget = divide(16 << 20, &[need("p")], &Metrics::new()).remove(0);
-        let own = budget.reserve_answer(MIB).await;
         let answers = budget.reserve_answer(usize::MAX).await;
         let events = budget.reserve_events(usize::MAX).await;
-        assert_eq!(own.bytes() + answers.bytes(), 8 << 20);
-        assert_eq!(events.bytes(), 8 << 20);
+        assert_eq!((answers.bytes(), events.bytes()), (8 << 20, 8 << 20));
+        assert_eq!(
+            (budget.most_of_an_answer(), budget.fair_answer()),
+            (8 << 20, 1 << 20)
+        );
         let poor = divide(0, &[need("p")], &Metrics::new()).remove(0);
         assert_eq!(poor.reserve_answer(usize::MAX).await.bytes(), MIB);
         assert_eq!(poor.reserve_events(usize::MAX).await.bytes(), LEAST_EVENTS);
@@ -376,6 +396,7 @@ mod tests {
             let (answers, events) = (bytes * MIB / 2 + 5, bytes * MIB / 2 + 7);
             let share = Share::of(answers, events, &needs);
             let own_answers = if share.answers_apart { pipelines * MIB } else { 0 };
+            assert_eq!(share.answers_apart, pipelines > 1 && pipelines <= bytes / 2);
             assert_eq!(own_answers + share.common_answers, answers, "{bytes} {pipelines}");
             assert_eq!(share.own_events * pipelines + share.common_events, events);
             assert!(share.own_events > 0, "each pipeline has some of its own");

@@ -7,12 +7,15 @@
 use std::collections::VecDeque;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use tracing::debug;
+
 use super::Pipeline;
-use super::budget::{self, Reservation};
+use super::appetite::{Appetite, Order, Room};
+use super::budget::Reservation;
 use super::lookup::{self, Look};
 use crate::clock::{Timestamp, timeout};
 use crate::config::PipelineConfig;
@@ -21,15 +24,15 @@ use crate::lease::fence::Fence;
 use crate::logs::lookup::Found;
 use crate::shape;
 use crate::stream::{
-    Next, Place, Record, RecordBatch, SequenceNumber, ShardId, ShardIterator, SourceError, StartingPosition,
-    StreamArn,
+    Ask, Next, Place, Ready, Record, RecordBatch, SequenceNumber, ShardId, ShardIterator, SourceError,
+    StartingPosition, StreamArn, StreamSource,
 };
 use crate::trace::{self, Value};
 
 /// A request to the stream. An answer of a megabyte takes well below a second in the region.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What an event takes on its way, beside its message: whom it answers to, and the places of all three copies in
+/// What an event takes on its way, beside its message: whom it answers to, and the places of its copies in
 /// their lists. Or its dead letter, which tells where it is from in some 800 bytes.
 const EVENT: usize = 256;
 /// The rest of an answer waits so long for memory for its events. Then it gives its own back, and is read again: what
@@ -37,6 +40,9 @@ const EVENT: usize = 256;
 const STARVED: Duration = Duration::from_secs(5);
 /// Of so many records the events' times are looked at before a look-up.
 const FIRST_FOR_A_LOOK: usize = 100;
+
+/// What a record takes beside its bytes until it is decoded: its place, its partition key, its entry in the list.
+const RECORD: usize = 256;
 
 /// The events of a portion are estimated to take no more than this in memory, unless one record alone does.
 const PORTION: usize = 4 << 20;
@@ -144,6 +150,7 @@ pub(super) struct Reader {
     /// The checkpoint that this began at: it and the sub-records before it are done, and come once more.
     pub(super) done: Option<Place>,
     pub(super) memory: Memory,
+    pub(super) appetite: Arc<Mutex<Appetite>>,
 }
 
 /// Whether a read waits for memory.
@@ -167,6 +174,12 @@ impl Memory {
         self.0.store(true, Ordering::Relaxed);
         work.await
     }
+}
+
+/// That of a shard that was not read yet.
+pub(super) fn appetite_of(source: &dyn StreamSource) -> Arc<Mutex<Appetite>> {
+    let appetite = Appetite::new(source.largest_answer(), source.most_records());
+    Arc::new(Mutex::new(appetite))
 }
 
 impl Reader {
@@ -212,7 +225,8 @@ impl Reader {
         };
         let limit = self.limit()?;
         let ready = source.ready(&self.stream, &iterator);
-        if !timeout(clock, limit, ready).await.map_err(|_| slow(limit))?? {
+        let ready = timeout(clock, limit, ready).await.map_err(|_| slow(limit))??;
+        if ready == Ready::No {
             return Ok(Portion {
                 then: Then::Next(After {
                     next: Next::At(iterator),
@@ -226,15 +240,29 @@ impl Reader {
         self.memory
             .wait(self.pipeline.budget.wait_for_events(PORTION))
             .await;
-        // At once, for all that is to come: one that held memory and waited for more could wait for ever.
         let for_look = look.as_ref().map_or(0, |_| lookup::MEMORY);
-        let bytes = source.largest_answer() + for_look;
-        let mut memory = self.memory.wait(self.pipeline.budget.reserve_answer(bytes)).await;
-        // Once more: the process may have been suspended while it waited.
-        let limit = self.limit()?;
-        let trace = self.pipeline.tracer.batch();
-        let asked = source.records(&self.stream, &iterator);
-        let batch = timeout(clock, limit, asked).await.map_err(|_| slow(limit))??;
+        let (batch, mut memory, trace) = loop {
+            let order = self.order(ready, for_look);
+            // At once, for all that is to come: one that held memory and waited for more could wait for ever.
+            let reserved = self.pipeline.budget.reserve_answer(order.reserve + for_look);
+            let memory = self.memory.wait(reserved).await;
+            // Once more: the process may have been suspended while it waited.
+            let limit = self.limit()?;
+            let trace = self.pipeline.tracer.batch();
+            let asked = source.records(&self.stream, &iterator, order.ask);
+            match timeout(clock, limit, asked).await.map_err(|_| slow(limit))? {
+                Ok(batch) => break (batch, memory, trace),
+                Err(SourceError::TooLarge { needs }) => {
+                    drop(memory);
+                    self.appetite().refused(needs);
+                    debug!(shard_id = %self.shard, needs, reserved = order.reserve, "an answer larger than expected is read again");
+                    // The service counts it as read.
+                    let poll = self.pipeline.config.source.poll();
+                    clock.sleep(source.wait_after(poll, 1, needs)).await;
+                }
+                Err(error) => return Err(error),
+            }
+        };
         // An answer without records is no batch.
         let trace = trace.filter(|_| !batch.records.is_empty());
         if let Some(trace) = &trace {
@@ -243,6 +271,10 @@ impl Reader {
         }
         let begins = Some(batch.records.first().map(|r| r.sequence_number.clone()));
         let (records, damaged_aggregates, after) = self.take_apart(batch);
+        if ready == Ready::Ask {
+            let took = source.answer_of(after.records, after.bytes);
+            self.appetite().answered(after.records, took);
+        }
         let found = match look {
             Some(mut look) => match self.earliest(&records) {
                 Some(earliest) => Some(look.up(earliest).await),
@@ -254,7 +286,7 @@ impl Reader {
             let memory = memory.split(found.bytes());
             (found, memory)
         });
-        memory.shrink(after.bytes);
+        memory.shrink(after.bytes + records.len() * RECORD);
         let rest = Rest {
             records,
             after,
@@ -265,6 +297,26 @@ impl Reader {
             _memory: memory,
         };
         Ok(self.portion(Box::new(rest)).await)
+    }
+
+    fn appetite(&self) -> MutexGuard<'_, Appetite> {
+        self.appetite.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What to ask for, and how much memory to reserve beside what a look-up takes.
+    fn order(&self, ready: Ready, for_look: usize) -> Order {
+        let budget = &self.pipeline.budget;
+        let all = budget.most_of_an_answer().saturating_sub(for_look).max(1);
+        match ready {
+            Ready::Here(bytes) => Order {
+                ask: Ask::ALL,
+                reserve: bytes,
+            },
+            Ready::No | Ready::Ask => self.appetite().order(Room {
+                each: budget.fair_answer().min(all),
+                all,
+            }),
+        }
     }
 
     fn limit(&self) -> Result<Duration, SourceError> {
@@ -342,9 +394,10 @@ impl Reader {
             shape,
             ..
         } = &self.pipeline.config;
+        let copies = self.pipeline.budget.copies();
         let (mut count, mut estimate) = (0, 0);
         for (record, _) in &rest.records {
-            let more = shape::estimate(record, settings, shape) * budget::COPIES;
+            let more = shape::estimate(record, settings, shape) * copies;
             if count > 0 && estimate + more > PORTION {
                 break;
             }
@@ -372,7 +425,7 @@ impl Reader {
         let mut records = Vec::with_capacity(count);
         // What was estimated too low, gzip in gzip say, ends the portion when it shows.
         while records.len() < count
-            && bytes * budget::COPIES <= estimate.max(PORTION)
+            && bytes * copies <= estimate.max(PORTION)
             && let Some((record, is_empty)) = rest.records.pop_front()
         {
             let outcome = match (is_empty, self.is_before_start(&record)) {
@@ -391,7 +444,7 @@ impl Reader {
             trace.part("decode", began, vec![("weir.records", decoded)]);
         }
         if let Some(memory) = &mut memory {
-            memory.fit(bytes * budget::COPIES);
+            memory.fit(bytes * copies);
         }
         Portion {
             records,

@@ -61,7 +61,9 @@ impl Consumer {
                     }
                 }
             }
-            SourceError::Throttled(_)
+            // The reader has read such an answer again, for as long as it took.
+            SourceError::TooLarge { .. }
+            | SourceError::Throttled(_)
             | SourceError::AccessDenied(_)
             | SourceError::NoStream(_)
             | SourceError::Unavailable(_) => {

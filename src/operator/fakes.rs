@@ -18,7 +18,7 @@ use crate::logs::{
     SubscriptionFilter, Subscriptions, batch,
 };
 use crate::stream::{
-    Next, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator, ShardListing, SourceError,
+    Ask, Next, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator, ShardListing, SourceError,
     StartingPosition, StreamArn, StreamSource,
 };
 
@@ -193,7 +193,12 @@ impl StreamSource for FakeStream {
         Ok(ShardIterator::new(format!("{shard}|{next}|{}", state.epoch)))
     }
 
-    async fn records(&self, _: &StreamArn, iterator: &ShardIterator) -> Result<RecordBatch, SourceError> {
+    async fn records(
+        &self,
+        _: &StreamArn,
+        iterator: &ShardIterator,
+        _: Ask,
+    ) -> Result<RecordBatch, SourceError> {
         let mut state = self.state.lock().unwrap();
         let mut parts = iterator.as_str().split('|');
         let id = parts.next().unwrap().to_owned();

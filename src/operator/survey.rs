@@ -19,7 +19,7 @@ use super::MOST_REPEATS;
 use crate::backoff::Backoff;
 use crate::clock::{Clock, Monotonic, Timestamp, timeout};
 use crate::stream::{
-    Next, Poll, Record, RecordBatch, SequenceNumber, ShardId, ShardIterator, ShardListing, SourceError,
+    Ask, Next, Poll, Record, RecordBatch, SequenceNumber, ShardId, ShardIterator, ShardListing, SourceError,
     StartingPosition, StreamArn, StreamSource,
 };
 use pace::Calm;
@@ -484,7 +484,7 @@ impl ShardReader {
                 }
             }
             Some(iterator) => {
-                let asked = source.records(&self.stream, iterator);
+                let asked = source.records(&self.stream, iterator, Ask::ALL);
                 let batch = timeout(&*clock, REQUEST, asked).await;
                 batch.unwrap_or_else(|_| Err(slow()))
             }

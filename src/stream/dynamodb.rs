@@ -20,6 +20,7 @@ use aws_smithy_runtime_api::client::interceptors::context::Output;
 use aws_smithy_runtime_api::client::runtime_plugin::RuntimePlugin;
 
 use crate::aws::body::ReadBody;
+use crate::aws::bounded::Bounded;
 use crate::aws::denial;
 use crate::aws::failure::{Failure, failure};
 use crate::aws::raw::{KeepDate, NeedsBody, Slot};
@@ -27,7 +28,7 @@ use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::{StreamChoice, Wire};
 use crate::stream::view::View;
 use crate::stream::{
-    RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition, StreamArn,
+    Ask, RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError, StartingPosition, StreamArn,
     StreamSource,
 };
 
@@ -346,13 +347,16 @@ impl StreamSource for DynamoDbStreams {
         &self,
         stream: &StreamArn,
         iterator: &ShardIterator,
+        ask: Ask,
     ) -> Result<RecordBatch, SourceError> {
+        let bounded = Bounded::new(ask.most);
         let request = self
             .streams
             .get_records()
             .shard_iterator(iterator.as_str())
-            .limit(RECORDS)
-            .customize();
+            .limit(ask.limit_to(RECORDS))
+            .customize()
+            .interceptor(bounded.clone());
         let batch = Slot::default();
         let request = match self.wire {
             Wire::Raw => request.interceptor(ReadBody {
@@ -363,10 +367,10 @@ impl StreamSource for DynamoDbStreams {
             }),
             Wire::Sdk => request.interceptor(NeedsBody),
         };
-        let answer = request
-            .send()
-            .await
-            .map_err(|e| source_error("dynamodb:GetRecords", &failure(&e), stream.as_str()))?;
+        let answer = request.send().await.map_err(|e| match bounded.refused() {
+            Some(needs) => SourceError::TooLarge { needs },
+            None => source_error("dynamodb:GetRecords", &failure(&e), stream.as_str()),
+        })?;
         batch.take().unwrap_or_else(|| typed::batch(&answer))
     }
 
@@ -380,6 +384,10 @@ impl StreamSource for DynamoDbStreams {
 
     fn largest_answer(&self) -> usize {
         LARGEST_ANSWER
+    }
+
+    fn most_records(&self) -> usize {
+        RECORDS as usize
     }
 }
 

@@ -29,8 +29,8 @@ use super::kinesis::{KinesisStream, LARGEST_ANSWER, millis, records_of};
 use crate::aws::failure::{Failure, failure, refusal};
 use crate::clock::{Clock, Monotonic, Timestamp, timeout};
 use crate::stream::{
-    Next, Poll, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator, ShardListing, SourceError,
-    StartingPosition, StreamArn, StreamSource,
+    Ask, Next, Poll, Ready, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator, ShardListing,
+    SourceError, StartingPosition, StreamArn, StreamSource,
 };
 
 /// How long a reader waits for an event before it looks after other things.
@@ -458,11 +458,12 @@ impl StreamSource for FanOut {
         Ok(token)
     }
 
-    /// The event that has come, or an empty answer.
+    /// The event that has come, as large as it is, or an empty answer.
     async fn records(
         &self,
         stream: &StreamArn,
         iterator: &ShardIterator,
+        _: Ask,
     ) -> Result<RecordBatch, SourceError> {
         let feed = self.feed(iterator)?;
         let mut feed = feed.lock().await;
@@ -471,17 +472,17 @@ impl StreamSource for FanOut {
             .unwrap_or_else(|| Ok(nothing(iterator)))
     }
 
-    async fn ready(&self, stream: &StreamArn, iterator: &ShardIterator) -> Result<bool, SourceError> {
+    async fn ready(&self, stream: &StreamArn, iterator: &ShardIterator) -> Result<Ready, SourceError> {
         let feed = self.feed(iterator)?;
         let mut feed = feed.lock().await;
         self.peek(&mut feed, stream, iterator, WAIT).await;
         match &feed.next {
-            None => Ok(false),
-            Some(Ok(_)) => Ok(true),
+            None => Ok(Ready::No),
+            Some(Ok(batch)) => Ok(Ready::Here(batch.records.iter().map(|r| r.data.len()).sum())),
             // No memory is needed for it.
             Some(Err(_)) => match self.take(&mut feed, iterator) {
                 Some(Err(error)) => Err(error),
-                _ => Ok(true),
+                _ => Ok(Ready::Here(0)),
             },
         }
     }

@@ -30,12 +30,13 @@ use aws_smithy_types::DateTime;
 use bytes::Bytes;
 
 use crate::aws::body::ReadBody;
+use crate::aws::bounded::Bounded;
 use crate::aws::failure::{Failure, failure};
 use crate::aws::raw::{KeepDate, NeedsBody, Slot};
 use crate::clock::{Clock, Monotonic, Timestamp};
 use crate::config::{StreamChoice, Wire};
 use crate::stream::{
-    HashKeyRange, Next, Poll, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator,
+    Ask, HashKeyRange, Next, Poll, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator,
     ShardListing, SourceError, StartingPosition, StreamArn, StreamSource,
 };
 use refusal::{is, source_error};
@@ -66,6 +67,9 @@ const BELIEVED: Duration = Duration::from_secs(10);
 /// What one answer takes in memory: 10 MiB of data (API reference of GetRecords; a record alone may have as
 /// much), and the JSON it comes in, where base64 makes four bytes of three, both held at once.
 pub(super) const LARGEST_ANSWER: usize = 24 << 20;
+
+/// What stands around a record's data in the JSON: names of fields, the sequence number, the time, a partition key.
+const AROUND: usize = 256;
 
 /// One stream, polled.
 pub struct KinesisStream {
@@ -444,16 +448,19 @@ impl StreamSource for KinesisStream {
         &self,
         stream: &StreamArn,
         iterator: &ShardIterator,
+        ask: Ask,
     ) -> Result<RecordBatch, SourceError> {
         self.check(stream)?;
+        let bounded = Bounded::new(body_of(ask.most));
         let mut request = self
             .kinesis
             .get_records()
             .stream_arn(stream.service_arn())
             .shard_iterator(iterator.as_str())
-            .limit(RECORDS)
+            .limit(ask.limit_to(RECORDS))
             .customize()
-            .interceptor(NeedsBody);
+            .interceptor(NeedsBody)
+            .interceptor(bounded.clone());
         let batch = Slot::default();
         if self.wire == Wire::Raw {
             request = request.interceptor(ReadBody {
@@ -469,6 +476,11 @@ impl StreamSource for KinesisStream {
         let answer = match request.send().await {
             Ok(answer) => answer,
             Err(error) => {
+                if let Some(body) = bounded.refused() {
+                    return Err(SourceError::TooLarge {
+                        needs: taken_by(body),
+                    });
+                }
                 return Err(self
                     .refused(
                         "kinesis:GetRecords",
@@ -513,6 +525,24 @@ impl StreamSource for KinesisStream {
     fn largest_answer(&self) -> usize {
         LARGEST_ANSWER
     }
+
+    fn most_records(&self) -> usize {
+        RECORDS as usize
+    }
+
+    fn answer_of(&self, records: usize, bytes: usize) -> usize {
+        bytes.div_ceil(3) * 4 + bytes + records * AROUND
+    }
+}
+
+/// What a body of base64 takes in memory with the bytes that are made of it.
+fn taken_by(body: usize) -> usize {
+    body.saturating_add(body / 4 * 3)
+}
+
+/// The body that takes so much.
+fn body_of(taken: usize) -> usize {
+    taken / 7 * 4
 }
 
 /// The wait that is set, and at least what the service's limits for one reader of a shard ask for.

@@ -19,7 +19,6 @@ mod causes;
 mod clients;
 mod dashboard;
 #[path = "../wire/dynamodb.rs"]
-#[expect(dead_code, reason = "the wire tests look into the tables")]
 mod dynamodb;
 #[path = "../fault/emulator.rs"]
 #[expect(dead_code, reason = "the fault tests have more emulators")]

@@ -8,8 +8,8 @@ use weir::aws::Clients;
 use weir::clock::{Clock, SystemClock};
 use weir::stream::fan_out::FanOut;
 use weir::stream::{
-    Next, RecordBatch, SequenceNumber, ShardId, ShardIterator, SourceError, StartingPosition, StreamArn,
-    StreamSource,
+    Ask, Next, Ready, RecordBatch, SequenceNumber, ShardId, ShardIterator, SourceError, StartingPosition,
+    StreamArn, StreamSource,
 };
 
 use crate::emulator::{Emulator, Make};
@@ -68,8 +68,8 @@ impl Reader {
     ) -> Result<(RecordBatch, Option<SequenceNumber>), SourceError> {
         let until = SystemClock.now() + Duration::from_secs(20);
         while SystemClock.now() < until {
-            if self.source.ready(&self.arn, iterator).await? {
-                let batch = self.source.records(&self.arn, iterator).await?;
+            if self.source.ready(&self.arn, iterator).await? != Ready::No {
+                let batch = self.source.records(&self.arn, iterator, Ask::ALL).await?;
                 if !batch.records.is_empty() {
                     let place = batch.continuation.clone();
                     return Ok((batch, place));

@@ -10,7 +10,7 @@ use weir::clock::{Clock, SystemClock, Timestamp};
 use weir::config::StreamChoice;
 use weir::stream::kinesis::KinesisStream;
 use weir::stream::{
-    Next, Record, RecordBatch, SequenceNumber, Shard, ShardId, SourceError, StartingPosition, StreamArn,
+    Ask, Next, Record, RecordBatch, SequenceNumber, Shard, ShardId, SourceError, StartingPosition, StreamArn,
     StreamSource,
 };
 
@@ -86,7 +86,7 @@ async fn read(
     at: &StartingPosition,
 ) -> RecordBatch {
     let iterator = source.iterator(arn, shard, at).await.unwrap();
-    source.records(arn, &iterator).await.unwrap()
+    source.records(arn, &iterator, Ask::ALL).await.unwrap()
 }
 
 /// Reads a shard until it ends, or nothing new comes.
@@ -98,7 +98,9 @@ async fn read_all(source: &KinesisStream, arn: &StreamArn, shard: &ShardId) -> (
         empty = if batch.records.is_empty() { empty + 1 } else { 0 };
         records.append(&mut batch.records);
         match batch.next {
-            Next::At(iterator) if empty < 3 => batch = source.records(arn, &iterator).await.unwrap(),
+            Next::At(iterator) if empty < 3 => {
+                batch = source.records(arn, &iterator, Ask::ALL).await.unwrap()
+            }
             next => return (records, next),
         }
     }
@@ -356,7 +358,7 @@ async fn an_iterator_that_is_none_is_no_end() {
         let source = named(&clients, "audit");
         let arn = source.current().await.unwrap();
         let nonsense = weir::stream::ShardIterator::new("AAAAAAAAAAEnonsense");
-        let error = source.records(&arn, &nonsense).await.unwrap_err();
+        let error = source.records(&arn, &nonsense, Ask::ALL).await.unwrap_err();
         assert!(
             matches!(error, SourceError::Unavailable(_) | SourceError::IteratorExpired),
             "{make:?}: {error}"

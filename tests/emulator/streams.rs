@@ -13,7 +13,7 @@ use weir::aws::Clients;
 use weir::clock::{Clock, SystemClock};
 use weir::config::StreamChoice;
 use weir::stream::dynamodb::DynamoDbStreams;
-use weir::stream::{Next, RecordBatch, ShardId, SourceError, StartingPosition, StreamArn, StreamSource};
+use weir::stream::{Ask, Next, RecordBatch, ShardId, SourceError, StartingPosition, StreamArn, StreamSource};
 
 use crate::emulator::{Emulator, Make};
 
@@ -113,7 +113,7 @@ async fn read(
     at: &StartingPosition,
 ) -> RecordBatch {
     let iterator = source.iterator(arn, shard, at).await.unwrap();
-    source.records(arn, &iterator).await.unwrap()
+    source.records(arn, &iterator, Ask::ALL).await.unwrap()
 }
 
 #[tokio::test]

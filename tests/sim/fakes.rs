@@ -7,7 +7,7 @@ use weir::clock::{Clock, Timestamp, timeout};
 use weir::lease::{LeaseTable, WorkerId, WorkerRow, Written};
 use weir::logs::group::GroupSettings;
 use weir::logs::{LogDestination, LogEvent, LogSink, SinkError};
-use weir::stream::{Next, SourceError, StartingPosition, StreamSource};
+use weir::stream::{Ask, Next, SourceError, StartingPosition, StreamSource};
 
 use crate::clock::SimClock;
 use crate::faults::Rates;
@@ -146,24 +146,30 @@ fn an_iterator_lives_for_15_minutes_and_trimmed_data_are_told() {
             .iterator(&arn, &shard, &StartingPosition::TrimHorizon)
             .await
             .unwrap();
-        assert_eq!(source.records(&arn, &it).await.unwrap().records.len(), 10);
+        assert_eq!(
+            source.records(&arn, &it, Ask::ALL).await.unwrap().records.len(),
+            10
+        );
         world.with(|s| s.streams.trim((0, 0), 4));
         assert!(matches!(
-            source.records(&arn, &it).await,
+            source.records(&arn, &it, Ask::ALL).await,
             Err(SourceError::DataTrimmed)
         ));
         let it = source
             .iterator(&arn, &shard, &StartingPosition::TrimHorizon)
             .await
             .unwrap();
-        let batch = source.records(&arn, &it).await.unwrap();
+        let batch = source.records(&arn, &it, Ask::ALL).await.unwrap();
         assert_eq!(batch.records.len(), 6);
         let after = StartingPosition::After(batch.records[1].sequence_number.clone());
         let it = source.iterator(&arn, &shard, &after).await.unwrap();
-        assert_eq!(source.records(&arn, &it).await.unwrap().records.len(), 4);
+        assert_eq!(
+            source.records(&arn, &it, Ask::ALL).await.unwrap().records.len(),
+            4
+        );
         world.pass_time(s(901)).await;
         assert!(matches!(
-            source.records(&arn, &it).await,
+            source.records(&arn, &it, Ask::ALL).await,
             Err(SourceError::IteratorExpired)
         ));
     });
@@ -196,7 +202,7 @@ fn children_are_listed_late_and_a_closed_shard_ends() {
             .unwrap();
         let mut read = 0;
         loop {
-            let batch = source.records(&arn, &it).await.unwrap();
+            let batch = source.records(&arn, &it, Ask::ALL).await.unwrap();
             read += batch.records.len();
             match batch.next {
                 Next::At(next) => it = next,

@@ -13,7 +13,7 @@ use weir::lease::{
 };
 use weir::logs::group::GroupSettings;
 use weir::logs::{LogDestination, LogEvent, LogSink, SinkError};
-use weir::stream::{Next, Record, Shard, StartingPosition, StreamArn, StreamSource};
+use weir::stream::{Ask, Next, Record, Shard, StartingPosition, StreamArn, StreamSource};
 
 use crate::clock::SimClock;
 use crate::logs::SimLogs;
@@ -211,7 +211,7 @@ impl Reader {
             .iterator(arn, &lease.shard, &from)
             .await
             .map_err(say)?;
-        let batch = self.source.records(arn, &iterator).await.map_err(say)?;
+        let batch = self.source.records(arn, &iterator, Ask::ALL).await.map_err(say)?;
         if let Some(last) = batch.records.last() {
             let to = LeaseChange::Checkpoint(Checkpoint::At(last.sequence_number.clone(), 0));
             if self.sin == Sin::CheckpointsBeforeThePut {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use weir::clock::Timestamp;
 use weir::stream::{
-    Next, Poll, Record, RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError,
+    Ask, Next, Poll, Ready, Record, RecordBatch, Shard, ShardId, ShardIterator, ShardListing, SourceError,
     StartingPosition, StreamArn, StreamSource,
 };
 
@@ -146,7 +146,7 @@ fn position(s: &mut State, at: ShardNo, position: &StartingPosition) -> Result<u
     }
 }
 
-fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, SourceError> {
+fn read(s: &mut State, it: &ShardIterator, pid: usize, ask: Ask) -> Result<RecordBatch, SourceError> {
     let parts: Vec<usize> = it.as_str().split('|').map(|p| p.parse().unwrap()).collect();
     let [stream, shard, next, issued] = parts[..] else {
         panic!("a made-up iterator: {it}")
@@ -177,7 +177,7 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
     s.is_read(at, pid);
     let of = s.streams.shard(at);
     let left = of.changes.len() - next;
-    let mut n = left.min(1_000);
+    let mut n = left.min(1_000).min(ask.limit);
     if s.faults.on {
         n = n.min([1, 3, 10, 1_000][s.rng.usize(0..4)]);
     }
@@ -209,6 +209,13 @@ fn read(s: &mut State, it: &ShardIterator, pid: usize) -> Result<RecordBatch, So
         };
         records.push(Record::new(c.seq.clone(), time, data));
         after += changes.len();
+    }
+    let held: usize = records.iter().map(|r| r.data.len()).sum();
+    if held > ask.most {
+        s.note(format!(
+            "p{pid} records {stream}/{shard}: {held} bytes are too many"
+        ));
+        return Err(SourceError::TooLarge { needs: held });
     }
     let behind = s.streams.kinesis.map(|_| match of.changes.get(after) {
         Some(&g) => s
@@ -352,20 +359,22 @@ impl StreamSource for SimSource {
         .await
     }
 
-    async fn records(&self, _: &StreamArn, it: &ShardIterator) -> Result<RecordBatch, SourceError> {
+    async fn records(&self, _: &StreamArn, it: &ShardIterator, ask: Ask) -> Result<RecordBatch, SourceError> {
         let bug = self.seat.world.with(|s| s.panic_in_read);
         assert!(!bug, "a bug");
         let (it, pid) = (it.clone(), self.seat.pid);
         self.seat.world.with(|s| s.read_begins(pid, shard_in(&it)));
-        let batch = self.ask("records".into(), move |s| read(s, &it, pid)).await?;
+        let batch = self
+            .ask("records".into(), move |s| read(s, &it, pid, ask))
+            .await?;
         self.seat.world.with(|s| s.handed_out(pid, &batch.records));
         Ok(batch)
     }
 
-    async fn ready(&self, _: &StreamArn, it: &ShardIterator) -> Result<bool, SourceError> {
+    async fn ready(&self, _: &StreamArn, it: &ShardIterator) -> Result<Ready, SourceError> {
         let world = &self.seat.world;
         if !world.with(|s| s.streams.kinesis.is_some_and(|k| k.fan_out)) {
-            return Ok(true);
+            return Ok(Ready::Ask);
         }
         let (at, it) = (shard_in(it), it.clone());
         let next: usize = it.as_str().split('|').nth(2).unwrap().parse().unwrap();
@@ -376,7 +385,10 @@ impl StreamSource for SimSource {
         if !world.with(has_more) {
             world.pass_time(Duration::from_secs(1)).await;
         }
-        Ok(world.with(has_more))
+        Ok(match world.with(has_more) {
+            true => Ready::Ask,
+            false => Ready::No,
+        })
     }
 
     fn wait_after(&self, poll: Poll, records: usize, _: usize) -> Duration {

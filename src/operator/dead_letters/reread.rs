@@ -7,7 +7,7 @@ use super::{BETWEEN_LOOKS, LetterDesk};
 use crate::decode::aggregate;
 use crate::logs::dead_letter::{Body, Data, Letter, RecordBody};
 use crate::operator::survey::pace;
-use crate::stream::{Next, Record, SequenceNumber, ShardId, SourceError, StartingPosition, StreamArn};
+use crate::stream::{Ask, Next, Record, SequenceNumber, ShardId, SourceError, StartingPosition, StreamArn};
 
 /// A stream may give nothing at a record's place a few times before it gives the record.
 const READS: u32 = 5;
@@ -104,7 +104,7 @@ impl LetterDesk {
         let mut iterator = iterator.map_err(told)?;
         for _ in 0..READS {
             let read = self
-                .ask_stream(async || source.records(&stream, &iterator).await)
+                .ask_stream(async || source.records(&stream, &iterator, Ask::ALL).await)
                 .await;
             let batch = read.map_err(told)?;
             let bytes = batch.records.iter().map(|record| record.data.len()).sum();

@@ -15,7 +15,7 @@ use crate::logs::group::{GroupFound, GroupSettings};
 use crate::logs::template::{Template, TemplateKind};
 use crate::logs::{Accepted, EventPage, LogEvent, PageToken};
 use crate::stream::{
-    Next, Place, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator, ShardListing,
+    Ask, Next, Place, Record, RecordBatch, SequenceNumber, Shard, ShardId, ShardIterator, ShardListing,
     StartingPosition, StreamArn,
 };
 
@@ -189,7 +189,12 @@ impl StreamSource for Stream {
         }
     }
 
-    async fn records(&self, _: &StreamArn, iterator: &ShardIterator) -> Result<RecordBatch, SourceError> {
+    async fn records(
+        &self,
+        _: &StreamArn,
+        iterator: &ShardIterator,
+        _: Ask,
+    ) -> Result<RecordBatch, SourceError> {
         let mut throttles = self.throttles.lock().unwrap();
         if *throttles > 0 {
             *throttles -= 1;

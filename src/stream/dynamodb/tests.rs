@@ -1,7 +1,7 @@
 use super::*;
 use crate::aws::canned::{self, Canned};
 use crate::clock::SystemClock;
-use crate::stream::{Next, SequenceNumber};
+use crate::stream::{Ask, Next, SequenceNumber};
 
 const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2024-11-09T08:12:19.138";
 
@@ -26,7 +26,7 @@ async fn read(wire: Wire, answer: canned::Answer) -> Result<RecordBatch, SourceE
         ..stream(&Canned::new([answer]))
     };
     source
-        .records(&StreamArn::new(ARN), &ShardIterator::new("i"))
+        .records(&StreamArn::new(ARN), &ShardIterator::new("i"), Ask::ALL)
         .await
 }
 
@@ -133,12 +133,36 @@ async fn a_record_crosses_as_the_text_it_was_on_the_wire() {
         r#"{{"Records":[{record}],"NextShardIterator":"i2"}}"#
     ))]);
     let batch = stream(&canned)
-        .records(&StreamArn::new(ARN), &ShardIterator::new("i1"))
+        .records(&StreamArn::new(ARN), &ShardIterator::new("i1"), Ask::ALL)
         .await
         .unwrap();
     assert_eq!(&*batch.records[0].data, record.as_bytes());
     assert_eq!(batch.next, Next::At(ShardIterator::new("i2")));
     assert!(canned.asked()[0].contains(r#""ShardIterator":"i1""#));
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_more_than_is_asked_for_is_refused() {
+    let long = "x".repeat(20_000);
+    let answer =
+        format!(r#"{{"Records":[{{"dynamodb":{{"SequenceNumber":"5","Keys":{{"k":{{"S":"{long}"}}}}}}}}]}}"#);
+    let canned = Canned::new([canned::ok(&answer), canned::ok(&answer)]);
+    let source = stream(&canned);
+    for (most, taken) in [(answer.len() - 1, false), (answer.len(), true)] {
+        let got = source
+            .records(
+                &StreamArn::new(ARN),
+                &ShardIterator::new("i"),
+                Ask { limit: 7, most },
+            )
+            .await;
+        match got {
+            Ok(batch) => assert!(taken && batch.records.len() == 1),
+            Err(SourceError::TooLarge { needs }) => assert_eq!((taken, needs), (false, answer.len())),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(canned.asked().iter().all(|asked| asked.contains(r#""Limit":7"#)));
 }
 
 #[tokio::test]

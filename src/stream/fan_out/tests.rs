@@ -133,20 +133,24 @@ async fn each_event_is_handed_out_once_with_where_to_go_on() {
     ] {
         assert!(asked.contains(part), "{asked}");
     }
-    assert!(case.source.ready(&plain(), &token).await.unwrap());
-    assert!(case.source.ready(&plain(), &token).await.unwrap(), "still there");
-    let batch = case.source.records(&plain(), &token).await.unwrap();
+    assert_ne!(case.source.ready(&plain(), &token).await.unwrap(), Ready::No);
+    assert_ne!(
+        case.source.ready(&plain(), &token).await.unwrap(),
+        Ready::No,
+        "still there"
+    );
+    let batch = case.source.records(&plain(), &token, Ask::ALL).await.unwrap();
     assert_eq!(numbers(&batch), ["1", "2"]);
     assert_eq!(batch.next, Next::At(token.clone()));
     assert_eq!(batch.behind, Some(Duration::from_millis(20)));
     assert_eq!(batch.continuation, SequenceNumber::parse("2"));
     // One that nobody waited for, and without records.
-    let batch = case.source.records(&plain(), &token).await.unwrap();
+    let batch = case.source.records(&plain(), &token, Ask::ALL).await.unwrap();
     assert!(batch.records.is_empty());
     assert_eq!(batch.continuation, SequenceNumber::parse("5"));
     // Nothing.
-    assert!(!case.source.ready(&plain(), &token).await.unwrap());
-    let batch = case.source.records(&plain(), &token).await.unwrap();
+    assert_eq!(case.source.ready(&plain(), &token).await.unwrap(), Ready::No);
+    let batch = case.source.records(&plain(), &token, Ask::ALL).await.unwrap();
     assert_eq!(
         (batch.records.len(), batch.continuation, batch.behind),
         (0, None, None)
@@ -165,9 +169,9 @@ async fn an_event_with_children_is_the_last_of_its_shard() {
         ),
     ]);
     let token = case.open().await.unwrap();
-    let first = case.source.records(&plain(), &token).await.unwrap();
+    let first = case.source.records(&plain(), &token, Ask::ALL).await.unwrap();
     assert_eq!(first.next, Next::At(token.clone()));
-    let last = case.source.records(&plain(), &token).await.unwrap();
+    let last = case.source.records(&plain(), &token, Ask::ALL).await.unwrap();
     assert_eq!((numbers(&last), &last.next), (vec!["2"], &Next::End));
     assert!(case.source.open().subscriptions.is_empty());
 }
@@ -182,7 +186,7 @@ async fn a_shards_last_event_may_leave_out_what_no_longer_is() {
         let last = canned::message("event", "SubscribeToShardEvent", body);
         let case = case([consumer("ACTIVE"), canned::events(&[last], true)]);
         let token = case.open().await.unwrap();
-        let batch = case.source.records(&plain(), &token).await.unwrap();
+        let batch = case.source.records(&plain(), &token, Ask::ALL).await.unwrap();
         assert_eq!((batch.next, batch.continuation), (Next::End, None), "{body}");
     }
 }
@@ -203,16 +207,16 @@ async fn a_subscription_that_ends_asks_for_another() {
             let case = case([consumer("ACTIVE"), answer.clone()]);
             let token = case.open().await.unwrap();
             for _ in 0..before {
-                case.source.records(&plain(), &token).await.unwrap();
+                case.source.records(&plain(), &token, Ask::ALL).await.unwrap();
             }
             let error = match waits {
                 true => case.source.ready(&plain(), &token).await.unwrap_err(),
-                false => case.source.records(&plain(), &token).await.unwrap_err(),
+                false => case.source.records(&plain(), &token, Ask::ALL).await.unwrap_err(),
             };
             assert!(matches!(error, SourceError::IteratorExpired), "{error}");
             assert!(case.source.open().subscriptions.is_empty());
             // And so does the name of one that is not there.
-            let error = case.source.records(&plain(), &token).await.unwrap_err();
+            let error = case.source.records(&plain(), &token, Ask::ALL).await.unwrap_err();
             assert!(matches!(error, SourceError::IteratorExpired), "{error}");
         }
     }
@@ -235,7 +239,7 @@ async fn what_the_service_ends_a_subscription_with_is_told_as_ever() {
         let exception = canned::message("exception", name, r#"{"message":"told so"}"#);
         let case = case([consumer("ACTIVE"), canned::events(&[exception], true)]);
         let token = case.open().await.unwrap();
-        let error = case.source.records(&plain(), &token).await.unwrap_err();
+        let error = case.source.records(&plain(), &token, Ask::ALL).await.unwrap_err();
         assert_eq!(error.class(), class, "{name}: {error}");
         assert!(error.to_string().contains(word), "{name}: {error}");
         assert!(case.source.open().subscriptions.is_empty(), "{name}");
@@ -351,9 +355,9 @@ async fn a_shard_has_one_subscription_and_not_sooner_than_it_may() {
     assert_eq!(case.clock.now().since_origin(), SUBSCRIBE_PACE);
     let second = case.open().await.unwrap();
     assert_eq!(case.clock.now().since_origin(), SUBSCRIBE_PACE + CALL_PACE);
-    let error = case.source.records(&plain(), &first).await.unwrap_err();
+    let error = case.source.records(&plain(), &first, Ask::ALL).await.unwrap_err();
     assert!(matches!(error, SourceError::IteratorExpired), "{error}");
-    let batch = case.source.records(&plain(), &second).await.unwrap();
+    let batch = case.source.records(&plain(), &second, Ask::ALL).await.unwrap();
     assert_eq!(numbers(&batch), ["2"]);
     assert_eq!(case.source.open().subscriptions.len(), 1);
 }
@@ -364,12 +368,12 @@ async fn a_silent_subscription_is_given_up() {
     let token = case.open().await.unwrap();
     // The reader was held up for long, and what came meanwhile still counts.
     case.clock.sleep(UNUSED).await;
-    assert!(case.source.ready(&plain(), &token).await.unwrap());
-    case.source.records(&plain(), &token).await.unwrap();
+    assert_ne!(case.source.ready(&plain(), &token).await.unwrap(), Ready::No);
+    case.source.records(&plain(), &token, Ask::ALL).await.unwrap();
     let heard = case.clock.now();
     let error = loop {
         match case.source.ready(&plain(), &token).await {
-            Ok(ready) => assert!(!ready),
+            Ok(ready) => assert_eq!(ready, Ready::No),
             Err(error) => break error,
         }
     };
@@ -398,7 +402,7 @@ async fn subscriptions_of_shards_that_are_read_no_more_are_closed() {
         tokens.push(asked.await.unwrap());
     }
     case.clock.sleep(UNUSED / 2).await;
-    case.source.records(&plain(), &tokens[1]).await.unwrap();
+    case.source.records(&plain(), &tokens[1], Ask::ALL).await.unwrap();
     case.clock.sleep(UNUSED / 2 + WAIT).await;
     case.open().await.unwrap();
     let open: Vec<_> = case

@@ -225,7 +225,7 @@ async fn a_stream_that_was_created_again_is_another() {
     for error in [
         source.list_shards(&arn(7)).await.unwrap_err(),
         source.child_shards(&arn(7), &shard).await.unwrap_err(),
-        source.records(&arn(7), &i).await.unwrap_err(),
+        source.records(&arn(7), &i, Ask::ALL).await.unwrap_err(),
         source.service_time(&arn(7)).await.unwrap_err(),
     ] {
         assert!(matches!(error, SourceError::NotFound(_)), "{error}");
@@ -278,7 +278,7 @@ async fn a_record_crosses_as_its_bytes() {
         {"SequenceNumber":"7","Data":"AA=="}]}"#,
     )]);
     let batch = stream(&canned)
-        .records(&plain(), &ShardIterator::new("i1"))
+        .records(&plain(), &ShardIterator::new("i1"), Ask::ALL)
         .await
         .unwrap();
     let seen: Vec<_> = batch
@@ -334,7 +334,7 @@ async fn only_children_show_that_a_shard_has_ended() {
             r#"{{"Records":[],"NextShardIterator":null{children}}}"#
         ))]);
         let batch = stream(&canned)
-            .records(&plain(), &ShardIterator::new("i"))
+            .records(&plain(), &ShardIterator::new("i"), Ask::ALL)
             .await
             .unwrap();
         assert_eq!(batch.next, next, "{children}");
@@ -377,7 +377,7 @@ async fn each_error_of_the_service_is_the_error_the_reader_acts_on() {
                 ..stream(&Canned::new([answer.clone()]))
             };
             let error = source
-                .records(&plain(), &ShardIterator::new("i"))
+                .records(&plain(), &ShardIterator::new("i"), Ask::ALL)
                 .await
                 .unwrap_err();
             assert_eq!(error.class(), class, "{wire:?}, {answer:?}: {error}");
@@ -396,7 +396,7 @@ async fn a_problem_of_the_key_is_told_with_its_way_out() {
         ("KMSSomethingNew", "look after"),
     ] {
         let error = stream(&Canned::new([canned::error(400, code)]))
-            .records(&plain(), &ShardIterator::new("i"))
+            .records(&plain(), &ShardIterator::new("i"), Ask::ALL)
             .await
             .unwrap_err();
         let text = error.to_string();
@@ -467,4 +467,26 @@ fn reads_keep_to_the_limits_of_a_shard() {
             "{poll:?} {records} {bytes}"
         );
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_takes_more_than_is_asked_for_is_refused() {
+    let data = "eHh4".repeat(10_000);
+    let answer =
+        format!(r#"{{"Records":[{{"SequenceNumber":"5","Data":"{data}"}}],"NextShardIterator":"i"}}"#);
+    let canned = Canned::new([canned::ok(&answer), canned::ok(&answer)]);
+    let source = stream(&canned);
+    // The JSON, and the data in it.
+    let takes = answer.len() + answer.len() / 4 * 3;
+    for (most, taken) in [(takes - 7, false), (takes + 7, true)] {
+        let got = source
+            .records(&plain(), &ShardIterator::new("i"), Ask { limit: 7, most })
+            .await;
+        match got {
+            Ok(batch) => assert!(taken && batch.records[0].data.len() == 30_000),
+            Err(SourceError::TooLarge { needs }) => assert_eq!((taken, needs), (false, takes)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(canned.asked().iter().all(|asked| asked.contains(r#""Limit":7"#)));
 }

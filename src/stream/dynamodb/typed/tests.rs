@@ -8,7 +8,7 @@ use crate::decode::change::log_event;
 use crate::json::Tree;
 use crate::json::number::Decimal;
 use crate::stream::dynamodb::DynamoDbStreams;
-use crate::stream::{Next, RecordBatch, ShardIterator, SourceError, StreamArn, StreamSource};
+use crate::stream::{Ask, Next, RecordBatch, ShardIterator, SourceError, StreamArn, StreamSource};
 
 const ARN: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2026-01-02T03:04:05.678";
 
@@ -27,7 +27,7 @@ fn read(wire: Wire, body: &str) -> Result<RecordBatch, SourceError> {
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(source.records(&arn, &ShardIterator::new("i")))
+    runtime.block_on(source.records(&arn, &ShardIterator::new("i"), Ask::ALL))
 }
 
 fn messages(batch: &RecordBatch) -> Vec<String> {

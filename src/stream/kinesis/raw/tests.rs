@@ -7,7 +7,7 @@ use crate::aws::canned::{self, Canned};
 use crate::clock::SystemClock;
 use crate::config::{StreamChoice, Wire};
 use crate::stream::kinesis::KinesisStream;
-use crate::stream::{Next, ShardIterator, SourceError, StreamArn, StreamSource};
+use crate::stream::{Ask, Next, ShardIterator, SourceError, StreamArn, StreamSource};
 
 /// What the whole source makes of this answer, on this path.
 fn read(wire: Wire, body: &[u8]) -> Result<RecordBatch, SourceError> {
@@ -27,7 +27,7 @@ fn read(wire: Wire, body: &[u8]) -> Result<RecordBatch, SourceError> {
         .enable_all()
         .build()
         .unwrap();
-    runtime.block_on(source.records(&stream, &ShardIterator::new("i")))
+    runtime.block_on(source.records(&stream, &ShardIterator::new("i"), Ask::ALL))
 }
 
 type Told = (String, Option<Timestamp>, Option<String>, Bytes);
