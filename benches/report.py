@@ -190,9 +190,9 @@ def verdicts(found):
 # For the flame graph's summary: the first pattern that a frame of the stack fits.
 GROUPS = (
     ("hash and signature of requests", r"sigv4|sha2::|hmac"),
-    ("body of PutLogEvents", r"ser_put_log_events|PutLogEventsRequestSerializer|JsonValueWriter|weir::logs::cloudwatch::body"),
+    ("body of PutLogEvents", r"PutLogEventsRequestSerializer|put_log_events_input|JsonValueWriter|logs::cloudwatch::body"),
     ("PutLogEvents, around its body", r"weir::logs::cloudwatch"),
-    ("gunzip", r"weir::decode::gzip|miniz_oxide|flate2|zlib_rs"),
+    ("gunzip", r"weir::decode::gzip|miniz_oxide|GzDecoder|zlib_rs"),
     ("MD5 of aggregates", r"md5::"),
     ("aggregates", r"weir::decode::aggregate"),
     ("audit lines", r"weir::decode::audit|Events::push_line"),
