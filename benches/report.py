@@ -70,7 +70,7 @@ def floor_row(cell, events, said, stats):
         "events_per_s": events / seconds, "cpu_s": said["cpu_s"], "start_cpu_s": 0.0,
         "cpu_per_million": said["cpu_s"] / events * 1e6, "cpu_per_million_with_start": said["cpu_s"] / events * 1e6,
         "mb_per_s": said["received"] / 1e6 / seconds, "peak_mib": None, "cold_s": None, "get_records": said["gets"],
-        "put_log_events": said["puts"], "state": 0, "put_bytes": said["sent"], "get_bytes": said["received"],
+        "put_log_events": said["puts"], "state": 0, "refused": stats["refused"], "put_bytes": said["sent"], "get_bytes": said["received"],
         "fake_cpu_s": stats["cpu_s"], "fake_cores": fake_cores(stats), "note": "",
     }
 
@@ -87,6 +87,9 @@ def note(said, stats):
     notes = [said] if said else []
     if stats["expected_events"] and stats["events"] > stats["expected_events"]:
         notes.append(f"{stats['events'] - stats['expected_events']} events more than there were")
+    elsewhere = sum(events for group, events in stats["groups"].items() if group != "/bench")
+    if elsewhere:
+        notes.append(f"{elsewhere} events in other groups")
     return ", ".join(notes)
 
 
