@@ -166,8 +166,9 @@ def alone(fake, command, log, limit, settle=0.0):
     return Run(stats, usage.ru_utime + usage.ru_stime, start_cpu or 0.0, peak, cold, idle, note)
 
 
-def peer(fake, command, variables, log, limit):
-    """A program of any number of processes, in a session of its own, measured up to the last put."""
+def peer(fake, command, variables, log, limit, settle=0.0):
+    """A program of any number of processes, in a session of its own, measured up to the last put. With `settle`, `idle` is
+    what it holds so long afterwards."""
     before = fake.stats()["now_ms"]
     with open(log, "wb") as out:
         process = subprocess.Popen(command, env=fake.environment() | variables, stdout=out, stderr=out,
@@ -178,9 +179,10 @@ def peer(fake, command, variables, log, limit):
             time.sleep(0.05)
             stats, cpu, turn = fake.stats(), session.cpu(), turn + 1
             # Dear for large processes, so not each time.
-            resident = session.resident() if turn % 5 == 1 or (start_cpu is None and stats["first_records"]) else None
+            if turn % 5 == 1:
+                session.resident()
             if start_cpu is None and stats["first_records"]:
-                start_cpu, idle = cpu, resident
+                start_cpu = cpu
             if stats["done"]:
                 break
             if process.poll() is not None:
@@ -190,6 +192,9 @@ def peer(fake, command, variables, log, limit):
                 note = f"not done after {limit} s"
                 break
         cpu = session.cpu()
+        if settle and stats["done"]:
+            time.sleep(settle)
+            idle = session.resident()
         session.resident()
     finally:
         session.end()

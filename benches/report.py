@@ -6,6 +6,8 @@ SHARDS = (1, 4, 16, 256)
 LINES, AGGREGATE = 80, 50
 # Of the peers and of what Weir is held against them.
 PEERS_SHARDS, PEERS_SIZE = 4, 1024
+# The one of which the memory with nothing to do is wanted too (scripts/peers).
+IDLE_PEER = "kcl"
 LIVE_DELAY_MS = 5
 IDLE_POLL_MS = 1000
 # Events a second, over all shards; and the most of one: a Kinesis shard takes 1 MB a second, half of it is busy.
@@ -167,7 +169,7 @@ def goals(rows, live, idle, weir="weir"):
     goal("memory with 1 idle shard", "≤ 20 MiB", ours, ours is not None and ours <= 20, f"{figure(ours, 1)} MiB")
     theirs = next((mib for name, mib in idle.items() if name.startswith("KCL")), None)
     ratio = theirs / ours if ours and theirs else None
-    goal("… KCL's, before its first record, against ours", "≥ 20", ratio, ratio is not None and ratio >= 20,
+    goal("… KCL's, after its first record, against ours", "≥ 20", ratio, ratio is not None and ratio >= 20,
          figure(ratio, 1))
     of_weir = [r for r in live if r["program"] == weir and r["answer_to_put_ms"]["events"]]
     late = worst([r["answer_to_put_ms"]["p99"] - LIVE_DELAY_MS for r in of_weir])
