@@ -105,8 +105,8 @@ class Fake:
         self.process.wait()
         self.process.stdout.close()
 
-    def stats(self):
-        with urllib.request.urlopen(f"http://{self.address}/stats", timeout=30) as answer:
+    def stats(self, what="stats"):
+        with urllib.request.urlopen(f"http://{self.address}/{what}", timeout=30) as answer:
             return json.load(answer)
 
     def environment(self):
@@ -151,18 +151,24 @@ def alone(fake, command, log, limit, settle=0.0):
             break
     peak = memory(process.pid, "status", "VmHWM:")
     process.send_signal(signal.SIGTERM)
-    _, status, usage = os.wait4(process.pid, 0)
+    until, ended = time.monotonic() + 60, 0
+    while ended == 0:
+        time.sleep(0.01)
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if time.monotonic() > until:
+            process.kill()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         note = f"{note} ended with {process.returncode}".strip()
-    stats = fake.stats()
+    stats = fake.stats("stats?latencies")
     first = stats["first_put"]
     cold = (first["ms"] - before) / 1e3 if first else None
     return Run(stats, usage.ru_utime + usage.ru_stime, start_cpu or 0.0, peak, cold, idle, note)
 
 
-def peer(fake, command, variables, log, limit):
-    """A program of any number of processes, in a session of its own, measured up to the last put."""
+def peer(fake, command, variables, log, limit, settle=0.0):
+    """A program of any number of processes, in a session of its own, measured up to the last put. With `settle`, `idle` is
+    what it holds so long afterwards."""
     before = fake.stats()["now_ms"]
     with open(log, "wb") as out:
         process = subprocess.Popen(command, env=fake.environment() | variables, stdout=out, stderr=out,
@@ -173,9 +179,10 @@ def peer(fake, command, variables, log, limit):
             time.sleep(0.05)
             stats, cpu, turn = fake.stats(), session.cpu(), turn + 1
             # Dear for large processes, so not each time.
-            resident = session.resident() if turn % 5 == 1 or (start_cpu is None and stats["first_records"]) else None
+            if turn % 5 == 1:
+                session.resident()
             if start_cpu is None and stats["first_records"]:
-                start_cpu, idle = cpu, resident
+                start_cpu = cpu
             if stats["done"]:
                 break
             if process.poll() is not None:
@@ -185,11 +192,14 @@ def peer(fake, command, variables, log, limit):
                 note = f"not done after {limit} s"
                 break
         cpu = session.cpu()
+        if settle and stats["done"]:
+            time.sleep(settle)
+            idle = session.resident()
         session.resident()
     finally:
         session.end()
         process.poll()
-    stats = fake.stats()
+    stats = fake.stats("stats?latencies")
     first = stats["first_put"]
     return Run(stats, cpu, start_cpu or 0.0, session.peak, (first["ms"] - before) / 1e3 if first else None, idle, note)
 

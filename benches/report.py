@@ -6,6 +6,8 @@ SHARDS = (1, 4, 16, 256)
 LINES, AGGREGATE = 80, 50
 # Of the peers and of what Weir is held against them.
 PEERS_SHARDS, PEERS_SIZE = 4, 1024
+# The one of which the memory with nothing to do is wanted too (scripts/peers).
+IDLE_PEER = "kcl"
 LIVE_DELAY_MS = 5
 IDLE_POLL_MS = 1000
 # Events a second, over all shards; and the most of one: a Kinesis shard takes 1 MB a second, half of it is busy.
@@ -70,7 +72,7 @@ def floor_row(cell, events, said, stats):
         "events_per_s": events / seconds, "cpu_s": said["cpu_s"], "start_cpu_s": 0.0,
         "cpu_per_million": said["cpu_s"] / events * 1e6, "cpu_per_million_with_start": said["cpu_s"] / events * 1e6,
         "mb_per_s": said["received"] / 1e6 / seconds, "peak_mib": None, "cold_s": None, "get_records": said["gets"],
-        "put_log_events": said["puts"], "state": 0, "put_bytes": said["sent"], "get_bytes": said["received"],
+        "put_log_events": said["puts"], "state": 0, "refused": stats["refused"], "put_bytes": said["sent"], "get_bytes": said["received"],
         "fake_cpu_s": stats["cpu_s"], "fake_cores": fake_cores(stats), "note": "",
     }
 
@@ -87,6 +89,9 @@ def note(said, stats):
     notes = [said] if said else []
     if stats["expected_events"] and stats["events"] > stats["expected_events"]:
         notes.append(f"{stats['events'] - stats['expected_events']} events more than there were")
+    elsewhere = sum(events for group, events in stats["groups"].items() if group != "/bench")
+    if elsewhere:
+        notes.append(f"{elsewhere} events in other groups")
     return ", ".join(notes)
 
 
@@ -164,7 +169,7 @@ def goals(rows, live, idle, weir="weir"):
     goal("memory with 1 idle shard", "≤ 20 MiB", ours, ours is not None and ours <= 20, f"{figure(ours, 1)} MiB")
     theirs = next((mib for name, mib in idle.items() if name.startswith("KCL")), None)
     ratio = theirs / ours if ours and theirs else None
-    goal("… KCL's, before its first record, against ours", "≥ 20", ratio, ratio is not None and ratio >= 20,
+    goal("… KCL's, after its first record, against ours", "≥ 20", ratio, ratio is not None and ratio >= 20,
          figure(ratio, 1))
     of_weir = [r for r in live if r["program"] == weir and r["answer_to_put_ms"]["events"]]
     late = worst([r["answer_to_put_ms"]["p99"] - LIVE_DELAY_MS for r in of_weir])
@@ -190,9 +195,9 @@ def verdicts(found):
 # For the flame graph's summary: the first pattern that a frame of the stack fits.
 GROUPS = (
     ("hash and signature of requests", r"sigv4|sha2::|hmac"),
-    ("body of PutLogEvents", r"ser_put_log_events|PutLogEventsRequestSerializer|JsonValueWriter|weir::logs::cloudwatch::body"),
+    ("body of PutLogEvents", r"PutLogEventsRequestSerializer|put_log_events_input|JsonValueWriter|logs::cloudwatch::body"),
     ("PutLogEvents, around its body", r"weir::logs::cloudwatch"),
-    ("gunzip", r"weir::decode::gzip|miniz_oxide|flate2|zlib_rs"),
+    ("gunzip", r"weir::decode::gzip|miniz_oxide|GzDecoder|zlib_rs"),
     ("MD5 of aggregates", r"md5::"),
     ("aggregates", r"weir::decode::aggregate"),
     ("audit lines", r"weir::decode::audit|Events::push_line"),

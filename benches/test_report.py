@@ -11,7 +11,7 @@ def stats(**more):
     moment = lambda ms, cpu: {"ms": ms, "cpu": cpu}
     late = {"events": 0, "p50": None, "p99": None, "max": None}
     return {"events": 1000, "expected_events": 1000, "first_records": moment(2000, 0.5), "last_put": moment(4000, 1.5),
-            "get_bytes": 4_000_000, "put_bytes": 5_000_000, "cpu_s": 2.0, "refused": {}, "answer_to_put_ms": late,
+            "get_bytes": 4_000_000, "put_bytes": 5_000_000, "cpu_s": 2.0, "refused": {}, "groups": {"/bench": 1000}, "answer_to_put_ms": late,
             "write_to_log_ms": late, "requests": {"DynamoDB_20120810.Scan": 3, "Kinesis_20131202.GetRecords": 4,
                                                   "Logs_20140328.PutLogEvents": 5}} | more
 

@@ -221,7 +221,7 @@ impl Shared {
     /// Sends what is due in full batches; at the end also the rest.
     async fn send(&self, shard: usize, due: &mut f64, took: &mut Took, is_end: bool) -> Result<(), Error> {
         let mut answer = Vec::new();
-        while *due >= self.text.len() as f64 || (is_end && *due > 0.0) {
+        while *due >= self.text.len() as f64 || (is_end && *due >= 1.0) {
             let length = (*due as usize).clamp(PUT.len(), self.text.len());
             let mut logs = self.logs[shard % self.logs.len()].lock().await;
             let body = &self.text[..length];
