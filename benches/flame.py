@@ -37,8 +37,8 @@ def self_time(stacks, most=25):
 
 
 def inclusive(stacks, groups):
-    """{group: share}; a stack counts for the first group of which the pattern is found in any of its frames, so that the
-    shares add up to 1 with what is in none."""
+    """{group: share}; a stack counts for the first group of which the pattern is found in any of its frames, so that
+    the shares add up to 1 with what is in none."""
     all_of = sum(stacks.values()) or 1
     found = collections.Counter()
     for stack, count in stacks.items():
@@ -78,7 +78,7 @@ def svg(stacks, title, width=1600, row=16):
         left, wide, top = x * width, share * width, height - (depth + 1) * row
         hue = sum(name.encode()) % 50
         shown = html.escape(name[:int(wide / 6.7)]) if wide > 20 else ""
-        parts.append(f'<g><title>{html.escape(name)} {share:.2%}</title><rect x="{left:.1f}" y="{top}" width="{wide:.1f}" '
-                     f'height="{row - 1}" fill="hsl({hue},80%,{65 + hue % 12}%)"/><text x="{left + 2:.1f}" '
-                     f'y="{top + 12}">{shown}</text></g>')
+        parts.append(f'<g><title>{html.escape(name)} {share:.2%}</title><rect x="{left:.1f}" y="{top}" '
+                     f'width="{wide:.1f}" height="{row - 1}" fill="hsl({hue},80%,{65 + hue % 12}%)"/>'
+                     f'<text x="{left + 2:.1f}" y="{top + 12}">{shown}</text></g>')
     return "\n".join(parts + ["</svg>\n"])

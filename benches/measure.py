@@ -105,8 +105,8 @@ class Fake:
         self.process.wait()
         self.process.stdout.close()
 
-    def stats(self):
-        with urllib.request.urlopen(f"http://{self.address}/stats", timeout=30) as answer:
+    def stats(self, what="stats"):
+        with urllib.request.urlopen(f"http://{self.address}/{what}", timeout=30) as answer:
             return json.load(answer)
 
     def environment(self):
@@ -151,11 +151,16 @@ def alone(fake, command, log, limit, settle=0.0):
             break
     peak = memory(process.pid, "status", "VmHWM:")
     process.send_signal(signal.SIGTERM)
-    _, status, usage = os.wait4(process.pid, 0)
+    until, ended = time.monotonic() + 60, 0
+    while ended == 0:
+        time.sleep(0.01)
+        ended, status, usage = os.wait4(process.pid, os.WNOHANG)
+        if time.monotonic() > until:
+            process.kill()
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode != 0:
         note = f"{note} ended with {process.returncode}".strip()
-    stats = fake.stats()
+    stats = fake.stats("stats?latencies")
     first = stats["first_put"]
     cold = (first["ms"] - before) / 1e3 if first else None
     return Run(stats, usage.ru_utime + usage.ru_stime, start_cpu or 0.0, peak, cold, idle, note)
@@ -189,7 +194,7 @@ def peer(fake, command, variables, log, limit):
     finally:
         session.end()
         process.poll()
-    stats = fake.stats()
+    stats = fake.stats("stats?latencies")
     first = stats["first_put"]
     return Run(stats, cpu, start_cpu or 0.0, session.peak, (first["ms"] - before) / 1e3 if first else None, idle, note)
 

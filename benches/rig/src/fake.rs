@@ -96,7 +96,9 @@ async fn serve(mut wire: TcpStream, aws: Arc<Aws>) -> Option<()> {
         http::body(&mut wire, &mut buffer, &head).await?;
         let body = &buffer[head.body..head.end];
         if head.target.is_empty() {
-            let told = lock(&aws.stats).told().to_string();
+            let told = lock(&aws.stats)
+                .told(head.first.contains("latencies"))
+                .to_string();
             let answer = answered(200, "application/json", told.len()) + &told;
             wire.write_all(answer.as_bytes()).await.ok()?;
         } else {

@@ -2,12 +2,13 @@
 //! nobody looks at them.
 //!
 //! It does: a task and a connection for each shard; iterators, GetRecords one after the other, each signed; PutLogEvents
-//! bodies of the size that Weir's have, each hashed and signed anew, over the same kind of connection, while the next
-//! answer is fetched. It doesn't: find a record in an answer, copy or escape one, keep a lease or a checkpoint, retry,
-//! use TLS. Its bodies are one constant text. With `--inflate` it finds the records of the answer, decodes their base64
-//! and inflates them into a buffer, which it drops.
+//! of full batches, each hashed and signed anew, while the next answer is fetched. It doesn't: find a record in an
+//! answer, copy or escape one, keep a lease or a checkpoint, retry, use TLS, use a second thread. Its bodies are one
+//! constant text, and no more answers are in memory than a few. With `--inflate` it finds the records of the answer,
+//! decodes their base64 and inflates them into a buffer, which it drops.
 
 use std::io::Read as _;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +16,7 @@ use memchr::{memchr, memmem};
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::Semaphore;
 
 use crate::http;
 use crate::options::{Floor, Kind};
@@ -33,12 +35,25 @@ struct Took {
     inflated: u64,
 }
 
+/// So many answers are awaited at a time, and so many puts.
+const AT_ONCE: usize = 16;
+
 /// One connection, on which requests go one after the other.
 struct Client {
     wire: TcpStream,
     host: String,
-    buffer: Vec<u8>,
     signer: Signer,
+}
+
+/// What all shards share.
+struct Shared {
+    of: Floor,
+    /// Of the answers of GetRecords. There are as many as may be awaited.
+    buffers: Mutex<Vec<Vec<u8>>>,
+    turns: Semaphore,
+    logs: Vec<tokio::sync::Mutex<Client>>,
+    /// The body of every put.
+    text: Vec<u8>,
 }
 
 fn time() -> String {
@@ -52,13 +67,17 @@ impl Client {
         Ok(Self {
             wire,
             host: of.fake.to_string(),
-            buffer: Vec::new(),
             signer: Signer::new(service, "test", &time()[..8]),
         })
     }
 
-    /// The body of the answer.
-    async fn ask(&mut self, target: &str, body: &[u8]) -> Result<&[u8], Error> {
+    /// The body of the answer, which lies in the buffer.
+    async fn ask<'a>(
+        &mut self,
+        target: &str,
+        body: &[u8],
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<&'a [u8], Error> {
         let (host, time) = (&self.host, time());
         let signature = self.signer.authorization(host, &time, target, body);
         let head = format!(
@@ -68,14 +87,14 @@ impl Client {
         );
         self.wire.write_all(head.as_bytes()).await?;
         self.wire.write_all(body).await?;
-        self.buffer.clear();
-        let head = http::head(&mut self.wire, &mut self.buffer)
+        buffer.clear();
+        let head = http::head(&mut self.wire, buffer)
             .await
             .ok_or("the fake hung up")?;
-        http::body(&mut self.wire, &mut self.buffer, &head)
+        http::body(&mut self.wire, buffer, &head)
             .await
             .ok_or("the fake hung up")?;
-        let answer = &self.buffer[head.body..head.end];
+        let answer = &buffer[head.body..head.end];
         if !head.first.contains(" 200 ") {
             return Err(format!("{target}: {}: {}", head.first, String::from_utf8_lossy(answer)).into());
         }
@@ -105,18 +124,33 @@ pub fn run(of: Floor) {
 }
 
 async fn all(of: Floor) -> Result<Took, Error> {
-    let mut logs = Client::new(&of, "logs").await?;
-    logs.ask("Logs_20140328.CreateLogGroup", br#"{"logGroupName":"floor"}"#)
+    let mut logs = Vec::new();
+    for _ in 0..AT_ONCE.min(of.shards) {
+        logs.push(tokio::sync::Mutex::new(Client::new(&of, "logs").await?));
+    }
+    let mut answer = Vec::new();
+    let client = logs[0].get_mut();
+    let group = br#"{"logGroupName":"floor"}"#;
+    client
+        .ask("Logs_20140328.CreateLogGroup", group, &mut answer)
         .await?;
-    logs.ask(
-        "Logs_20140328.CreateLogStream",
-        br#"{"logGroupName":"floor","logStreamName":"all"}"#,
-    )
-    .await?;
+    let stream = br#"{"logGroupName":"floor","logStreamName":"all"}"#;
+    client
+        .ask("Logs_20140328.CreateLogStream", stream, &mut answer)
+        .await?;
     let ids = shards(&of).await?;
+    let mut text = PUT.to_vec();
+    text.resize(text.len().max(of.put), b' ');
+    let shared = Arc::new(Shared {
+        of,
+        buffers: Mutex::default(),
+        turns: Semaphore::new(AT_ONCE),
+        logs,
+        text,
+    });
     let mut tasks = tokio::task::JoinSet::new();
-    for id in ids {
-        tasks.spawn(shard(of.clone(), id));
+    for (n, id) in ids.into_iter().enumerate() {
+        tasks.spawn(shard(shared.clone(), n, id));
     }
     let mut sum = Took::default();
     while let Some(ended) = tasks.join_next().await {
@@ -140,10 +174,13 @@ fn prefix(kind: Kind) -> (&'static str, &'static str) {
 
 const TABLE: &str = "arn:aws:dynamodb:eu-west-1:111122223333:table/orders/stream/2025-01-01T00:00:00.000";
 
+/// A batch of nothing; what follows it is white.
+const PUT: &[u8] = br#"{"logGroupName":"floor","logStreamName":"all","logEvents":[]}"#;
+
 async fn shards(of: &Floor) -> Result<Vec<String>, Error> {
     let (service, api) = prefix(of.kind);
     let mut client = Client::new(of, service).await?;
-    let mut ids = Vec::new();
+    let (mut ids, mut buffer) = (Vec::new(), Vec::new());
     while ids.len() < of.shards {
         let last = ids.last().cloned();
         let (operation, request) = match of.kind {
@@ -157,7 +194,11 @@ async fn shards(of: &Floor) -> Result<Vec<String>, Error> {
             ),
         };
         let answer = client
-            .ask(&format!("{api}.{operation}"), request.to_string().as_bytes())
+            .ask(
+                &format!("{api}.{operation}"),
+                request.to_string().as_bytes(),
+                &mut buffer,
+            )
             .await?;
         let answer: Value = serde_json::from_slice(answer)?;
         let shards = answer["Shards"]
@@ -176,35 +217,53 @@ async fn shards(of: &Floor) -> Result<Vec<String>, Error> {
     Ok(ids)
 }
 
-async fn shard(of: Floor, id: String) -> Result<Took, Error> {
+impl Shared {
+    /// Sends what is due in full batches; at the end also the rest.
+    async fn send(&self, shard: usize, due: &mut f64, took: &mut Took, is_end: bool) -> Result<(), Error> {
+        let mut answer = Vec::new();
+        while *due >= self.text.len() as f64 || (is_end && *due >= 1.0) {
+            let length = (*due as usize).clamp(PUT.len(), self.text.len());
+            let mut logs = self.logs[shard % self.logs.len()].lock().await;
+            let body = &self.text[..length];
+            logs.ask("Logs_20140328.PutLogEvents", body, &mut answer).await?;
+            *due -= length as f64;
+            took.puts += 1;
+            took.sent += length as u64;
+        }
+        Ok(())
+    }
+
+    fn buffers(&self) -> MutexGuard<'_, Vec<Vec<u8>>> {
+        self.buffers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+async fn shard(shared: Arc<Shared>, n: usize, id: String) -> Result<Took, Error> {
+    let of = &shared.of;
     let (service, api) = prefix(of.kind);
-    let mut source = Client::new(&of, service).await?;
-    let mut logs = Client::new(&of, "logs").await?;
+    let mut source = Client::new(of, service).await?;
+    let mut small = Vec::new();
     let request = json!({ "StreamArn": TABLE, "StreamName": "orders", "ShardId": id, "ShardIteratorType": "TRIM_HORIZON" });
     let answer = source
-        .ask(&format!("{api}.GetShardIterator"), request.to_string().as_bytes())
+        .ask(
+            &format!("{api}.GetShardIterator"),
+            request.to_string().as_bytes(),
+            &mut small,
+        )
         .await?;
     let answer: Value = serde_json::from_slice(answer)?;
     let mut iterator = answer["ShardIterator"].as_str().unwrap_or_default().to_owned();
     let target = format!("{api}.GetRecords");
-    let mut text = br#"{"logGroupName":"floor","logStreamName":"all","logEvents":[]}"#.to_vec();
-    text.resize(text.len().max(of.put), b' ');
     let (mut took, mut due) = (Took::default(), 0.0);
     let mut inflated = Vec::new();
     loop {
         let request = format!(r#"{{"ShardIterator":"{iterator}"}}"#);
+        let turn = shared.turns.acquire().await?;
+        let spare = shared.buffers().pop();
+        let mut buffer = spare.unwrap_or_default();
         // What is due is sent while the next answer is on its way.
-        let fetch = source.ask(&target, request.as_bytes());
-        let send = async {
-            while due >= of.put as f64 {
-                logs.ask("Logs_20140328.PutLogEvents", &text).await?;
-                due -= of.put as f64;
-                took.puts += 1;
-                took.sent += of.put as u64;
-            }
-            Ok::<_, Error>(())
-        };
-        let (answer, sent) = tokio::join!(fetch, send);
+        let fetch = source.ask(&target, request.as_bytes(), &mut buffer);
+        let (answer, sent) = tokio::join!(fetch, shared.send(n, &mut due, &mut took, false));
         sent?;
         let answer = answer?;
         let key = b"\"NextShardIterator\":\"";
@@ -212,21 +271,21 @@ async fn shard(of: Floor, id: String) -> Result<Took, Error> {
         let length = memchr(b'"', &answer[at..]).ok_or("no next iterator")?;
         iterator = String::from_utf8_lossy(&answer[at..at + length]).into_owned();
         took.gets += 1;
-        if answer.ends_with(b"\"Records\":[]}") {
-            break;
+        let is_end = answer.ends_with(b"\"Records\":[]}");
+        if !is_end {
+            took.received += answer.len() as u64;
+            due += answer.len() as f64 * of.ratio;
         }
-        took.received += answer.len() as u64;
-        due += answer.len() as f64 * of.ratio;
         if of.inflate {
             took.inflated += inflate(answer, &mut inflated)?;
         }
+        shared.buffers().push(buffer);
+        drop(turn);
+        if is_end {
+            break;
+        }
     }
-    // Of the last batch the part that is left.
-    let rest = (due as usize).clamp(64, text.len());
-    logs.ask("Logs_20140328.PutLogEvents", &text[..rest.max(61)])
-        .await?;
-    took.puts += 1;
-    took.sent += rest as u64;
+    shared.send(n, &mut due, &mut took, true).await?;
     Ok(took)
 }
 

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 pub const HELP: &str = "\
-rig fake [OPTIONS]      an AWS of canned records; prints its address as JSON, and lives until it is killed
+rig fake [OPTIONS]      an AWS of canned records; prints its address as JSON, and lives until it is killed;
+                        GET /stats tells what it saw, /stats?latencies also how late
   --kind change|plain|audit|kpl   what the records are [change]: a table's changes, JSON on Kinesis, CloudWatch Logs
                                   subscription envelopes of audit lines (gzip), or aggregates of the KPL
   --shards N                      [1]
