@@ -15,15 +15,15 @@ import sys
 import time
 from pathlib import Path
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent.parent.parent
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parents[2]
 LIBC = ctypes.CDLL(None)
 PR_SET_PDEATHSIG = 1
 
 
 def tools():
     """The directory that scripts/tools fills."""
-    return Path(os.environ.get("WEIR_TOOLS") or Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "tools").resolve()
+    return ROOT / os.environ.get("CARGO_TARGET_DIR", "target") / "tools"
 
 
 def python():
