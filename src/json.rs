@@ -153,7 +153,13 @@ impl fmt::Display for Tree<'_> {
 pub fn quote(text: &str, out: &mut String) {
     out.push('"');
     let mut from = 0;
-    for (at, byte) in text.bytes().enumerate() {
+    loop {
+        let at = cursor::special(text.as_bytes(), from);
+        out.push_str(&text[from..at]);
+        let Some(byte) = text.as_bytes().get(at).copied() else {
+            break;
+        };
+        from = at + 1;
         let escape = match byte {
             b'"' => "\\\"",
             b'\\' => "\\\\",
@@ -162,11 +168,8 @@ pub fn quote(text: &str, out: &mut String) {
             b'\t' => "\\t",
             0x08 => "\\b",
             0x0c => "\\f",
-            0..=0x1f => "",
-            _ => continue,
+            _ => "",
         };
-        out.push_str(&text[from..at]);
-        from = at + 1;
         match escape {
             "" => {
                 const DIGITS: &[u8; 16] = b"0123456789abcdef";
@@ -177,7 +180,6 @@ pub fn quote(text: &str, out: &mut String) {
             escape => out.push_str(escape),
         }
     }
-    out.push_str(&text[from..]);
     out.push('"');
 }
 

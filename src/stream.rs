@@ -238,7 +238,8 @@ pub struct Record {
     /// A DynamoDB record's JSON as it stood on the wire, usually a slice of the whole answer, not a copy; a
     /// Kinesis record's own bytes.
     pub data: Bytes,
-    /// Of a DynamoDB record: where its fields stand in `data`, if whoever read the answer saw it.
+    /// Of a DynamoDB record: where its fields stand, if whoever read the answer saw it. The decoder takes them for
+    /// `data`.
     pub fields: Option<Box<ChangeFields>>,
 }
 

@@ -79,8 +79,8 @@ struct Told<'a> {
 
 impl<'a> Told<'a> {
     /// From where the reader of the answer saw them.
-    fn at(fields: &ChangeFields, text: &'a str) -> Self {
-        let get = |field| fields.get(text, field);
+    fn at(fields: &'a ChangeFields) -> Self {
+        let get = |field| fields.get(field);
         Self {
             event_id: get(Field::EventId),
             event_name: get(Field::EventName),
@@ -153,12 +153,8 @@ impl<'a> Told<'a> {
 pub fn log_event(record: &Record, stream: &StreamArn) -> Result<LogEvent, DecodeError> {
     /// All names, quotes, colons, commas and braces, and the fixed words.
     const AROUND: usize = 288;
-    let seen = record
-        .fields
-        .as_deref()
-        .zip(std::str::from_utf8(&record.data).ok());
-    let told = match seen {
-        Some((fields, text)) => Told::at(fields, text),
+    let told = match &record.fields {
+        Some(fields) => Told::at(fields),
         None => Told::parse(&record.data)?,
     };
     let timestamp = record.time.ok_or(DecodeError::NoTime(CREATION))?;

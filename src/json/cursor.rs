@@ -80,7 +80,7 @@ impl<'a> Cursor<'a> {
     pub fn plain_string(&mut self) -> Option<&'a str> {
         self.eat(b'"')?;
         let from = self.at;
-        let end = self.special();
+        let end = special(self.text.as_bytes(), self.at);
         self.at = end + 1;
         match *self.text.as_bytes().get(end)? {
             b'"' => self.text.get(from..end),
@@ -161,8 +161,8 @@ impl<'a> Cursor<'a> {
     #[inline]
     fn string(&mut self) -> Option<()> {
         loop {
-            self.at = self.special();
             let bytes = self.text.as_bytes();
+            self.at = special(bytes, self.at);
             let byte = *bytes.get(self.at)?;
             self.at += 1;
             match byte {
@@ -186,25 +186,6 @@ impl<'a> Cursor<'a> {
                 _ => return None,
             }
         }
-    }
-
-    /// Where the next byte stands that a string can't hold as it is: a quote, a backslash, a control character. The
-    /// length of the text if there is none.
-    #[inline]
-    fn special(&self) -> usize {
-        let bytes = self.text.as_bytes();
-        let mut at = self.at;
-        while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk) {
-            match specials(u64::from_le_bytes(*eight)) {
-                0 => at += 8,
-                found => return at + found.trailing_zeros() as usize / 8,
-            }
-        }
-        let rest = bytes.get(at..).unwrap_or_default();
-        let found = rest
-            .iter()
-            .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20));
-        at + found.unwrap_or(rest.len())
     }
 
     /// A number, by the grammar of JSON.
@@ -238,6 +219,39 @@ impl<'a> Cursor<'a> {
         self.at = at;
         Some(())
     }
+}
+
+/// Where the next byte stands, at `from` or behind it, that a string of JSON can't hold as it is: a quote, a
+/// backslash, a control character. The length of the text if there is none.
+#[inline]
+pub fn special(text: &[u8], from: usize) -> usize {
+    let mut at = from;
+    // Most strings are short, so that these eight bytes are all.
+    if let Some(eight) = text.get(at..).and_then(<[u8]>::first_chunk) {
+        match specials(u64::from_le_bytes(*eight)) {
+            0 => at += 8,
+            found => return at + found.trailing_zeros() as usize / 8,
+        }
+    }
+    // So written that the compiler takes many bytes at a time.
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    while let Some(many) = text.get(at..).and_then(<[u8]>::first_chunk::<32>) {
+        let found = many.iter().fold(0, |found, &byte| {
+            found | u8::from(byte == b'"') | u8::from(byte == b'\\') | u8::from(byte < 0x20)
+        });
+        if found != 0 {
+            break;
+        }
+        at += 32;
+    }
+    while let Some(eight) = text.get(at..).and_then(<[u8]>::first_chunk) {
+        match specials(u64::from_le_bytes(*eight)) {
+            0 => at += 8,
+            found => return at + found.trailing_zeros() as usize / 8,
+        }
+    }
+    let rest = text.get(at..).unwrap_or_default();
+    at + rest.iter().position(is_special).unwrap_or(rest.len())
 }
 
 /// The high bit of each byte that is a quote, a backslash or a control character; the lowest one set is exact (what

@@ -4,6 +4,9 @@
 //! for it again. Of a record out of the ordinary (a field that stands twice, a key with an escape) nothing is kept:
 //! the decoder then reads it with serde_json, as any record that came in another way.
 
+use bytes::Bytes;
+use bytes_utils::Str;
+
 use crate::json::cursor::Cursor;
 
 /// A field that Lambda's event record has too (DynamoDB Streams API reference: `Record`, `StreamRecord`, `Identity`).
@@ -26,18 +29,20 @@ pub enum Field {
 
 const COUNT: usize = Field::PrincipalId as usize + 1;
 
-/// The places of a record's fields, in bytes from where the record begins.
+/// A record's text, and the places of its fields in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChangeFields {
+    /// A slice of the answer, which was found to be UTF-8 once for all its records.
+    text: Str,
     /// Where each begins, and its length. Of an absent one, and of a null, no byte.
     places: [(u32, u32); COUNT],
     has_identity: bool,
 }
 
 impl ChangeFields {
-    /// The record that is next, with its text. `None`: it is no object with an object `dynamodb` in it, or one out
-    /// of the ordinary, or no JSON.
-    pub fn read<'a>(cursor: &mut Cursor<'a>) -> Option<(Self, &'a str)> {
+    /// The record that is next in `answer`, which the cursor goes through. `None`: it is no object with an object
+    /// `dynamodb` in it, or one out of the ordinary, or no JSON.
+    pub fn read(cursor: &mut Cursor<'_>, answer: &Str) -> Option<Self> {
         cursor.peek()?;
         let start = cursor.at();
         let mut reading = Reading {
@@ -66,18 +71,23 @@ impl ChangeFields {
                 _ => drop(cursor.value()?),
             }
         }
-        let fields = Self {
+        has_change.then(|| Self {
+            text: answer.slice_ref(cursor.since(start)),
             places: reading.places,
             has_identity,
-        };
-        has_change.then_some((fields, cursor.since(start)))
+        })
     }
 
-    /// The field's JSON in `text`, which is that of the record. An absent one and a null are `None`.
-    pub fn get<'a>(&self, text: &'a str, field: Field) -> Option<&'a str> {
+    /// The record.
+    pub fn data(&self) -> &Bytes {
+        self.text.inner()
+    }
+
+    /// The field's JSON. An absent one and a null are `None`.
+    pub fn get(&self, field: Field) -> Option<&str> {
         let (from, length) = self.places[field as usize];
         let (from, length) = (from as usize, length as usize);
-        text.get(from..from + length).filter(|json| !json.is_empty())
+        self.text.get(from..from + length).filter(|json| !json.is_empty())
     }
 
     /// Whether the record has a `userIdentity`, with whatever in it.

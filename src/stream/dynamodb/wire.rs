@@ -7,6 +7,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 use bytes::Bytes;
+use bytes_utils::Str;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -19,17 +20,18 @@ use crate::stream::{Next, Record, RecordBatch, SequenceNumber, ShardIterator, So
 ///
 /// An answer that can't be read whole is `Unavailable`: a record is never skipped.
 pub fn batch(body: &Bytes) -> Result<RecordBatch, SourceError> {
-    let text = std::str::from_utf8(body).map_err(unreadable)?;
-    match in_one_pass(body, text) {
+    // Looked at once, for all that is made of it.
+    let answer = Str::from_inner(body.clone()).map_err(|e| unreadable(e.utf8_error()))?;
+    match in_one_pass(&answer) {
         Some(batch) => Ok(batch),
-        None => step_by_step(body, text),
+        None => step_by_step(body, &answer),
     }
 }
 
 /// Looks at each byte once, and keeps where the records' fields stand. `None`: the answer, or a record in it, is out
 /// of the ordinary, and perhaps wrong.
-fn in_one_pass(body: &Bytes, text: &str) -> Option<RecordBatch> {
-    let mut cursor = Cursor::new(text);
+fn in_one_pass(answer: &Str) -> Option<RecordBatch> {
+    let mut cursor = Cursor::new(answer);
     let (mut records, mut next) = (None, None);
     cursor.eat(b'{')?;
     let mut first = true;
@@ -40,7 +42,7 @@ fn in_one_pass(body: &Bytes, text: &str) -> Option<RecordBatch> {
                 cursor.eat(b'[')?;
                 let mut first = true;
                 while cursor.another(&mut first, b']')? {
-                    list.push(next_record(body, &mut cursor)?);
+                    list.push(next_record(answer, &mut cursor)?);
                 }
                 records = Some(list);
             }
@@ -61,21 +63,22 @@ fn in_one_pass(body: &Bytes, text: &str) -> Option<RecordBatch> {
     })
 }
 
-fn next_record(body: &Bytes, cursor: &mut Cursor<'_>) -> Option<Record> {
-    let (fields, text) = ChangeFields::read(cursor)?;
-    let sequence_number = fields.get(text, Field::SequenceNumber)?;
+fn next_record(answer: &Str, cursor: &mut Cursor<'_>) -> Option<Record> {
+    let fields = ChangeFields::read(cursor, answer)?;
     // Digits alone: whatever else is in the quotes, an escape too, is no such number.
-    let digits = sequence_number.strip_prefix('"')?.strip_suffix('"')?;
-    let time = fields
-        .get(text, Field::ApproximateCreationDateTime)
-        .and_then(millis);
+    let digits = fields
+        .get(Field::SequenceNumber)?
+        .strip_prefix('"')?
+        .strip_suffix('"')?;
+    let time = fields.get(Field::ApproximateCreationDateTime).and_then(millis);
+    let record = Record::new(
+        SequenceNumber::parse(digits)?,
+        time.map(Timestamp::from_millis),
+        fields.data().clone(),
+    );
     Some(Record {
         fields: Some(Box::new(fields)),
-        ..Record::new(
-            SequenceNumber::parse(digits)?,
-            time.map(Timestamp::from_millis),
-            body.slice_ref(text.as_bytes()),
-        )
+        ..record
     })
 }
 

@@ -131,8 +131,8 @@ fn told(batch: RecordBatch) -> (Vec<(String, Option<Timestamp>, Bytes)>, Next) {
 /// What both ways make of a body; the quick one must say what the careful one says, or nothing.
 fn both(body: &str) -> (bool, Result<RecordBatch, SourceError>) {
     let body = Bytes::copy_from_slice(body.as_bytes());
-    let text = std::str::from_utf8(&body).unwrap();
-    let (quick, careful) = (in_one_pass(&body, text), step_by_step(&body, text));
+    let text = Str::from_inner(body.clone()).unwrap();
+    let (quick, careful) = (in_one_pass(&text), step_by_step(&body, &text));
     let is_quick = quick.is_some();
     if let Some(quick) = quick {
         let careful = careful.as_ref().unwrap_or_else(|error| panic!("{error}: {text}"));
