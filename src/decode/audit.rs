@@ -716,7 +716,7 @@ struct Json {
 impl Json {
     fn quote(&mut self, text: &str) {
         self.escape(text, |out, tail| {
-            out.push_str("\\");
+            out.push_str("\\\\");
             tail
         });
     }

@@ -164,6 +164,13 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// With nothing in its head, as CloudWatch Logs packs.
+    fn bare(content: &[u8]) -> Vec<u8> {
+        let mut encoder = GzBuilder::new().write(Vec::new(), Compression::new(6));
+        encoder.write_all(content).unwrap();
+        encoder.finish().unwrap()
+    }
+
     fn nested(content: &[u8], layers: usize) -> Vec<u8> {
         (0..layers).fold(content.to_vec(), |inner, _| gzip(&inner))
     }
@@ -173,6 +180,14 @@ mod tests {
         let two = [gzip(b"one, "), gzip(b"two")].concat();
         for (name, bytes, content) in [
             ("one member", gzip(b"text"), "text"),
+            ("a bare one", bare(b"text"), "text"),
+            ("a bare one of nothing", bare(b""), ""),
+            (
+                "two bare ones",
+                [bare(b"one, "), bare(b"two")].concat(),
+                "one, two",
+            ),
+            ("bare ones in each other", bare(&bare(b"deep")), "deep"),
             ("nothing inside", gzip(b""), ""),
             ("two members", two.clone(), "one, two"),
             ("two members in a layer", gzip(&two), "one, two"),
@@ -188,7 +203,13 @@ mod tests {
 
     #[test]
     fn what_breaks_off_or_is_damaged_is_an_error_and_says_which() {
-        let whole = gzip("a statement, a statement, and another".repeat(20).as_bytes());
+        let content = "a statement, a statement, and another".repeat(20);
+        for whole in [gzip(content.as_bytes()), bare(content.as_bytes())] {
+            what_breaks_off_or_is_damaged(&whole);
+        }
+    }
+
+    fn what_breaks_off_or_is_damaged(whole: &[u8]) {
         for length in 0..whole.len() {
             assert_eq!(
                 inflate(&whole[..length], MIB),
@@ -196,18 +217,18 @@ mod tests {
                 "at {length}"
             );
         }
-        let two = [whole.clone(), whole.clone()].concat();
+        let two = [whole, whole].concat();
         for length in whole.len() + 1..two.len() {
             let error = inflate(&two[..length], MIB).unwrap_err();
             let short = matches!(error, GzipError::Trailing(n) if n < 3);
             assert!(short || error == GzipError::Truncated, "at {length}: {error}");
         }
-        let mut flipped = whole.clone();
+        let mut flipped = whole.to_vec();
         flipped[whole.len() - 6] ^= 1;
         let says = "gzip is damaged: corrupt gzip stream does not have a matching checksum";
         assert_eq!(inflate(&flipped, MIB).unwrap_err().to_string(), says);
         for rest in [&b"\0"[..], b"more", &[0x1f, 0x8b]] {
-            let bytes = [&whole, rest].concat();
+            let bytes = [whole, rest].concat();
             assert_eq!(inflate(&bytes, MIB), Err(GzipError::Trailing(rest.len())));
         }
     }
@@ -218,6 +239,7 @@ mod tests {
         assert!(zeros.len() < 11_000);
         for (name, bytes) in [
             ("a bomb", zeros.clone()),
+            ("a bare one", bare(&vec![0; 10 * MIB])),
             ("a bomb in a layer", gzip(&zeros)),
             (
                 "two halves",
@@ -251,6 +273,12 @@ mod tests {
         let at = lying.len() - 4;
         lying[at..].copy_from_slice(&1u32.to_le_bytes());
         assert!(inflate(&lying, MIB).is_err(), "a wrong size is damage");
+        let mut lying = bare(&noise);
+        let at = lying.len() - 4;
+        for size in [1, noise.len() + 1, 2 * noise.len(), 1 << 30] {
+            lying[at..].copy_from_slice(&u32::try_from(size).unwrap().to_le_bytes());
+            assert!(inflate(&lying, MIB).is_err(), "{size} is a wrong size");
+        }
         let three = [gzip(&noise), gzip(&noise[..MIB / 4]), gzip(b"")].concat();
         let out = inflate(&three, MIB).unwrap();
         assert!(out.capacity() <= MIB, "{}", out.capacity());
@@ -274,6 +302,9 @@ mod tests {
             prop_assume!(!is_gzip(&content));
             let inflated = inflate(&nested(&content, layers), MIB);
             prop_assert_eq!(inflated.as_deref(), Ok(&content[..]));
+            let bare = bare(&content);
+            prop_assert_eq!(member(&bare, MIB), Some(content).filter(|c| !c.is_empty()));
+            prop_assert_eq!(members(&bare, MIB), layer(&bare, MIB));
         }
 
         #[test]
@@ -282,6 +313,25 @@ mod tests {
             bytes.splice(..0, magic);
             prop_assert!(inflate(&bytes, limit).map_or(0, |out| out.capacity()) <= limit);
             prop_assert!(size_hint(&bytes, limit) <= limit);
+            if let Some(content) = member(&bytes, limit) {
+                prop_assert_eq!(members(&bytes, limit), Ok(Some(content)));
+            }
+        }
+
+        #[test]
+        fn one_member_that_is_changed_anywhere_is_read_in_one_step_only_if_it_is_read_at_all(
+            content in proptest::collection::vec(0u8..4, 1..300),
+            changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4),
+            limit in 0usize..400,
+        ) {
+            let mut bytes = bare(&content);
+            for (place, byte) in changes {
+                let at = place.index(bytes.len());
+                bytes[at] = byte;
+            }
+            if let Some(content) = member(&bytes, limit) {
+                prop_assert_eq!(members(&bytes, limit), Ok(Some(content)));
+            }
         }
     }
 }
