@@ -293,9 +293,10 @@ fn idle() -> String {
 
 /// What `busy` is worth, for shards that are written to.
 fn busy() -> String {
-    let mut table = "| records/s in the shard | `busy: 0s`, the default: reads an hour, a month | `busy: 1s` | KCL 3 |\n\
+    let mut table =
+        "| records/s in the shard | `busy: 0s`, the default: reads an hour, a month | `busy: 1s` | KCL 3 |\n\
                      | ---: | ---: | ---: | ---: |\n"
-        .to_owned();
+            .to_owned();
     for rate in [1.0, 10.0, 100.0, 1_000.0] {
         let cell = |reads: f64| {
             let hour = ((reads * 36.0).round() * 100.0) as u64;
