@@ -108,10 +108,7 @@ fn task(cores: f64, memory: f64) -> (f64, f64) {
         (8.0, 16.0),
         (16.0, 32.0),
     ];
-    let (vcpu, least) = *sizes
-        .iter()
-        .find(|(vcpu, _)| *vcpu >= cores)
-        .expect("more replicas are needed");
+    let (vcpu, least) = *sizes.iter().find(|(vcpu, _)| *vcpu >= cores).unwrap();
     let price = HOURS * (vcpu * price::VCPU + least.max(memory) * price::MEMORY_GB);
     (vcpu, price)
 }
@@ -241,6 +238,8 @@ fn bills(source: Source) -> String {
     table
 }
 
+type Part = fn(&Bill) -> f64;
+
 /// One job in its parts.
 fn parts() -> String {
     let job = Job {
@@ -251,7 +250,7 @@ fn parts() -> String {
     };
     let [weir, kcl, lambda] = [job.weir(IDLE_MOST), job.kcl(), job.lambda()];
     let mut table = "| | Weir | KCL | Lambda |\n| --- | ---: | ---: | ---: |\n".to_owned();
-    let rows: [(&str, fn(&Bill) -> f64); 5] = [
+    let rows: [(&str, Part); 5] = [
         ("compute", |bill| bill.compute),
         ("GetRecords of the stream", |bill| bill.reads),
         ("state tables", |bill| bill.state),

@@ -318,6 +318,13 @@ fn what_a_hundred_shards_ask_for_in_an_hour() {
             hour.reads,
             hour.unread.as_secs_f64()
         );
+        // What idleness adds to a record's latency, and a request.
+        assert!(
+            hour.unread <= Duration::from_millis(5_100),
+            "{}: unread for {:?}",
+            of.what,
+            hour.unread
+        );
         for (name, n, (from, to)) in [
             ("GetRecords", hour.gets, gets),
             ("puts", hour.puts, puts),
