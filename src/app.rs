@@ -163,7 +163,11 @@ async fn work(
             });
         }
     }
-    let budget = Budget::of(config.memory, memory::limit::of_this_process())?;
+    let budget = Budget::of(
+        config.memory,
+        memory::limit::of_this_process(),
+        config.least_memory(),
+    )?;
     info!("memory for what is in flight: {budget}");
     let hand_over = process::hand_over(&config);
     if hand_over.severity == Severity::Error {

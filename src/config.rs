@@ -88,6 +88,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// The least budget with which one record of the largest size of each pipeline's stream can be read and put.
+    pub fn least_memory(&self) -> usize {
+        check::least_memory(&self.pipelines)
+    }
+
     /// These pipelines, and the default of everything else.
     pub fn of(pipelines: Vec<PipelineConfig>) -> Self {
         Self {

@@ -482,7 +482,10 @@ impl Consumer {
 
     /// Gives memory back as the records that hold it are finished.
     fn fit_reservations(&mut self) {
-        budget::fit(&mut self.reservations, self.ledger.bytes() * budget::COPIES);
+        budget::fit(
+            &mut self.reservations,
+            self.ledger.bytes() * self.pipeline.budget.copies(),
+        );
     }
 
     async fn checkpoint(&mut self, held: &mut HeldLease) -> Result<(), LeaseError> {

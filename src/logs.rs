@@ -183,6 +183,12 @@ pub trait LogSink: Send + Sync + 'static {
         within: Duration,
     ) -> Result<Accepted, SinkError>;
 
+    /// How often a message is in memory while it is put, for the budget: as it is, and what is made of it for a
+    /// request.
+    fn copies(&self) -> usize {
+        3
+    }
+
     /// Creates the group with its key, its tags and its class. `false` if it exists already.
     async fn create_group(&self, group: &str, settings: &GroupSettings) -> Result<bool, SinkError>;
 

@@ -14,7 +14,10 @@ use crate::config::check::shown_size;
 pub const BESIDES: u64 = 64 << 20;
 
 /// The budget where neither the settings nor a limit tell one.
-const WITHOUT_A_LIMIT: u64 = 256 << 20;
+///
+/// With it 256 busy shards stay below 128 MiB, and more of it makes nothing faster: it holds some eight of the largest
+/// answers of DynamoDB Streams, and the events of as many.
+const WITHOUT_A_LIMIT: u64 = 64 << 20;
 
 /// The budget for what is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,14 +44,14 @@ pub enum Whence {
 pub enum TooLittle {
     #[error(
         "`memory` is {} and the container's limit {}: Weir needs {} beside its budget, and the kernel kills who exceeds \
-         the limit: {}", shown_size(*budget), mib(*limit), mib(BESIDES), ways_out(*budget, *limit)
+         the limit: {}", shown_size(*budget), mib(*limit), mib(BESIDES), ways_out(*budget, *limit, *least)
     )]
-    Beside { budget: usize, limit: u64 },
+    Beside { budget: usize, limit: u64, least: usize },
     #[error(
         "the container's limit is {}, and Weir needs {} at least, of which {} are for what is in flight: raise the limit",
-        mib(*limit), mib(BESIDES + *MEMORY.start() as u64), shown_size(*MEMORY.start())
+        mib(*limit), mib(BESIDES + *least as u64), shown_size(*least)
     )]
-    AtAll { limit: u64 },
+    AtAll { limit: u64, least: usize },
 }
 
 impl TooLittle {
@@ -60,18 +63,18 @@ impl TooLittle {
 
 impl Budget {
     /// What the settings say; else half of the limit, or less where a half would leave less than [`BESIDES`]; else
-    /// 256 MiB. `limit` in bytes.
-    pub fn of(setting: Option<usize>, limit: Option<u64>) -> Result<Self, TooLittle> {
+    /// 64 MiB. `limit` in bytes; `least`: what the pipelines need ([`crate::config::Config::least_memory`]).
+    pub fn of(setting: Option<usize>, limit: Option<u64>, least: usize) -> Result<Self, TooLittle> {
         let (bytes, from) = match (setting, limit) {
             (Some(budget), Some(limit)) if left(limit) < budget as u64 => {
-                return Err(TooLittle::Beside { budget, limit });
+                return Err(TooLittle::Beside { budget, limit, least });
             }
             (Some(budget), _) => (budget as u64, Whence::Settings),
             (None, Some(limit)) => {
-                let (least, most) = (*MEMORY.start() as u64, *MEMORY.end() as u64);
-                let budget = (limit / 2).min(left(limit)).min(most);
-                if budget < least {
-                    return Err(TooLittle::AtAll { limit });
+                let most = *MEMORY.end() as u64;
+                let budget = (limit / 2).max(least as u64).min(left(limit)).min(most);
+                if budget < least as u64 {
+                    return Err(TooLittle::AtAll { limit, least });
                 }
                 (budget, Whence::Limit)
             }
@@ -103,12 +106,12 @@ fn left(limit: u64) -> u64 {
     limit.saturating_sub(BESIDES)
 }
 
-fn ways_out(budget: usize, limit: u64) -> String {
+fn ways_out(budget: usize, limit: u64, least: usize) -> String {
     let raise = format!(
         "set the container's limit to {} MiB at least",
         (budget as u64 + BESIDES).div_ceil(1 << 20)
     );
-    match left(limit) >= *MEMORY.start() as u64 {
+    match left(limit) >= least as u64 {
         true => format!(
             "{raise}, or `memory` to {}, or leave `memory` out",
             shown_size(whole_mib(left(limit)))
@@ -133,11 +136,12 @@ mod tests {
     use super::*;
 
     const MIB: u64 = 1 << 20;
+    const LEAST: usize = 16 << 20;
 
     #[test]
     fn the_budget_is_the_settings_or_what_the_limit_allows() {
         for (setting, limit, want) in [
-            (None, None, Ok((256, Whence::Default))),
+            (None, None, Ok((64, Whence::Default))),
             (None, Some(512), Ok((256, Whence::Limit))),
             (None, Some(1024), Ok((512, Whence::Limit))),
             (None, Some(128), Ok((64, Whence::Limit))),
@@ -154,7 +158,7 @@ mod tests {
             (Some(256), Some(319), Err(true)),
             (Some(16), Some(48), Err(true)),
         ] {
-            let got = Budget::of(setting.map(|mib| mib << 20), limit.map(|mib| mib * MIB));
+            let got = Budget::of(setting.map(|mib| mib << 20), limit.map(|mib| mib * MIB), LEAST);
             let got = got.map(|budget| (budget.bytes >> 20, budget.from));
             assert_eq!(
                 got.map_err(TooLittle::is_asked_for),
@@ -187,32 +191,55 @@ mod tests {
                  flight: raise the limit",
             ),
         ] {
-            assert_eq!(Budget::of(setting, Some(limit)).unwrap_err().to_string(), says);
+            assert_eq!(
+                Budget::of(setting, Some(limit), LEAST).unwrap_err().to_string(),
+                says
+            );
         }
+    }
+
+    #[test]
+    fn a_limit_gives_as_much_as_the_pipelines_need_where_it_can() {
+        for (limit, want) in [(256, Some(128)), (120, Some(56)), (119, None), (80, None)] {
+            let got = Budget::of(None, Some(limit * MIB), 56 << 20);
+            assert_eq!(got.ok().map(|budget| budget.bytes >> 20), want, "{limit}");
+        }
+        let says = Budget::of(None, Some(80 * MIB), 56 << 20)
+            .unwrap_err()
+            .to_string();
+        assert_eq!(
+            says,
+            "the container's limit is 80 MiB, and Weir needs 120 MiB at least, of which 56MiB are for what is in flight: \
+             raise the limit"
+        );
     }
 
     #[test]
     fn the_budget_says_where_it_is_from() {
         for (setting, limit, says) in [
-            (None, None, "256 MiB (the default where no limit is set)"),
+            (None, None, "64 MiB (the default where no limit is set)"),
             (None, Some(512 * MIB), "256 MiB of the container's 512 MiB"),
             (Some(64 << 20), Some(512 * MIB), "64 MiB of 512 MiB (`memory`)"),
             (Some(64 << 20), None, "64 MiB (`memory`; no limit is set)"),
         ] {
-            assert_eq!(Budget::of(setting, limit).unwrap().to_string(), says);
+            assert_eq!(Budget::of(setting, limit, LEAST).unwrap().to_string(), says);
         }
     }
 
     proptest! {
         #[test]
-        fn a_budget_leaves_what_the_process_needs(setting in proptest::option::of(16u64 << 20..64 << 30), limit in 0u64..1 << 45) {
+        fn a_budget_leaves_what_the_process_needs(
+            setting in proptest::option::of(64u64 << 20..64 << 30),
+            limit in 0u64..1 << 45,
+            least in 16usize << 20..64 << 20,
+        ) {
             let setting = setting.map(|bytes| bytes as usize);
-            if let Ok(budget) = Budget::of(setting, Some(limit)) {
+            if let Ok(budget) = Budget::of(setting, Some(limit), least) {
                 prop_assert!(budget.bytes as u64 + BESIDES <= limit);
-                prop_assert!(MEMORY.contains(&budget.bytes));
+                prop_assert!((least..=*MEMORY.end()).contains(&budget.bytes));
             } else {
                 // There is no other budget that would do, or it was asked for.
-                prop_assert!(setting.is_some() || limit < BESIDES + *MEMORY.start() as u64);
+                prop_assert!(setting.is_some() || limit < BESIDES + least as u64);
             }
         }
     }

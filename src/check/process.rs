@@ -75,7 +75,7 @@ pub fn port(config: &Config, port: &Port) -> Finding {
 
 /// The budget beside the limit of the control group. `limit` in bytes; `None`: there is none.
 pub fn memory(config: &Config, limit: Option<u64>) -> Finding {
-    match Budget::of(config.memory, limit) {
+    match Budget::of(config.memory, limit, config.least_memory()) {
         Ok(budget) => Finding::ok(Subject::Memory, format!("memory for what is in flight: {budget}")),
         Err(too_little) => Finding::error(Subject::Memory, too_little.to_string()),
     }

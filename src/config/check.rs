@@ -20,7 +20,7 @@ pub use records::*;
 pub use source::*;
 pub use tables::*;
 
-use super::{LeaseKeys, LogFormat, Wire, units};
+use super::{LeaseKeys, LogFormat, PipelineConfig, StreamChoice, Wire, bounds, units};
 use crate::suggest;
 
 /// What is wrong, and the way out.
@@ -174,6 +174,36 @@ pub fn drain_fits(timeout: Duration, name: &str, grace: Duration) -> Checked<()>
         shown(least),
         shown(grace.saturating_sub(AFTER_DRAIN)),
     ))
+}
+
+/// The least `memory` with which one record of the largest size of each pipeline's stream can be read and put.
+pub fn least_memory(pipelines: &[PipelineConfig]) -> usize {
+    match pipelines.iter().any(is_kinesis) {
+        true => bounds::KINESIS_MEMORY,
+        false => *bounds::MEMORY.start(),
+    }
+}
+
+/// Whether `memory` is enough for the pipelines. The error reads on from its value.
+pub fn memory_fits(memory: usize, pipelines: &[PipelineConfig]) -> Checked<()> {
+    let least = least_memory(pipelines);
+    match pipelines.iter().find(|one| is_kinesis(one)) {
+        Some(one) if memory < least => Err(format!(
+            "is too little for `pipelines.{}`: a record of a Kinesis stream has up to 10 MiB, and with its answer and its \
+             event it takes {}: use {} at least, or leave the key out",
+            one.name,
+            shown_size(least),
+            shown_size(least),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn is_kinesis(pipeline: &PipelineConfig) -> bool {
+    matches!(
+        pipeline.source.stream,
+        StreamChoice::Kinesis(_) | StreamChoice::KinesisArn(_)
+    )
 }
 
 /// A duration as it would stand in the file.

@@ -155,6 +155,11 @@ fn config(top: &mut Section<'_>, overrides: Overrides) -> Option<Config> {
              remove the key",
         );
     }
+    if let (Some(bytes), Some(many)) = (memory, &pipelines)
+        && let Err(what) = check::memory_fits(bytes, many)
+    {
+        top.problem_with("memory", check::shown_size(bytes), what);
+    }
     Some(Config {
         application: application?,
         http_address: overrides

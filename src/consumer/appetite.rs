@@ -168,9 +168,9 @@ mod tests {
         // Of the source the largest answer and the most records, what a record takes; what is asked for in the end.
         for (largest, records, each, limit, reserve) in [
             (4 * MIB, 1_000, 1_600, 1_000, 1_000 * 1_600 * 2),
-            (4 * MIB, 1_000, 40 * KIB, 51, 4 * MIB),
-            (24 * MIB, 10_000, 700, 2_995, 4 * MIB),
-            (24 * MIB, 10_000, 2_600, 806, 4 * MIB),
+            (4 * MIB, 1_000, 40 * KIB, 51, 51 * 40 * KIB * 2),
+            (24 * MIB, 10_000, 700, 2_995, 2_995 * 700 * 2),
+            (24 * MIB, 10_000, 2_600, 806, 806 * 2_600 * 2),
             (24 * MIB, 10_000, 24 * MIB, 1, 32 * MIB),
         ] {
             let mut appetite = Appetite::new(largest, records);

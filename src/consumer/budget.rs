@@ -18,15 +18,12 @@ use crate::metrics::Metrics;
 /// A permit stands for so many bytes: a semaphore counts in 32 bits.
 const UNIT: usize = 1024;
 
-/// What a record takes while it is being put: the message, the copy that the SDK's request holds, and the
-/// request's body.
-pub const COPIES: usize = 3;
-
 /// What one pipeline may take.
 #[derive(Clone, Debug)]
 pub struct Budget {
     answers: Part,
     events: Part,
+    copies: usize,
     gauge: prometheus::IntGauge,
 }
 
@@ -55,6 +52,8 @@ pub struct Need<'a> {
     pub pipeline: &'a str,
     /// The most bytes of one answer of its stream.
     pub largest: usize,
+    /// How often a message is in memory on its way: see [`crate::logs::LogSink::copies`].
+    pub copies: usize,
 }
 
 /// Divides a budget of `bytes`, half of it for answers. Too little is made as much as one answer of the
@@ -74,6 +73,7 @@ pub fn divide(bytes: usize, needs: &[Need<'_>], metrics: &Metrics) -> Vec<Budget
         let budget = Budget {
             answers: part(own_answers, &answers),
             events: part(share.own_events, &events),
+            copies: need.copies,
             gauge: metrics.buffer_bytes.with_label_values(&[need.pipeline]),
         };
         let most = budget.answers.all() + budget.events.all();
@@ -120,6 +120,11 @@ impl Budget {
     /// answers. Cancel-safe.
     pub async fn reserve_answer(&self, bytes: usize) -> Reservation {
         self.answers.reserve(bytes, &self.gauge).await
+    }
+
+    /// How often a message is in memory on its way.
+    pub fn copies(&self) -> usize {
+        self.copies
     }
 
     /// The most that one answer can have, if no other is read.
@@ -293,6 +298,7 @@ mod tests {
         Need {
             pipeline,
             largest: 1 << 20,
+            copies: 3,
         }
     }
 

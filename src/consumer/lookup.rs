@@ -12,7 +12,7 @@ use fastrand::Rng;
 use tracing::{debug, info, warn};
 
 use super::Pipeline;
-use super::budget::{self, Reservation};
+use super::budget::Reservation;
 use crate::backoff::Backoff;
 use crate::clock::{Monotonic, Timestamp, timeout};
 use crate::lease::fence::Fence;
@@ -33,8 +33,8 @@ const FRUITLESS_READS: u32 = 3;
 /// …and no longer than this. What was found holds memory that a read may be waiting for.
 const LONGEST_USE: Duration = Duration::from_secs(30);
 
-/// The memory that a look-up needs: a page of 1 MB, as often as a record is counted.
-pub(super) const MEMORY: usize = budget::COPIES << 20;
+/// The memory that a look-up needs: a page of 1 MB, its body, the SDK's events and ours.
+pub(super) const MEMORY: usize = 3 << 20;
 
 /// Where a consumer's look-up stands.
 pub(super) enum LookUp {
@@ -190,6 +190,7 @@ impl Look {
 
 #[cfg(test)]
 mod tests {
+    use super::super::budget;
     use super::*;
     use crate::metrics::Metrics;
 
@@ -212,6 +213,7 @@ mod tests {
         let need = budget::Need {
             pipeline: "p",
             largest: 1 << 20,
+            copies: 3,
         };
         let budgets = budget::divide(1 << 20, &[need], &Metrics::new());
         let memory = budgets[0].reserve_events(0).await;

@@ -15,7 +15,7 @@ use tracing::debug;
 
 use super::Pipeline;
 use super::appetite::{Appetite, Order, Room};
-use super::budget::{self, Reservation};
+use super::budget::Reservation;
 use super::lookup::{self, Look};
 use crate::clock::{Timestamp, timeout};
 use crate::config::PipelineConfig;
@@ -32,7 +32,7 @@ use crate::trace::{self, Value};
 /// A request to the stream. An answer of a megabyte takes well below a second in the region.
 pub(super) const READ_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// What an event takes on its way, beside its message: whom it answers to, and the places of all three copies in
+/// What an event takes on its way, beside its message: whom it answers to, and the places of its copies in
 /// their lists. Or its dead letter, which tells where it is from in some 800 bytes.
 const EVENT: usize = 256;
 /// The rest of an answer waits so long for memory for its events. Then it gives its own back, and is read again: what
@@ -394,9 +394,10 @@ impl Reader {
             shape,
             ..
         } = &self.pipeline.config;
+        let copies = self.pipeline.budget.copies();
         let (mut count, mut estimate) = (0, 0);
         for (record, _) in &rest.records {
-            let more = shape::estimate(record, settings, shape) * budget::COPIES;
+            let more = shape::estimate(record, settings, shape) * copies;
             if count > 0 && estimate + more > PORTION {
                 break;
             }
@@ -424,7 +425,7 @@ impl Reader {
         let mut records = Vec::with_capacity(count);
         // What was estimated too low, gzip in gzip say, ends the portion when it shows.
         while records.len() < count
-            && bytes * budget::COPIES <= estimate.max(PORTION)
+            && bytes * copies <= estimate.max(PORTION)
             && let Some((record, is_empty)) = rest.records.pop_front()
         {
             let outcome = match (is_empty, self.is_before_start(&record)) {
@@ -443,7 +444,7 @@ impl Reader {
             trace.part("decode", began, vec![("weir.records", decoded)]);
         }
         if let Some(memory) = &mut memory {
-            memory.fit(bytes * budget::COPIES);
+            memory.fit(bytes * copies);
         }
         Portion {
             records,

@@ -279,6 +279,7 @@ fn need(pipeline: &super::Pipeline) -> Need<'_> {
     Need {
         pipeline: &pipeline.name,
         largest: pipeline.source.largest_answer(),
+        copies: pipeline.sink.copies(),
     }
 }
 

@@ -86,6 +86,14 @@ impl LogSink for CloudWatchLogs {
         }
     }
 
+    /// The SDK's request holds a copy beside the body; the body alone is written from the messages themselves.
+    fn copies(&self) -> usize {
+        match self.wire {
+            Wire::Raw => 2,
+            Wire::Sdk => 3,
+        }
+    }
+
     async fn create_group(&self, group: &str, settings: &GroupSettings) -> Result<bool, SinkError> {
         self.create(group, settings).await
     }

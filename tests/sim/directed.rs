@@ -203,6 +203,42 @@ fn a_sink_down_for_an_hour_loses_nothing_in_bounded_memory() {
     );
 }
 
+#[test]
+fn records_that_are_suddenly_large_hold_up_no_shard_however_small_the_budget() {
+    // Two of the largest answers, and the events of one.
+    const MEMORY: usize = 4 << 20;
+    let runs = tell(
+        "directed::records_that_are_suddenly_large_hold_up_no_shard_however_small_the_budget",
+        3,
+        async |world| {
+            enable(&world, 60);
+            world.with(|s| {
+                s.settings.memory = MEMORY;
+                s.model.memory = Some(MEMORY);
+            });
+            let _slot = start(&world, 0);
+            for size in [0, 40_000, 0, 300_000] {
+                for _ in 0..10 {
+                    // Of a burst each shard has more than it gives in one answer.
+                    let bursts = if size == 300_000 { 30 } else { 600 };
+                    world.with(|s| (0..bursts).for_each(|_| s.write(200, Kind::Plain, size)));
+                    world.pass_time(s(4)).await;
+                }
+            }
+            settle(&world, PATIENCE).await;
+        },
+    );
+    for run in &runs {
+        let refused = run
+            .trace
+            .iter()
+            .filter(|line| line.contains("are too many"))
+            .count();
+        assert!(refused > 60, "the large ones were a surprise: {refused}");
+        assert_eq!(repeats(run), 0);
+    }
+}
+
 /// Rule 3: a heartbeat is stamped at the receipt of the scan that shows it, for the scan may have been on its way
 /// for a second, and the heartbeat younger than its start.
 #[test]

@@ -35,3 +35,6 @@ pub const POLL_BUSY: Durations = millis(0, MINUTE);
 pub const POLL_IDLE: Durations = millis(100, MINUTE);
 /// One answer of GetRecords is up to 1 MB; below 16 MiB a few shards would already wait for each other.
 pub const MEMORY: RangeInclusive<usize> = (16 << 20)..=(64 << 30);
+/// The least where a Kinesis stream is read: one record has up to 10 MiB. Its answer takes 24 (JSON in base64, and the
+/// bytes), its event three times 10 (the message, and what is made of it for a put).
+pub const KINESIS_MEMORY: usize = 56 << 20;

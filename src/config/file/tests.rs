@@ -322,6 +322,27 @@ fn bounds_are_stated_where_they_are_passed() {
 }
 
 #[test]
+fn a_budget_that_one_record_does_not_fit_is_refused() {
+    let with = |memory: &str, source: &str| {
+        format!(
+            "memory: {memory}\npipelines: {{ p: {{ source: {{ {source}: orders }}, destination: {{ group: g }} }} }}"
+        )
+    };
+    for (memory, source) in [("16MiB", "dynamodb_table"), ("56MiB", "kinesis_stream")] {
+        assert!(load(&with(memory, source)).is_ok(), "{memory} for {source}");
+    }
+    for memory in ["55MiB", "16MiB"] {
+        let found = problems(&with(memory, "kinesis_stream"));
+        assert_eq!(found.len(), 1, "{found:?}");
+        let says = format!(
+            "memory: `{memory}` is too little for `pipelines.p`: a record of a Kinesis stream has up to 10 MiB, and with \
+             its answer and its event it takes 56MiB: use 56MiB at least, or leave the key out"
+        );
+        assert!(found[0].to_string().contains(&says), "{}", found[0]);
+    }
+}
+
+#[test]
 fn settings_that_contradict_each_other_are_refused() {
     let arn = |rest: &str| format!("{{ dynamodb_stream_arn: \"{ARN}\"{rest} }}");
     for (source, destination, says) in [

@@ -42,11 +42,11 @@ pub static TOP: &[Key] = &[
     Key {
         name: "memory",
         kind: Kind::Size(bounds::MEMORY),
-        default: Default::Words("half of the container's memory limit; 256MiB without one"),
+        default: Default::Words("half of the container's memory limit; 64MiB without one"),
         example: "512MiB",
         about: "The budget for records in flight, over all pipelines: each has a part of its own, the rest is for who \
                 asks first. 64 MiB of the container's limit must be left beside it.",
-        more: &[],
+        more: &["Where a Kinesis stream is read, `56MiB` at least: one record of 10 MiB takes that much."],
     },
     Key {
         name: "put_rate",
