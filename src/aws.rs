@@ -54,6 +54,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// some megabytes over a poor line.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
+/// Connections to one host that are kept while nobody uses them. Each holds up to 400 KB of what hyper read ahead, and a
+/// burst of hundreds of shards leaves hundreds of them. More are made as they are needed; at 256 busy shards some ten
+/// requests are on their way at a time.
+const IDLE_CONNECTIONS: usize = 32;
+
 /// The name a role session gets; it shows in CloudTrail.
 const SESSION: &str = "weir";
 
@@ -277,6 +282,7 @@ fn connector(
     sleep: Option<SharedAsyncSleep>,
 ) -> Connector {
     let mut connector = Connector::builder()
+        .pool_max_idle_per_host(IDLE_CONNECTIONS)
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .proxy_config(proxy.clone());
     if let Ok(context) = TlsContext::builder().with_trust_store(trust.clone()).build() {

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use crate::clock::{Monotonic, Timestamp};
 use crate::lease::Checkpoint;
 use crate::logs::batch::Refusal;
+use crate::queue;
 use crate::stream::Place;
 
 /// A position up to which every record is finished. Only [`Ledger::acknowledged`] makes one.
@@ -150,6 +151,7 @@ impl Ledger {
                 self.acknowledged = Some(Acknowledged(Checkpoint::At(sequence_number, sub_sequence_number)));
             }
         }
+        queue::relieve(&mut self.entries);
     }
 
     /// The index that the next record will have.

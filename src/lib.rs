@@ -61,6 +61,7 @@ pub mod memory;
 pub mod metrics;
 pub mod operator;
 pub mod policy;
+mod queue;
 pub mod readiness;
 pub mod redact;
 pub mod shape;

@@ -92,6 +92,7 @@ fn pure_files_know_no_runtime_and_no_sdk() {
         "operator/survey/tree.rs",
         "operator/verify/compare.rs",
         "operator/watch.rs",
+        "queue.rs",
         "redact.rs",
         "redact/",
         "policy.rs",

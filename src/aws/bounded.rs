@@ -55,16 +55,16 @@ impl Intercept for Bounded {
         _: &mut ConfigBag,
     ) -> Result<(), BoxError> {
         let body = context.response_mut().body_mut();
-        if body.bytes().is_some() {
-            // It is in memory.
-            return Ok(());
-        }
         let told = body.content_length().and_then(|told| usize::try_from(told).ok());
         if let Some(told) = told
             && told > self.most
         {
             self.refused.put(told);
             return Err(TooLong.into());
+        }
+        if body.bytes().is_some() {
+            // It is in memory.
+            return Ok(());
         }
         let inner = std::mem::replace(body, SdkBody::taken());
         *body = SdkBody::from_body_1_x(Gathered {

@@ -21,6 +21,7 @@ use crate::lease::fence::Fenced;
 use crate::logs::batch::{self, MAX_MESSAGE_BYTES, Refusal};
 use crate::logs::dead_letter::Body;
 use crate::logs::{Accepted, LogDestination, SinkError, oversize, untimely};
+use crate::queue;
 use crate::status::reports::Trouble;
 use crate::trace::{self, Batch, Value};
 
@@ -157,6 +158,7 @@ impl Writer {
             _ => self.suspects = None,
         }
         let flight = Flight::of(self.queue.drain(..count));
+        queue::relieve(&mut self.queue);
         self.put(flight).await
     }
 

@@ -131,6 +131,30 @@ async fn a_record_crosses_as_the_text_it_was_on_the_wire() {
 }
 
 #[tokio::test]
+async fn an_answer_that_takes_more_than_is_asked_for_is_refused() {
+    let long = "x".repeat(20_000);
+    let answer =
+        format!(r#"{{"Records":[{{"dynamodb":{{"SequenceNumber":"5","Keys":{{"k":{{"S":"{long}"}}}}}}}}]}}"#);
+    let canned = Canned::new([canned::ok(&answer), canned::ok(&answer)]);
+    let source = stream(&canned);
+    for (most, taken) in [(answer.len() - 1, false), (answer.len(), true)] {
+        let got = source
+            .records(
+                &StreamArn::new(ARN),
+                &ShardIterator::new("i"),
+                Ask { limit: 7, most },
+            )
+            .await;
+        match got {
+            Ok(batch) => assert!(taken && batch.records.len() == 1),
+            Err(SourceError::TooLarge { needs }) => assert_eq!((taken, needs), (false, answer.len())),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(canned.asked().iter().all(|asked| asked.contains(r#""Limit":7"#)));
+}
+
+#[tokio::test]
 async fn each_error_of_the_service_is_the_error_the_reader_acts_on() {
     let page = "<html>Bad Gateway</html>";
     for (answer, class) in [

@@ -462,3 +462,25 @@ fn reads_keep_to_the_limits_of_a_shard() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_answer_that_takes_more_than_is_asked_for_is_refused() {
+    let data = "eHh4".repeat(10_000);
+    let answer =
+        format!(r#"{{"Records":[{{"SequenceNumber":"5","Data":"{data}"}}],"NextShardIterator":"i"}}"#);
+    let canned = Canned::new([canned::ok(&answer), canned::ok(&answer)]);
+    let source = stream(&canned);
+    // The JSON, and the data in it.
+    let takes = answer.len() + answer.len() / 4 * 3;
+    for (most, taken) in [(takes - 7, false), (takes + 7, true)] {
+        let got = source
+            .records(&plain(), &ShardIterator::new("i"), Ask { limit: 7, most })
+            .await;
+        match got {
+            Ok(batch) => assert!(taken && batch.records[0].data.len() == 30_000),
+            Err(SourceError::TooLarge { needs }) => assert_eq!((taken, needs), (false, takes)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert!(canned.asked().iter().all(|asked| asked.contains(r#""Limit":7"#)));
+}
