@@ -55,8 +55,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Connections to one host that are kept while nobody uses them. Each holds up to 400 KB of what hyper read ahead, and a
-/// burst of hundreds of shards leaves hundreds of them. More are made as they are needed; at 256 busy shards some ten
-/// requests are on their way at a time.
+/// burst of hundreds of shards leaves hundreds of them. More are made as they are needed.
 const IDLE_CONNECTIONS: usize = 32;
 
 /// The name a role session gets; it shows in CloudTrail.
