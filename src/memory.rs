@@ -15,8 +15,8 @@ pub const BESIDES: u64 = 64 << 20;
 
 /// The budget where neither the settings nor a limit tell one.
 ///
-/// With it 256 busy shards stay below 128 MiB, and more of it makes nothing faster: it holds some eight of the largest
-/// answers of DynamoDB Streams, and the events of as many.
+/// With it 256 busy shards stay below 128 MiB in all: it holds eight of the largest answers of DynamoDB Streams, and
+/// the events of as many.
 const WITHOUT_A_LIMIT: u64 = 64 << 20;
 
 /// The budget for what is in flight.
