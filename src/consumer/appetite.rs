@@ -10,8 +10,9 @@ use crate::stream::Ask;
 
 /// What a shard that gives little reserves. Enough for a few hundred records of the usual 1 KB.
 pub(super) const LITTLE: usize = 512 << 10;
-/// What a record takes before one was seen.
-const UNSEEN: usize = 2 << 10;
+/// What a record takes before one was seen: a few are asked for then. A surprise costs more than one read too many: the
+/// service counts the bytes of an answer that is refused, and Kinesis makes a reader wait for them.
+const UNSEEN: usize = 64 << 10;
 /// A record may take so many times what the last ones took, on the average.
 const MARGIN: usize = 2;
 /// After so many refusals in a row all there is is reserved, and one record asked for, whatever it takes.
@@ -40,8 +41,8 @@ pub(super) struct Appetite {
     most_records: usize,
     /// What the next answer may take.
     portion: usize,
-    /// What a record took of late.
-    record: usize,
+    /// What a record took of late, if one was seen.
+    record: Option<usize>,
     /// What was asked for last.
     limit: usize,
     /// The refusals in a row, and what the last one needs.
@@ -55,7 +56,7 @@ impl Appetite {
             largest,
             most_records,
             portion: LITTLE.min(largest),
-            record: UNSEEN,
+            record: None,
             limit: 1,
             refusals: 0,
             needs: 0,
@@ -64,7 +65,7 @@ impl Appetite {
 
     /// What to ask for now.
     pub(super) fn order(&mut self, room: Room) -> Order {
-        let expected = self.record.saturating_mul(MARGIN).max(1);
+        let expected = self.record.unwrap_or(UNSEEN).saturating_mul(MARGIN).max(1);
         let refused = self.needs.saturating_add(self.needs / 4);
         let (limit, most) = match self.refusals {
             0 => {
@@ -96,7 +97,7 @@ impl Appetite {
     pub(super) fn answered(&mut self, records: usize, bytes: usize) {
         self.refusals = 0;
         if let Some(each) = bytes.checked_div(records) {
-            self.record = each.max(self.record - self.record / 4);
+            self.record = Some(self.record.map_or(each, |record| each.max(record - record / 4)));
         }
         if records >= self.limit {
             self.portion = self.portion.saturating_mul(2).min(self.largest);
@@ -110,7 +111,7 @@ impl Appetite {
         self.refusals += 1;
         self.needs = needs;
         // It has no more records than were asked for.
-        self.record = self.record.max(needs / self.limit.max(1));
+        self.record = self.record.max(Some(needs / self.limit.max(1)));
     }
 }
 
