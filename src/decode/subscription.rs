@@ -9,6 +9,7 @@ pub mod usual;
 use std::borrow::Cow;
 use std::fmt;
 
+use memchr::memmem;
 use serde::de::{self, DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -223,7 +224,10 @@ impl Looks {
     /// an envelope: events that stand last, as CloudWatch Logs writes them, are not looked at. They need not be JSON to their end, nor at all.
     pub fn of(bytes: &[u8]) -> Self {
         let mut looks = Self::default();
-        if bytes.trim_ascii_start().starts_with(b"{") {
+        // Without one of these names it is neither, whatever else stands in it; only `\u` could hide one.
+        let may_be = |part: &str| memmem::find(bytes, part.as_bytes()).is_some();
+        let starts = bytes.trim_ascii_start().starts_with(b"{");
+        if starts && (may_be("messageType") || may_be("dynamodb") || may_be("\\u")) {
             // An error is the end of what can be looked at, or of what needs to be.
             let mut json = serde_json::Deserializer::from_slice(bytes);
             let _ = Look(&mut looks).deserialize(&mut json);

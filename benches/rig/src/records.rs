@@ -112,20 +112,19 @@ fn line(rng: &mut Rng, micros: u64) -> String {
 
 /// A subscription's envelope of audit lines as CloudWatch Logs sends it: gzip of level 6.
 fn envelope(rng: &mut Rng, lines: usize, millis: u64) -> Vec<u8> {
-    let events: Vec<serde_json::Value> = (0..lines)
+    // The fields in the order in which CloudWatch Logs writes them, which a map of serde_json's doesn't keep.
+    let events: Vec<String> = (0..lines)
         .map(|n| {
             let at = millis + n as u64;
             let micros = at * 1000 + rng.u64(..1000);
-            serde_json::json!({
-                "id": format!("38{:054}", u128::from(rng.u64(..)) << 50 | n as u128),
-                "timestamp": at,
-                "message": line(rng, micros),
-            })
+            let id = format!("38{:054}", u128::from(rng.u64(..)) << 50 | n as u128);
+            let message = serde_json::Value::from(line(rng, micros));
+            format!(r#"{{"id":"{id}","timestamp":{at},"message":{message}}}"#)
         })
         .collect();
-    let events = serde_json::Value::from(events);
+    let events = events.join(",");
     let json = format!(
-        r#"{{"messageType":"DATA_MESSAGE","owner":"111122223333","logGroup":"/aws/rds/cluster/shop/audit","logStream":"shop-instance-1.audit.log.0.2025-01-01-00-00.0.0","subscriptionFilters":["weir"],"logEvents":{events}}}"#
+        r#"{{"messageType":"DATA_MESSAGE","owner":"111122223333","logGroup":"/aws/rds/cluster/shop/audit","logStream":"shop-instance-1.audit.log.0.2025-01-01-00-00.0.0","subscriptionFilters":["weir"],"logEvents":[{events}]}}"#
     );
     let mut encoder = GzEncoder::new(Vec::new(), Compression::new(6));
     // Into memory: there is nothing that could fail.
