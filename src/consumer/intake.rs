@@ -42,6 +42,12 @@ impl Consumer {
         let mut parcel = Parcel::new(&self.lane);
         let mut came_back = None;
         let some = !records.is_empty();
+        if let Some((first, _)) = records.first()
+            && let Some(began) = self.began()
+            && let Some(older_by) = first.time.map(|time| began.since(time))
+        {
+            self.telling.older_by = self.telling.older_by.max(Some(older_by));
+        }
         for (record, outcome) in records {
             let held = outcome.held(&record);
             if let Some(group) = self.destinations.comes_back(&record, &outcome) {
@@ -167,9 +173,9 @@ impl Consumer {
         let newest = time.flatten();
         // One that is written to all the time may never give an empty answer: what was there before is read when
         // something newer comes.
-        let began = self.pipeline.began.as_ref().and_then(|began| began.get());
+        let began = self.began();
         self.telling.is_past_the_beginning |=
-            newest.is_some_and(|time| began.is_some_and(|began| time > *began));
+            newest.is_some_and(|time| began.is_some_and(|began| time > began));
         let answer = Answer {
             records: after.records,
             age: newest.map(|time| wall.since(time)),
@@ -189,6 +195,11 @@ impl Consumer {
             Next::PerhapsEnd if self.doubtful_ends >= DOUBTS => Step::PerhapsEnded,
             Next::PerhapsEnd => Step::Read(None, wait.max(DOUBT_WAIT)),
         }
+    }
+
+    /// Of a worker that ends when it has caught up: the service's time when it began, once it is known.
+    fn began(&self) -> Option<Timestamp> {
+        self.pipeline.began.as_ref()?.get().copied()
     }
 
     /// How long the shard is left alone after an answer of `records` and `bytes`.
