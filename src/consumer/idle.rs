@@ -1,12 +1,15 @@
-//! How long a shard that gives nothing is left alone.
+//! How long a shard that gives nothing is left alone, and one that is read at its tip.
 //!
 //! Pure. Owns since when the shard has been silent. The wait grows with the silence, so that a shard which is silent
 //! for minutes costs few requests and one which pauses for seconds waits no longer than before; a record ends it. What
 //! a service's limits ask for is the source's affair ([`StreamSource::wait_after`](crate::stream::StreamSource)).
+//!
+//! Each read of DynamoDB Streams is paid for, and at the tip of a busy shard a read at once gives a handful of records: so
+//! a moment is waited for more. Far from the tip nothing waits.
 
 use std::time::Duration;
 
-use crate::clock::Monotonic;
+use crate::clock::{Monotonic, Timestamp};
 use crate::stream::Poll;
 
 /// The wait is this part of the silence: what comes after a silence is late by a tenth of it at most.
@@ -14,6 +17,47 @@ const PART: u32 = 10;
 /// The grown wait is drawn from this part of it up to the whole, so that shards that fell silent together are not asked
 /// together for ever.
 const LEAST: f64 = 0.8;
+
+/// The wait at the tip of a shard that is written to much: five reads a second, as many as Kinesis allows of a shard.
+/// Lambda polls four times a second.
+const TIP: Duration = Duration::from_millis(200);
+/// The wait at the tip after fewer records than [`FEW`]: half of what such a shard waits for between two bursts
+/// (`poll.idle`, by default). Shorter, and it would be read more often than without any wait.
+const TIP_OF_FEW: Duration = Duration::from_millis(500);
+const FEW: usize = 25;
+/// A record no older than this is one of the tip: DynamoDB tells its time in whole seconds, rounded down.
+const FRESH: Duration = Duration::from_secs(2);
+/// An answer of so many bytes may have been cut by its size: the service gives up to 1 MB, by its own measure.
+const LARGE: usize = 512 * 1024;
+
+/// What an answer with records shows of how much is behind it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Tail {
+    /// How many records it could have had, and how many it had, with their bytes.
+    pub(super) asked: usize,
+    pub(super) records: usize,
+    pub(super) bytes: usize,
+    /// The time of the last one.
+    pub(super) newest: Option<Timestamp>,
+}
+
+impl Tail {
+    /// The waits after it, at `wall`. `poll`, but for an answer that ended where the shard does: it had room for more,
+    /// and its last record is of this moment. A calendar that is wrong makes every record old, or of the future: then
+    /// nothing is waited for.
+    pub(super) fn paced(self, poll: Poll, wall: Timestamp) -> Poll {
+        let has_room = self.records < self.asked && self.bytes < LARGE;
+        let is_fresh = |time| wall.since(time) <= FRESH && time.since(wall) <= FRESH;
+        if !(has_room && self.newest.is_some_and(is_fresh)) {
+            return poll;
+        }
+        let wait = if self.records < FEW { TIP_OF_FEW } else { TIP };
+        Poll {
+            busy: wait.min(poll.idle).max(poll.busy),
+            ..poll
+        }
+    }
+}
 
 /// Since when a shard has given nothing.
 #[derive(Debug, Default)]
@@ -129,6 +173,89 @@ mod tests {
         assert!(
             *fullest <= 200,
             "evenly it were 100 each tenth of a second: {due:?}"
+        );
+    }
+
+    #[test]
+    fn a_moment_is_waited_for_at_the_tip_alone() {
+        let wall = Timestamp::from_millis(1_767_225_600_000);
+        let tail = Tail {
+            asked: 1_000,
+            records: 100,
+            bytes: 100_000,
+            newest: Some(wall),
+        };
+        let back = |n| Some(wall.minus(ms(n)));
+        for (what, tail, busy, expected) in [
+            ("the tip", tail, 0, 200),
+            ("a long wait that is set", tail, 700, 700),
+            ("few records", Tail { records: 24, ..tail }, 0, 500),
+            (
+                "of this second",
+                Tail {
+                    newest: back(1_900),
+                    ..tail
+                },
+                0,
+                200,
+            ),
+            (
+                "older records: there are more",
+                Tail {
+                    newest: back(2_001),
+                    ..tail
+                },
+                0,
+                0,
+            ),
+            (
+                "a calendar that is behind",
+                Tail {
+                    newest: Some(wall.plus(ms(2_001))),
+                    ..tail
+                },
+                0,
+                0,
+            ),
+            ("a record without a time", Tail { newest: None, ..tail }, 0, 0),
+            (
+                "as many as there can be",
+                Tail {
+                    records: 1_000,
+                    ..tail
+                },
+                0,
+                0,
+            ),
+            ("as many as were asked for", Tail { asked: 100, ..tail }, 0, 0),
+            ("perhaps cut by its size", Tail { bytes: LARGE, ..tail }, 0, 0),
+            (
+                "nothing",
+                Tail {
+                    records: 0,
+                    bytes: 0,
+                    newest: None,
+                    ..tail
+                },
+                0,
+                0,
+            ),
+        ] {
+            let poll = Poll {
+                busy: ms(busy),
+                ..POLL
+            };
+            let paced = tail.paced(poll, wall);
+            assert_eq!((paced.busy, paced.idle), (ms(expected), POLL.idle), "{what}");
+        }
+        let quick = Poll {
+            busy: Duration::ZERO,
+            idle: ms(100),
+        };
+        assert_eq!(
+            tail.paced(quick, wall).busy,
+            ms(100),
+            "never longer than without records"
         );
     }
 

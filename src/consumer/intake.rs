@@ -5,6 +5,7 @@ use std::time::Duration;
 use tracing::warn;
 
 use super::destinations::Outgoing;
+use super::idle::Tail;
 use super::lag::Answer;
 use super::reader::{After, Outcome, Portion, Then};
 use super::{Consumer, DOUBT_WAIT, DOUBTS, FIRST_CHECKPOINT, Step};
@@ -42,6 +43,12 @@ impl Consumer {
         let mut parcel = Parcel::new(&self.lane);
         let mut came_back = None;
         let some = !records.is_empty();
+        if let Some((first, _)) = records.first()
+            && let Some(began) = self.began()
+            && let Some(older_by) = first.time.map(|time| began.since(time))
+        {
+            self.telling.older_by = self.telling.older_by.max(Some(older_by));
+        }
         for (record, outcome) in records {
             let held = outcome.held(&record);
             if let Some(group) = self.destinations.comes_back(&record, &outcome) {
@@ -167,9 +174,9 @@ impl Consumer {
         let newest = time.flatten();
         // One that is written to all the time may never give an empty answer: what was there before is read when
         // something newer comes.
-        let began = self.pipeline.began.as_ref().and_then(|began| began.get());
+        let began = self.began();
         self.telling.is_past_the_beginning |=
-            newest.is_some_and(|time| began.is_some_and(|began| time > *began));
+            newest.is_some_and(|time| began.is_some_and(|began| time > began));
         let answer = Answer {
             records: after.records,
             age: newest.map(|time| wall.since(time)),
@@ -181,7 +188,14 @@ impl Consumer {
         // An answer without records is no end while the stream says that there are more.
         let has_more = after.behind.is_some_and(|behind| !behind.is_zero());
         let records = after.records.max(usize::from(has_more));
-        let wait = self.wait_after(records, after.bytes, now);
+        // Kinesis, which tells how far it is behind, has its own pace, and costs nothing to read.
+        let tail = after.behind.is_none().then_some(Tail {
+            asked: after.asked,
+            records: after.records,
+            bytes: after.bytes,
+            newest,
+        });
+        let wait = self.wait_after(records, after.bytes, tail, now);
         self.telling.reads.next_is_due(now + wait);
         match after.next {
             Next::At(iterator) => Step::Read(Some(iterator), wait),
@@ -191,21 +205,30 @@ impl Consumer {
         }
     }
 
-    /// How long the shard is left alone after an answer of `records` and `bytes`.
-    fn wait_after(&mut self, records: usize, bytes: usize, now: Monotonic) -> Duration {
+    /// Of a worker that ends when it has caught up: the service's time when it began, once it is known.
+    fn began(&self) -> Option<Timestamp> {
+        self.pipeline.began.as_ref()?.get().copied()
+    }
+
+    /// How long the shard is left alone after an answer of `records` and `bytes`. `tail`: what it shows of the tip, where
+    /// reads are paid for.
+    fn wait_after(&mut self, records: usize, bytes: usize, tail: Option<Tail>, now: Monotonic) -> Duration {
         let settings = &self.pipeline.config.source;
         // A job wants to know soon that a shard has ended.
         let is_job = self.pipeline.began.is_some();
         let poll = match is_job {
             true => settings.poll(),
-            false => self.idle.answered(
-                now,
-                records > 0,
-                self.telling.reads.is_at_tip(),
-                settings.poll(),
-                settings.poll_idle_most,
-                &mut self.rng,
-            ),
+            false => {
+                let poll = self.idle.answered(
+                    now,
+                    records > 0,
+                    self.telling.reads.is_at_tip(),
+                    settings.poll(),
+                    settings.poll_idle_most,
+                    &mut self.rng,
+                );
+                tail.map_or(poll, |tail| tail.paced(poll, self.pipeline.clock.wall()))
+            }
         };
         self.pipeline.source.wait_after(poll, records, bytes)
     }

@@ -102,6 +102,8 @@ pub(super) struct After {
     /// How many records the stream gave, aggregates counted once, and their bytes.
     pub(super) records: usize,
     pub(super) bytes: usize,
+    /// How many records it could have had.
+    pub(super) asked: usize,
     /// The last of them.
     pub(super) last: Option<(SequenceNumber, Option<Timestamp>)>,
     pub(super) behind: Option<Duration>,
@@ -116,6 +118,7 @@ impl Default for After {
             next: Next::PerhapsEnd,
             records: 0,
             bytes: 0,
+            asked: 0,
             last: None,
             behind: None,
             continuation: None,
@@ -241,7 +244,7 @@ impl Reader {
             .wait(self.pipeline.budget.wait_for_events(PORTION))
             .await;
         let for_look = look.as_ref().map_or(0, |_| lookup::MEMORY);
-        let (batch, mut memory, trace) = loop {
+        let (batch, asked, mut memory, trace) = loop {
             let order = self.order(ready, for_look);
             // At once, for all that is to come: one that held memory and waited for more could wait for ever.
             let reserved = self.pipeline.budget.reserve_answer(order.reserve + for_look);
@@ -251,7 +254,7 @@ impl Reader {
             let trace = self.pipeline.tracer.batch();
             let asked = source.records(&self.stream, &iterator, order.ask);
             match timeout(clock, limit, asked).await.map_err(|_| slow(limit))? {
-                Ok(batch) => break (batch, memory, trace),
+                Ok(batch) => break (batch, order.ask.limit.min(source.most_records()), memory, trace),
                 Err(SourceError::TooLarge { needs }) => {
                     drop(memory);
                     self.appetite().refused(needs);
@@ -270,7 +273,7 @@ impl Reader {
             trace.part("get_records", trace.began(), vec![("weir.records", records)]);
         }
         let begins = Some(batch.records.first().map(|r| r.sequence_number.clone()));
-        let (records, damaged_aggregates, after) = self.take_apart(batch);
+        let (records, damaged_aggregates, after) = self.take_apart(batch, asked);
         if ready == Ready::Ask {
             let took = source.answer_of(after.records, after.bytes);
             self.appetite().answered(after.records, took);
@@ -326,11 +329,12 @@ impl Reader {
 
     /// The records one by one, aggregates taken apart, without those that are done.
     /// `true`: that is an aggregate of nothing, which still has a place in the shard.
-    fn take_apart(&self, batch: RecordBatch) -> (VecDeque<(Record, bool)>, u64, After) {
+    fn take_apart(&self, batch: RecordBatch, asked: usize) -> (VecDeque<(Record, bool)>, u64, After) {
         let after = After {
             next: batch.next,
             records: batch.records.len(),
             bytes: batch.records.iter().map(|r| r.data.len()).sum(),
+            asked,
             last: batch.records.last().map(|r| (r.sequence_number.clone(), r.time)),
             behind: batch.behind,
             continuation: batch.continuation,

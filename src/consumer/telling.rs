@@ -26,6 +26,8 @@ pub(super) struct Telling {
     pub(super) is_leaving: bool,
     /// Of a worker that ends when it has caught up: a record that is newer than its beginning was read.
     pub(super) is_past_the_beginning: bool,
+    /// The same, of records that are older: by how much the oldest is.
+    pub(super) older_by: Option<Duration>,
 }
 
 impl Telling {
@@ -41,6 +43,7 @@ impl Telling {
             lag: None,
             until_trim: None,
             reached_tip: false,
+            older_by: None,
         };
         Self {
             reporter: pipeline.reports.shard(&lease.key, first),
@@ -49,6 +52,7 @@ impl Telling {
             uncovered: None,
             is_leaving: false,
             is_past_the_beginning: false,
+            older_by: None,
         }
     }
 
@@ -105,6 +109,7 @@ impl Consumer {
             report.lag = Some(lag);
             report.until_trim = until_trim;
             report.reached_tip = reads.reached_tip() || self.telling.is_past_the_beginning;
+            report.older_by = self.telling.older_by;
         });
     }
 

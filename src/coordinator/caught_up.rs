@@ -5,6 +5,9 @@
 //! Done is who has read each of its shards to the tip, or to the end, has delivered what it had read by then, and sees
 //! nothing that nobody reads. What other live workers hold is theirs. The drain that follows delivers and checkpoints what
 //! was read since, or fails.
+//!
+//! What nobody sees yet is the danger: a listing may lack the newest shards, and a shard that it shows may have no lease
+//! yet. So all that is listed must be leased, and a shard that ended may have children that are not listed yet.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -15,13 +18,15 @@ use crate::status::reports::ShardReport;
 use crate::stream::lineage::Waiting;
 use crate::stream::{SequenceNumber, ShardId, StreamArn};
 
-/// A shard that ended without a child is taken to have none after so long: a listing may lack the newest shards.
+/// Shards that were born so long ago are listed: what ended by then without a child, or with one child, has no other.
 const CHILD_PATIENCE: Duration = Duration::from_secs(60);
 
 /// Which shards have been read to their tip, and delivered up to there.
 #[derive(Debug, Default)]
 pub struct Tips {
     seen: BTreeMap<LeaseKey, Tip>,
+    /// Shards that were there so long before this worker began that those born with them are listed.
+    old: BTreeSet<LeaseKey>,
 }
 
 #[derive(Clone, Debug)]
@@ -47,6 +52,20 @@ impl Tips {
             let passed = || is_behind(tip.position.as_deref(), &report.checkpoint);
             tip.delivered = tip.delivered || report.in_flight == 0 || passed();
         }
+        let old = reports
+            .iter()
+            .filter(|(_, report)| report.older_by.is_some_and(|by| by >= CHILD_PATIENCE))
+            .map(|(key, _)| key);
+        for key in old {
+            if !self.old.contains(key) {
+                self.old.insert(key.clone());
+            }
+        }
+    }
+
+    /// The shard was read to its tip by the last look: its children, if it has any by now, were born since.
+    pub fn was_reached(&self, key: &LeaseKey) -> bool {
+        self.seen.contains_key(key)
     }
 
     pub fn is_delivered(&self, key: &LeaseKey) -> bool {
@@ -87,8 +106,13 @@ pub struct Knows<'a> {
     pub leases: Vec<(&'a Lease, Whose, Option<&'a Waiting>)>,
     /// Its leases that this worker has a task for, or is about to take.
     pub own: BTreeSet<&'a LeaseKey>,
-    /// Those that this worker read to their end, without finding a child, and when.
-    pub childless: Vec<(&'a LeaseKey, Monotonic)>,
+    /// Those that this worker read to their end, and when, but for those whose children were all born since it began.
+    pub ended: Vec<(&'a LeaseKey, Monotonic)>,
+    /// When this worker first looked: what had ended by then may have done so just then.
+    pub began: Monotonic,
+    /// A shard that the last listing shows, and that could not be given a lease: its parent is listed as open, say,
+    /// since the listing is of several moments.
+    pub unleased: Option<&'a ShardId>,
 }
 
 /// What a look says.
@@ -147,28 +171,57 @@ fn of_pipeline(knows: &Knows<'_>, tips: &Tips, now: Monotonic) -> Verdict {
             return Verdict::NotYet(format!("{} is read by nobody yet", lease.key));
         }
     }
-    let parents: BTreeSet<(Option<&StreamArn>, &ShardId)> = knows
-        .leases
+    if let Some(shard) = knows.unleased {
+        return Verdict::Unsure(format!(
+            "the shard {shard} of {name} is listed and has no lease yet: the listing does not fit together"
+        ));
+    }
+    match lacks_a_child(knows, tips, now) {
+        Some(key) => Verdict::Unsure(format!(
+            "{key} has ended, and it may have a child that is not listed yet"
+        )),
+        None => Verdict::Perhaps,
+    }
+}
+
+/// A lease that ended so lately that a child of it may not be listed yet: it has none, or one where a split makes two.
+fn lacks_a_child<'a>(knows: &Knows<'a>, tips: &Tips, now: Monotonic) -> Option<&'a LeaseKey> {
+    let is_fresh = |at: Monotonic| now.since(at) < CHILD_PATIENCE;
+    let ended: BTreeSet<&LeaseKey> = knows
+        .ended
         .iter()
-        .flat_map(|(lease, ..)| lease.parents.iter().map(|parent| (lease.stream.as_ref(), parent)))
+        .filter(|(_, at)| is_fresh(*at))
+        .map(|(key, _)| *key)
         .collect();
-    let has_no_child = |key: &LeaseKey| {
-        let lease = knows.leases.iter().find(|(lease, ..)| lease.key == *key);
-        lease.is_some_and(|(lease, ..)| {
-            lease.stream.as_ref() == knows.growing
-                && !parents.contains(&(lease.stream.as_ref(), &lease.shard))
-        })
+    if ended.is_empty() && !is_fresh(knows.began) {
+        return None;
+    }
+    let growing = || {
+        let leases = knows.leases.iter().map(|(lease, ..)| *lease);
+        leases.filter(|lease| lease.stream.as_ref() == knows.growing)
     };
-    let fresh = knows
-        .childless
-        .iter()
-        .filter(|(_, at)| now.since(*at) < CHILD_PATIENCE);
-    for (key, _) in fresh {
-        if has_no_child(key) {
-            return Verdict::Unsure(format!("{key} has ended, and its children are not listed yet"));
+    let mut children: BTreeMap<&ShardId, Vec<&Lease>> = BTreeMap::new();
+    for lease in growing() {
+        for parent in &lease.parents {
+            children.entry(parent).or_default().push(lease);
         }
     }
-    Verdict::Perhaps
+    let has_all = |lease: &Lease| match children.get(&lease.shard).map(Vec::as_slice) {
+        None => false,
+        // Of a merge; or as old as a sibling would have to be to be listed.
+        Some([child]) => {
+            child.parents.len() > 1 || tips.old.contains(&child.key) || !ended.contains(&lease.key)
+        }
+        Some(_) => true,
+    };
+    let fresh = |lease: &&Lease| {
+        let ended_before = is_fresh(knows.began) && lease.checkpoint == Checkpoint::ShardEnd;
+        ended_before || ended.contains(&lease.key)
+    };
+    growing()
+        .filter(fresh)
+        .find(|lease| !has_all(lease))
+        .map(|l| &l.key)
 }
 
 #[cfg(test)]
@@ -226,6 +279,7 @@ mod tests {
             lag: None,
             until_trim: None,
             reached_tip,
+            older_by: None,
         }
     }
 
@@ -270,7 +324,7 @@ mod tests {
     }
 
     /// A lease by its text, after it `!` if others have it.
-    fn verdict(leases: &str, own: &str, childless: &str, change: impl Fn(&mut Knows<'_>)) -> String {
+    fn verdict(leases: &str, own: &str, ended: &str, change: impl Fn(&mut Knows<'_>)) -> String {
         let leases: Vec<(Lease, Whose)> = leases
             .split_whitespace()
             .map(|text| match text.strip_suffix('!') {
@@ -279,17 +333,20 @@ mod tests {
             })
             .collect();
         let keys = |text: &str| text.split_whitespace().map(key).collect::<Vec<_>>();
-        // `a?`: not at its tip yet.
+        // `a?`: not at its tip yet; `a*`: with a record of long ago.
         let reports: BTreeMap<LeaseKey, ShardReport> = own
             .split_whitespace()
             .map(|name| {
                 (
-                    key(name.trim_end_matches('?')),
-                    report(!name.ends_with('?'), 0, None, "TRIM_HORIZON"),
+                    key(name.trim_end_matches(['?', '*'])),
+                    ShardReport {
+                        older_by: name.ends_with('*').then_some(CHILD_PATIENCE),
+                        ..report(!name.ends_with('?'), 0, None, "TRIM_HORIZON")
+                    },
                 )
             })
             .collect();
-        let childless: Vec<LeaseKey> = keys(childless);
+        let ended: Vec<LeaseKey> = keys(ended);
         let mut tips = Tips::default();
         tips.watch(&reports);
         let arn = arn();
@@ -304,10 +361,12 @@ mod tests {
                 .map(|(lease, whose)| (lease, *whose, None))
                 .collect(),
             own: reports.keys().collect(),
-            childless: childless.iter().map(|key| (key, at(10))).collect(),
+            ended: ended.iter().map(|key| (key, at(110))).collect(),
+            began: at(10),
+            unleased: None,
         };
         change(&mut knows);
-        match decide(&[knows], &tips, at(30)) {
+        match decide(&[knows], &tips, at(130)) {
             Verdict::NotYet(why) => format!("not yet: {why}"),
             Verdict::Unsure(why) => format!("unsure: {why}"),
             Verdict::Perhaps => "perhaps".to_owned(),
@@ -317,7 +376,7 @@ mod tests {
 
     #[test]
     fn a_worker_is_done_when_all_is_at_its_tip_or_ended_or_read_by_another() {
-        for (leases, own, childless, expected) in [
+        for (leases, own, ended, expected) in [
             ("a=7 b=9", "a b", "", "perhaps"),
             ("", "", "", "perhaps"),
             (
@@ -338,9 +397,18 @@ mod tests {
                 "a=END",
                 "",
                 "a",
-                "unsure: orders/a has ended, and its children are not listed yet",
+                "unsure: orders/a has ended, and it may have a child that is not listed yet",
             ),
-            ("a=END b<a=1", "b", "a", "perhaps"),
+            // A split, one of whose halves is not listed yet? Not if that half is old.
+            (
+                "a=END b<a=1",
+                "b",
+                "a",
+                "unsure: orders/a has ended, and it may have a child that is not listed yet",
+            ),
+            ("a=END b<a=1", "b*", "a", "perhaps"),
+            ("a=END b<a=1 c<a=1", "b c", "a", "perhaps"),
+            ("a=END b=END c<a,b=1", "c", "a b", "perhaps"),
             // Taken since the leases were read.
             (
                 "a=END",
@@ -350,11 +418,37 @@ mod tests {
             ),
         ] {
             assert_eq!(
-                verdict(leases, own, childless, |_| ()),
+                verdict(leases, own, ended, |_| ()),
                 expected,
-                "{leases} | {own} | {childless}"
+                "{leases} | {own} | {ended}"
             );
         }
+    }
+
+    #[test]
+    fn what_nobody_can_see_yet_is_waited_for() {
+        let why = "unsure: orders/a has ended, and it may have a child that is not listed yet";
+        // Ended before this worker began, perhaps just then.
+        let just_began = |knows: &mut Knows<'_>| knows.began = at(100);
+        assert_eq!(verdict("a=END", "", "", just_began), why);
+        // Every stream that was ever read has shards that ended with one child: those were not found just now.
+        assert_eq!(verdict("a=END b<a=1", "b", "", just_began), "perhaps");
+        let shard = ShardId::new("b");
+        let knows = Knows {
+            pipeline: "orders",
+            paused: false,
+            judged: true,
+            no_stream: None,
+            growing: None,
+            leases: Vec::new(),
+            own: BTreeSet::new(),
+            ended: Vec::new(),
+            began: at(0),
+            unleased: Some(&shard),
+        };
+        let verdict = |knows: Knows<'_>| decide(&[knows], &Tips::default(), at(1_000));
+        let told = "the shard b of orders is listed and has no lease yet: the listing does not fit together";
+        assert_eq!(verdict(knows), Verdict::Unsure(told.to_owned()));
     }
 
     #[test]
@@ -387,7 +481,9 @@ mod tests {
             growing: None,
             leases: Vec::new(),
             own: BTreeSet::new(),
-            childless: Vec::new(),
+            ended: Vec::new(),
+            began: at(0),
+            unleased: None,
         };
         let both = [knows(true, true), knows(false, false)];
         let verdict = decide(&both, &Tips::default(), at(0));

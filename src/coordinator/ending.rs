@@ -104,10 +104,10 @@ impl Life {
                 }
             }
             (End::ShardEnd { children }, leaving) => {
+                if let Some(until) = &mut self.until {
+                    until.shard_ended(key, !children.is_empty(), now);
+                }
                 if children.is_empty() {
-                    if let Some(until) = &mut self.until {
-                        until.ended_without_a_child(key, now);
-                    }
                     // The child of a merge, or one that is not listed yet: the shard sync finds it.
                     if let Some(pipeline) = self.pipelines.get_mut(&running.pipeline) {
                         pipeline.tells_until = now + CHILDREN_TOLD;

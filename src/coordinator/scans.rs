@@ -344,9 +344,8 @@ impl Life {
         if synced.finished || !synced.streams.is_empty() || pipeline.last.is_none() {
             pipeline.last = Some(synced);
         }
-        if found_some && self.until.is_none() && self.pipelines.values().all(|p| p.looked) {
-            // The scan before showed none of the leases there are now. Once in a life, so that no distance is due. (One
-            // that ends by itself keeps its distance: by its looks it judges what is left.)
+        if found_some && self.pipelines.values().all(|p| p.looked) {
+            // The scan before showed none of the leases there are now. Once in a life, so that no distance is due.
             self.schedule.scanned = None;
         }
     }

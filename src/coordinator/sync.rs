@@ -47,6 +47,8 @@ pub(super) struct Synced {
     pub(super) starts: BTreeMap<StreamArn, ResolvedStart>,
     /// Which stream the leases are of whose rows don't say.
     pub(super) homes: Arc<Homes>,
+    /// A listed shard that has no lease after all: this listing does not let it have one yet.
+    pub(super) unleased: Option<ShardId>,
     /// Leases were created or removed.
     pub(super) changed: bool,
     /// The sync looked at everything it had to.
@@ -94,6 +96,7 @@ impl Synced {
                 .collect(),
             starts: rows.values().map(|row| (row.arn.clone(), row.start)).collect(),
             homes: Arc::default(),
+            unleased: None,
             changed: false,
             finished: true,
             own: false,
@@ -375,6 +378,7 @@ impl Syncer {
         let mut changed = false;
         let mut streams = Vec::new();
         let mut starts = BTreeMap::new();
+        let mut unleased = None;
         for (at, arn) in arns.iter().enumerate() {
             let is_current = current.as_ref() == Some(arn);
             let in_use = leases.values().any(|l| l.stream.as_ref() == Some(arn));
@@ -411,6 +415,8 @@ impl Syncer {
             if !row.complete {
                 self.complete(arn).await?;
             }
+            let left = lineage::unleased(&self.pipeline.keys, arn, &listing, &leases);
+            unleased = unleased.or_else(|| left.cloned());
             let kept = self.listings.entry(arn.clone()).or_default();
             kept.push_back(listing.clone());
             if kept.len() > LISTINGS_KEPT {
@@ -425,6 +431,7 @@ impl Syncer {
             streams,
             starts,
             homes: Arc::new(homes),
+            unleased,
             changed,
             finished: true,
             own: true,

@@ -23,14 +23,16 @@ const ASK: Duration = Duration::from_secs(5);
 #[derive(Debug, Default)]
 pub(super) struct Until {
     tips: Tips,
-    /// Shards that ended here without a child, and when.
-    childless: BTreeMap<LeaseKey, Monotonic>,
+    /// Shards that ended here, and may have children that were there before, and when.
+    ended: BTreeMap<LeaseKey, Monotonic>,
     /// Since when nothing seems to be left.
     since: Option<Monotonic>,
     /// When the syncs were last asked for.
     asked: Option<Monotonic>,
     /// This worker's own syncs that finished: when each pipeline's last one began, and when it was heard of.
     synced: BTreeMap<String, (Monotonic, Monotonic)>,
+    /// When it was first looked, and last.
+    began: Option<Monotonic>,
     looked: Option<Monotonic>,
     /// What was last said to be missing.
     told: String,
@@ -44,8 +46,12 @@ pub(super) enum Done {
 }
 
 impl Until {
-    pub(super) fn ended_without_a_child(&mut self, key: LeaseKey, now: Monotonic) {
-        self.childless.insert(key, now);
+    /// A shard has ended here, with or without a child that was found. One that was read to its tip and ended after that
+    /// has children that are younger than this worker: if some were found, what others hold is not what it is here for.
+    pub(super) fn shard_ended(&mut self, key: LeaseKey, has_children: bool, now: Monotonic) {
+        if !(has_children && self.tips.was_reached(&key)) {
+            self.ended.insert(key, now);
+        }
     }
 
     pub(super) fn heed_sync(&mut self, synced: &Synced, now: Monotonic) {
@@ -62,6 +68,7 @@ impl Life {
         let is_due = |until: &mut Until| until.looked.is_none_or(|at| now.since(at) >= LOOK);
         let mut until = self.until.take_if(is_due)?;
         until.looked = Some(now);
+        until.began.get_or_insert(now);
         let done = self.look(&mut until, now);
         self.until = Some(until);
         done
@@ -140,12 +147,14 @@ impl Life {
                         .map(|lease| (lease, self.whose(lease), view.waiting.get(&lease.key)))
                         .collect(),
                     own: own.map(|(key, _)| key).chain(takes).collect(),
-                    childless: until
-                        .childless
+                    ended: until
+                        .ended
                         .iter()
                         .filter(|(key, _)| of_pipeline(key))
                         .map(|(key, at)| (key, *at))
                         .collect(),
+                    began: until.began.unwrap_or(now),
+                    unleased: pipeline.last.as_ref().and_then(|synced| synced.unleased.as_ref()),
                 }
             })
             .collect();

@@ -218,6 +218,7 @@ mod tests {
             lag: Some(Duration::from_secs(3)),
             until_trim: Some(Duration::from_secs(86_400)),
             reached_tip: false,
+            older_by: None,
         };
         let reporter = reports.shard(&key("a"), report);
         let reading = told(Some(fleet("me", false, Some(2))));

@@ -58,6 +58,9 @@ pub struct ShardReport {
     /// a record, and with a next iterator, count, since some may be empty amid a shard. Of a worker that is to end then,
     /// a record that is newer than its beginning will do. What was read to the tip may still be in flight.
     pub reached_tip: bool,
+    /// Of a worker that is to end when it has caught up: by how much the oldest record that was read here is older than
+    /// its beginning, by the service's time.
+    pub older_by: Option<Duration>,
 }
 
 /// The last thing that went wrong with a pipeline.
@@ -225,6 +228,7 @@ mod tests {
             lag: None,
             until_trim: None,
             reached_tip: false,
+            older_by: None,
         };
         let other = ShardReport {
             lag: Some(Duration::from_secs(9)),

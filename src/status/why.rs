@@ -184,6 +184,7 @@ mod tests {
             lag: None,
             until_trim: None,
             reached_tip: false,
+            older_by: None,
         }
     }
 

@@ -78,6 +78,24 @@ pub fn missing(
     found
 }
 
+/// The first listed shard that should have a lease and is not among `leases`. After those that are [`missing`] were made
+/// it is one whose family the listing shows torn apart: another listing lets it have one.
+pub fn unleased<'a>(
+    keys: &Keys,
+    stream: &StreamArn,
+    listing: &'a ShardListing,
+    leases: &Leases,
+) -> Option<&'a ShardId> {
+    let of_stream = leases.values().filter(|l| belongs(l, stream));
+    let leased: BTreeSet<&ShardId> = of_stream.map(|l| &l.shard).collect();
+    let passed = match keys.are_kcls() {
+        true => passed(listing, &leased),
+        false => BTreeSet::new(),
+    };
+    let mut listed = listing.shards.iter().map(|s| &s.id);
+    listed.find(|id| !(leased.contains(*id) || passed.contains(*id)))
+}
+
 /// The listed shards before those that are `leased`, without a lease themselves. In a table that KCL made
 /// their time is over: KCL removes an ended lease as soon as the children's readers have begun, though its
 /// shard is listed for a day, and makes none for what came before LATEST. A lease would replay them.
@@ -395,6 +413,26 @@ mod tests {
             );
             let shards: Vec<&str> = missing.iter().map(|l| l.shard.as_str()).collect();
             assert_eq!(shards.join(" "), expected, "{listed} | {held}");
+        }
+    }
+
+    #[test]
+    fn a_listed_shard_without_a_lease_is_told_unless_its_time_is_over() {
+        let left = |keys: &Keys, listed: &str, held: &str| {
+            let listing = listing(listed);
+            let left = unleased(keys, &arn(), &listing, &leases(held));
+            left.map(|id| id.as_str().to_owned()).unwrap_or_default()
+        };
+        let kcls = Keys::KclOneStream(P.to_owned());
+        for (listed, held, expected, of_kcls) in [
+            ("a! b<a", "a=END b=7", "", ""),
+            // The listing that shows the child still shows its parent as open.
+            ("a b<a", "a=7", "b", "b"),
+            ("a! b<a c<b", "a=END b=7", "c", "c"),
+            ("a! b<a", "b=7", "a", ""),
+        ] {
+            assert_eq!(left(&Keys::Weir, listed, held), expected, "{listed} | {held}");
+            assert_eq!(left(&kcls, listed, held), of_kcls, "{listed} | {held}, of KCL");
         }
     }
 

@@ -66,7 +66,9 @@ fn a_job_ends_when_all_of_several_shards_is_delivered() {
 #[test]
 fn a_job_reads_the_children_of_what_is_split_and_merged_meanwhile() {
     let name = "job::a_job_reads_the_children_of_what_is_split_and_merged_meanwhile";
-    let runs = tell(name, 20, async |world| {
+    // Seed 7: a listing shows a child and its parent as open, so that the child gets no lease yet. 16, 46 and 49: one half
+    // of a split shows long after the other. Which seeds hit these depends on every timing of a start: so there are many.
+    let runs = tell(name, 60, async |world| {
         enable(&world, 2);
         world.with(|s| {
             // Children show late, but before a job gives them up.

@@ -43,6 +43,7 @@ fn report(shard: &str, activity: Activity) -> ShardReport {
         lag: Some(Duration::from_millis(12_345)),
         until_trim: Some(Duration::from_secs(86_000)),
         reached_tip: true,
+        older_by: None,
     }
 }
 
