@@ -14,7 +14,7 @@ use weir::logs::{LogDestination, LogEvent, LogSink};
 use weir::shape::{self, Shape};
 use weir::stream::dynamodb::{DynamoDbStreams, wire};
 use weir::stream::kinesis::KinesisStream;
-use weir::stream::{Record, ShardId, ShardIterator, StreamArn, StreamSource};
+use weir::stream::{Ask, Record, ShardId, ShardIterator, StreamArn, StreamSource};
 
 use crate::answers::{self, BodyAlone};
 use crate::fixtures;
@@ -158,7 +158,9 @@ fn read(source: impl StreamSource, stream: StreamArn, records: u32) -> Work {
     let runtime = runtime();
     let iterator = ShardIterator::new("iterator");
     Box::new(move || {
-        let batch = runtime.block_on(source.records(&stream, &iterator)).unwrap();
+        let batch = runtime
+            .block_on(source.records(&stream, &iterator, Ask::ALL))
+            .unwrap();
         assert_eq!(batch.records.len(), records as usize);
         black_box(batch);
     })

@@ -277,7 +277,7 @@ mod tests {
                 now += passed;
                 silent_since = if gave { None } else { silent_since.or(Some(now)) };
                 let wait = idle.answered(at(now), gave, at_tip, poll, ms(first + more), &mut rng).idle;
-                let tenth = silent_since.map_or(0, |since| (now - since) / 10);
+                let tenth = silent_since.map_or(0, |since| (now - since).div_ceil(10));
                 prop_assert!(wait >= ms(first) && wait <= ms(first + more));
                 prop_assert!(wait <= ms(tenth.max(first)));
             }

@@ -63,7 +63,9 @@ impl RecordBody {
         Self {
             data: match withheld {
                 true => Data::withheld(&record.data),
-                false => Data::Bytes(record.data.clone()),
+                // A copy: a record is a slice of its whole answer, which the letter would keep in memory while it
+                // waits to be put.
+                false => Data::Bytes(Bytes::copy_from_slice(&record.data)),
             },
             // It may be the very value that is hidden. The stream has it beside the bytes.
             partition_key: record.partition_key.clone().filter(|_| !withheld),

@@ -51,6 +51,13 @@ const MOST_STREAM_PAGES: usize = 100;
 /// escapes. Four times that holds for all but tables of tiny attributes.
 const LARGEST_ANSWER: usize = 4 << 20;
 
+/// What a body takes where the SDK reads it: its maps, in which each attribute has a place of 80 bytes and two or three
+/// allocations, and beside them the JSON that is made of them again, in a text that grows. Eight times the body holds
+/// for all but items of tiny attributes.
+const BY_THE_SDK: usize = 8;
+/// What is asked for at once then: the JSON of 1 MiB.
+const LARGEST_BY_THE_SDK: usize = BY_THE_SDK << 20;
+
 /// How long the service keeps records: what is older may be removed at any moment (developer guide, "Data retention
 /// limit for DynamoDB Streams").
 const RETENTION: Duration = Duration::from_secs(24 * 3600);
@@ -84,6 +91,14 @@ impl DynamoDbStreams {
             clock,
             view: Mutex::default(),
             next_describe: tokio::sync::Mutex::new(None),
+        }
+    }
+
+    /// How often the body of an answer is in memory while it is read.
+    fn times(&self) -> usize {
+        match self.wire {
+            Wire::Raw => 1,
+            Wire::Sdk => BY_THE_SDK,
         }
     }
 
@@ -349,7 +364,7 @@ impl StreamSource for DynamoDbStreams {
         iterator: &ShardIterator,
         ask: Ask,
     ) -> Result<RecordBatch, SourceError> {
-        let bounded = Bounded::new(ask.most);
+        let bounded = Bounded::new(ask.most / self.times());
         let request = self
             .streams
             .get_records()
@@ -368,7 +383,9 @@ impl StreamSource for DynamoDbStreams {
             Wire::Sdk => request.interceptor(NeedsBody),
         };
         let answer = request.send().await.map_err(|e| match bounded.refused() {
-            Some(needs) => SourceError::TooLarge { needs },
+            Some(body) => SourceError::TooLarge {
+                needs: body.saturating_mul(self.times()),
+            },
             None => source_error("dynamodb:GetRecords", &failure(&e), stream.as_str()),
         })?;
         batch.take().unwrap_or_else(|| typed::batch(&answer))
@@ -383,7 +400,14 @@ impl StreamSource for DynamoDbStreams {
     }
 
     fn largest_answer(&self) -> usize {
-        LARGEST_ANSWER
+        match self.wire {
+            Wire::Raw => LARGEST_ANSWER,
+            Wire::Sdk => LARGEST_BY_THE_SDK,
+        }
+    }
+
+    fn answer_of(&self, _: usize, bytes: usize) -> usize {
+        bytes * self.times()
     }
 
     fn most_records(&self) -> usize {

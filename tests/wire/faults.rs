@@ -740,7 +740,14 @@ fn all() -> Vec<Story> {
             assert!(throttled <= 3, "{throttled} reads came too early");
         }),
         now_and_then(row("everything now and then"), 0),
+        now_and_then(row("everything now and then, by the SDK").file("wire: sdk"), 40),
         now_and_then(row("Kinesis: everything now and then").kinesis(), 10),
+        now_and_then(
+            row("Kinesis: everything now and then, by the SDK")
+                .kinesis()
+                .file("wire: sdk"),
+            50,
+        ),
         now_and_then(
             row("everything now and then, and kill -9").script(Script::Kill),
             20,

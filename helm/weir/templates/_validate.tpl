@@ -38,9 +38,20 @@ Values that hold ${VAR} are known to Weir alone, which refuses the same at its s
 {{- end }}
 {{- end }}
 
+{{- /* One record of a Kinesis stream has up to 10 MiB, and takes 56 MiB on its way. */}}
+{{- $kinesis := "" }}
+{{- range $name, $pipeline := dig "pipelines" dict $config }}
+{{- $source := dig "source" dict $pipeline }}
+{{- if or (hasKey $source "kinesis_stream") (hasKey $source "kinesis_stream_arn") }}
+{{- $kinesis = $name }}
+{{- end }}
+{{- end }}
 {{- $memoryBytes := include "weir.bytes" (dig "memory" "-" $config) }}
 {{- if and $memoryBytes (lt (int64 $memoryBytes) 16777216) }}
 {{- fail (printf "config.memory is %v: Weir takes 16MiB to 64GiB" $config.memory) }}
+{{- end }}
+{{- if and $memoryBytes $kinesis (lt (int64 $memoryBytes) 58720256) }}
+{{- fail (printf "config.memory is %v: config.pipelines.%s reads a Kinesis stream, of which one record takes up to 56MiB; raise config.memory to that at least, or leave it out" $config.memory $kinesis) }}
 {{- end }}
 
 {{- /* What is in flight fits into the container, beside 64 MiB that Weir needs for itself. */}}
@@ -52,6 +63,9 @@ Values that hold ${VAR} are known to Weir alone, which refuses the same at its s
 {{- if $limitBytes }}
 {{- if lt (int64 $limitBytes) 83886080 }}
 {{- fail (printf "resources.limits.memory is %v: Weir needs 80Mi at least; raise it" $limit) }}
+{{- end }}
+{{- if and $kinesis (lt (int64 $limitBytes) 125829120) }}
+{{- fail (printf "resources.limits.memory is %v: config.pipelines.%s reads a Kinesis stream, for which Weir needs 120Mi at least; raise it" $limit $kinesis) }}
 {{- end }}
 {{- $request := dig "requests" "memory" "" .Values.resources }}
 {{- if gt (include "weir.bytes" $request | int64) (int64 $limitBytes) }}

@@ -180,6 +180,17 @@ fn a_records_letter_holds_its_bytes_unless_they_are_withheld() {
 }
 
 #[test]
+fn a_letter_that_waits_keeps_no_answer_in_memory() {
+    let answer = Bytes::from(b"many records, of which one can't be decoded".to_vec());
+    for withheld in [false, true] {
+        let record = Record::new(SequenceNumber::parse("42").unwrap(), None, answer.slice(5..12));
+        let letter = RecordBody::of(&record, withheld);
+        drop(record);
+        assert!(answer.is_unique(), "{letter:?} is a slice of it");
+    }
+}
+
+#[test]
 fn a_letter_has_one_id_whoever_writes_it_and_no_other_has_it() {
     let id = |origin: &Origin, body: &Body, refusal| {
         let events = events(origin, refusal, "any", &to(), body, at(1), false);

@@ -61,7 +61,9 @@ impl LetterDesk {
         })?;
         if Data::withheld(&record.data) != body.data {
             return Err(
-                "its bytes are withheld from the dead letter, and the stream now holds others at its position".to_owned(),
+                "its bytes are withheld from the dead letter, and the stream now holds others at its position (or it was \
+                 written with another `wire`)"
+                    .to_owned(),
             );
         }
         let body = Body::Record(RecordBody {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use weir::config::bounds;
 use weir::config::check::drain_fits;
 use weir::lease::times::least_drain;
-use weir::memory::Budget;
+use weir::memory::{BESIDES, Budget};
 
 use super::{render_all, values};
 
@@ -146,6 +146,8 @@ fn the_schema_refuses_what_the_chart_or_weir_does_not_know() {
 #[test]
 fn values_that_do_not_fit_together_are_refused_with_the_way_out() {
     let scaled = |by: &str, more: Value| values(&json!({ by: more }));
+    let kinesis =
+        json!({ "clicks": { "source": { "kinesis_stream": "clicks" }, "destination": { "group": "/cdc" } } });
     are_refused(&[
         (
             values(&json!({ "terminationGracePeriodSeconds": 29 })),
@@ -222,6 +224,20 @@ fn values_that_do_not_fit_together_are_refused_with_the_way_out() {
         (
             values(&json!({ "config": { "memory": "5MiB" } })),
             &["config.memory is 5MiB", "16MiB to 64GiB"],
+        ),
+        (
+            values(&json!({ "config": { "memory": "55MiB", "pipelines": kinesis } })),
+            &["config.memory is 55MiB", "config.pipelines.clicks", "56MiB"],
+        ),
+        (
+            values(
+                &json!({ "config": { "pipelines": kinesis }, "resources": { "limits": { "memory": "119Mi" } } }),
+            ),
+            &[
+                "resources.limits.memory is 119Mi",
+                "config.pipelines.clicks",
+                "120Mi",
+            ],
         ),
         (
             values(&json!({ "config": { "drain": { "timeout": "2h" } } })),
@@ -401,23 +417,27 @@ fn the_chart_refuses_what_weir_refuses() {
         }
     }
     let mib = |mib: u64| mib << 20;
-    // The chart knows nothing of what a Kinesis stream needs: there the program refuses.
-    let least_budget = *bounds::MEMORY.start();
-    for limit in [79, 80, 128, 512, 1_024] {
-        let limits = json!({ "limits": { "memory": format!("{limit}Mi") } });
-        add(
-            &json!({ "resources": limits }),
-            Budget::of(None, Some(mib(limit)), least_budget).is_ok(),
-        );
-        for memory in [limit.saturating_sub(64), limit.saturating_sub(63), limit].map(|memory| memory.max(16))
-        {
-            let budget = Budget::of(
-                Some(usize::try_from(mib(memory)).unwrap()),
-                Some(mib(limit)),
-                least_budget,
+    for (source, least_budget) in [
+        ("dynamodb_table", *bounds::MEMORY.start()),
+        ("kinesis_stream", bounds::KINESIS_MEMORY),
+    ] {
+        let pipelines =
+            json!({ "orders": { "source": { source: "orders" }, "destination": { "group": "/cdc" } } });
+        for limit in [79, 80, 119, 120, 128, 512, 1_024] {
+            let limits = json!({ "limits": { "memory": format!("{limit}Mi") } });
+            add(
+                &json!({ "config": { "pipelines": pipelines }, "resources": limits }),
+                Budget::of(None, Some(mib(limit)), least_budget).is_ok(),
             );
-            let more = json!({ "config": { "memory": format!("{memory}MiB") }, "resources": limits });
-            add(&more, budget.is_ok());
+            let around = [limit.saturating_sub(64), limit.saturating_sub(63), limit, 55, 56];
+            for memory in around.map(|memory| memory.max(16)) {
+                let bytes = usize::try_from(mib(memory)).unwrap();
+                let fit = bytes >= least_budget
+                    && Budget::of(Some(bytes), Some(mib(limit)), least_budget).is_ok()
+                    && mib(limit) >= BESIDES + least_budget as u64;
+                let config = json!({ "memory": format!("{memory}MiB"), "pipelines": pipelines });
+                add(&json!({ "config": config, "resources": limits }), fit);
+            }
         }
     }
     for (case, (rendered, fit)) in cases.iter().zip(render_all(&cases).iter().zip(&fits)) {

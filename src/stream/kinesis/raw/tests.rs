@@ -135,13 +135,13 @@ fn the_data_of_all_records_lies_in_one_buffer() {
     let record = |data: &str| format!(r#"{{"SequenceNumber":"7","Data":"{data}"}}"#);
     let body = format!(
         r#"{{"Records":[{},{},{}]}}"#,
-        record("aGVs"),
+        record("YWJj"),
         record(""),
-        record("bG8=")
+        record("ZGU=")
     );
     let batch = batch(&Bytes::from(body)).unwrap();
     let data: Vec<_> = batch.records.iter().map(|record| &*record.data).collect();
-    assert_eq!(data, [b"hel".as_slice(), b"", b"lo"]);
+    assert_eq!(data, [b"abc".as_slice(), b"", b"de"]);
     assert_eq!(data[0].as_ptr_range().end, data[2].as_ptr());
     assert_eq!(batch.next, Next::PerhapsEnd);
 }
