@@ -44,6 +44,10 @@ const FIRST_FOR_A_LOOK: usize = 100;
 /// What a record takes beside its bytes until it is decoded: its place, its partition key, its entry in the list.
 const RECORD: usize = 256;
 
+/// What a connection holds of an answer beside what was taken from it: hyper reads ahead, up to 400 KB (its
+/// `http1_max_buf_size`, which the SDK leaves as it is).
+const READ_AHEAD: usize = 400 << 10;
+
 /// The events of a portion are estimated to take no more than this in memory, unless one record alone does.
 const PORTION: usize = 4 << 20;
 
@@ -247,7 +251,8 @@ impl Reader {
         let (batch, asked, mut memory, trace) = loop {
             let order = self.order(ready, for_look);
             // At once, for all that is to come: one that held memory and waited for more could wait for ever.
-            let reserved = self.pipeline.budget.reserve_answer(order.reserve + for_look);
+            let bytes = order.reserve + for_look + READ_AHEAD;
+            let reserved = self.pipeline.budget.reserve_answer(bytes);
             let memory = self.memory.wait(reserved).await;
             // Once more: the process may have been suspended while it waited.
             let limit = self.limit()?;
