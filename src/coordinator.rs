@@ -261,8 +261,10 @@ struct Life {
 }
 
 /// What one look at the lease table and the stream rows showed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Scan {
+    /// When it began: it shows what was written by then.
+    began: Monotonic,
     leases: Arc<Vec<Lease>>,
     streams: Vec<StreamRow>,
 }

@@ -33,8 +33,10 @@ impl Life {
     /// Reads the leases and the streams' rows. `None`: they could not be read; it is repeated.
     pub(super) async fn scan(&mut self) -> Option<Scan> {
         self.schedule.scan = None;
+        let began = self.clock.now();
         let scan = match self.fleet.scan_streams().await {
             Ok(streams) => self.fleet.scan_leases().await.map(|leases| Scan {
+                began,
                 leases: Arc::new(leases),
                 streams,
             }),

@@ -220,6 +220,9 @@ pub(super) struct Syncer {
     /// The last complete listings of each stream, newest at the back.
     pub(super) listings: BTreeMap<StreamArn, VecDeque<ShardListing>>,
     pub(super) unlisted: adopt::Unlisted,
+    /// Leases that are there by an attempt to create them, and since when: the next order may bring a scan of before, and
+    /// a start with many shards would try each of them again.
+    created: BTreeMap<LeaseKey, (Lease, Monotonic)>,
 }
 
 impl Syncer {
@@ -248,6 +251,7 @@ impl Syncer {
             other_start_told: false,
             listings: BTreeMap::new(),
             unlisted: adopt::Unlisted::new(),
+            created: BTreeMap::new(),
         }
     }
 
@@ -366,6 +370,7 @@ impl Syncer {
                 .into());
         }
 
+        self.created.retain(|_, (_, at)| *at >= scan.began);
         let mut leases = self.leases_of(scan);
         let (homes, mut listed) = match self.pipeline.keys.are_kcls() {
             true => {
@@ -638,6 +643,8 @@ impl Syncer {
             };
             debug!(lease = %created.key, position = %created.checkpoint, "created the lease");
             shards.remove(&created.shard);
+            let now = self.pipeline.clock.now();
+            self.created.insert(created.key.clone(), (created.clone(), now));
             leases.insert(created.key.clone(), created);
         }
         Ok(changed)
@@ -681,9 +688,11 @@ impl Syncer {
             .await
     }
 
+    /// What the scan shows, and what was created since.
     fn leases_of(&self, scan: &Scan) -> lineage::Leases {
         let own = |l: &&Lease| self.pipeline.keys.pipeline_of(l) == Some(&self.pipeline.config.name);
-        let leases = scan.leases.iter().filter(own);
+        let created = self.created.values().map(|(lease, _)| lease);
+        let leases = created.chain(scan.leases.iter().filter(own));
         leases.map(|l| (l.key.clone(), l.clone())).collect()
     }
 }

@@ -212,3 +212,21 @@ fn a_stream_enabled_anew_is_read_from_its_first_change_after_the_old_one() {
         }
     }
 }
+
+#[test]
+fn an_order_that_waited_for_the_first_sync_tries_no_lease_again() {
+    let name = "shards::an_order_that_waited_for_the_first_sync_tries_no_lease_again";
+    let runs = tell(name, 3, async |world| {
+        // Longer than what looks for the end of a first sync, so that it is ordered again meanwhile.
+        world.with(|state| state.listings_take = s(3));
+        enable(&world, 400);
+        let _worker = start(&world, 0);
+        world.pass_time(s(30)).await;
+    });
+    for run in runs {
+        let of = |part: &str| run.trace.iter().filter(|line| line.contains(part)).count();
+        assert!(of("list_shards") > 1, "the order that waited was heeded");
+        let refused = |line: &&String| line.contains("create lease") && line.ends_with("refused");
+        assert_eq!(run.trace.iter().filter(refused).count(), 0);
+    }
+}
