@@ -13,11 +13,14 @@ use crate::config::check::shown_size;
 /// An estimate.
 pub const BESIDES: u64 = 64 << 20;
 
-/// The budget where neither the settings nor a limit tell one.
+/// The budget where neither the settings nor a limit tell one, unless the pipelines need more.
 ///
-/// With it 256 busy shards stay below 128 MiB in all: it holds eight of the largest answers of DynamoDB Streams, and
-/// the events of as many.
-const WITHOUT_A_LIMIT: u64 = 64 << 20;
+/// With it 256 busy shards stay below 128 MiB in all, by `scripts/bench`; twice as much made them no faster, and took more
+/// CPU, since what is in flight no longer fits the processor's caches.
+const WITHOUT_A_LIMIT: u64 = 32 << 20;
+/// What part of a container's limit the budget is: a budget of B took 62 MiB and 1.3 · B in all at 256 busy shards, and an
+/// allocator needs room.
+const PART_OF_LIMIT: u64 = 4;
 
 /// The budget for what is in flight.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,8 +65,8 @@ impl TooLittle {
 }
 
 impl Budget {
-    /// What the settings say; else half of the limit, or less where a half would leave less than [`BESIDES`]; else
-    /// 64 MiB. `limit` in bytes; `least`: what the pipelines need ([`crate::config::Config::least_memory`]).
+    /// What the settings say; else a quarter of the limit, or less where that would leave less than [`BESIDES`]; else
+    /// 32 MiB; at least what the pipelines need. `limit` in bytes; `least`: what the pipelines need ([`crate::config::Config::least_memory`]).
     pub fn of(setting: Option<usize>, limit: Option<u64>, least: usize) -> Result<Self, TooLittle> {
         let (bytes, from) = match (setting, limit) {
             (Some(budget), Some(limit)) if left(limit) < budget as u64 => {
@@ -72,13 +75,16 @@ impl Budget {
             (Some(budget), _) => (budget as u64, Whence::Settings),
             (None, Some(limit)) => {
                 let most = *MEMORY.end() as u64;
-                let budget = (limit / 2).max(least as u64).min(left(limit)).min(most);
+                let budget = (limit / PART_OF_LIMIT)
+                    .max(least as u64)
+                    .min(left(limit))
+                    .min(most);
                 if budget < least as u64 {
                     return Err(TooLittle::AtAll { limit, least });
                 }
                 (budget, Whence::Limit)
             }
-            (None, None) => (WITHOUT_A_LIMIT, Whence::Default),
+            (None, None) => (WITHOUT_A_LIMIT.max(least as u64), Whence::Default),
         };
         // More than the machine can address is more than it has.
         let bytes = usize::try_from(bytes).unwrap_or(usize::MAX);
@@ -141,13 +147,11 @@ mod tests {
     #[test]
     fn the_budget_is_the_settings_or_what_the_limit_allows() {
         for (setting, limit, want) in [
-            (None, None, Ok((64, Whence::Default))),
-            (None, Some(512), Ok((256, Whence::Limit))),
-            (None, Some(1024), Ok((512, Whence::Limit))),
-            (None, Some(128), Ok((64, Whence::Limit))),
-            // A half would leave less than the rest of the process needs.
-            (None, Some(127), Ok((63, Whence::Limit))),
-            (None, Some(96), Ok((32, Whence::Limit))),
+            (None, None, Ok((32, Whence::Default))),
+            (None, Some(512), Ok((128, Whence::Limit))),
+            (None, Some(1024), Ok((256, Whence::Limit))),
+            (None, Some(128), Ok((32, Whence::Limit))),
+            // A quarter would be less than the pipelines need.
             (None, Some(80), Ok((16, Whence::Limit))),
             (None, Some(79), Err(false)),
             (None, Some(0), Err(false)),
@@ -200,7 +204,7 @@ mod tests {
 
     #[test]
     fn a_limit_gives_as_much_as_the_pipelines_need_where_it_can() {
-        for (limit, want) in [(256, Some(128)), (120, Some(56)), (119, None), (80, None)] {
+        for (limit, want) in [(512, Some(128)), (120, Some(56)), (119, None), (80, None)] {
             let got = Budget::of(None, Some(limit * MIB), 56 << 20);
             assert_eq!(got.ok().map(|budget| budget.bytes >> 20), want, "{limit}");
         }
@@ -217,8 +221,8 @@ mod tests {
     #[test]
     fn the_budget_says_where_it_is_from() {
         for (setting, limit, says) in [
-            (None, None, "64 MiB (the default where no limit is set)"),
-            (None, Some(512 * MIB), "256 MiB of the container's 512 MiB"),
+            (None, None, "32 MiB (the default where no limit is set)"),
+            (None, Some(512 * MIB), "128 MiB of the container's 512 MiB"),
             (Some(64 << 20), Some(512 * MIB), "64 MiB of 512 MiB (`memory`)"),
             (Some(64 << 20), None, "64 MiB (`memory`; no limit is set)"),
         ] {

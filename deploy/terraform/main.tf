@@ -198,7 +198,7 @@ resource "aws_ecs_task_definition" "this" {
     image     = var.image
     command   = ["run"]
     essential = true
-    # Weir takes half of the container's limit for records.
+    # Weir takes a quarter of the container's limit for records.
     memory                 = var.memory
     user                   = "65532:65532"
     readonlyRootFilesystem = true

@@ -42,7 +42,9 @@ pub static TOP: &[Key] = &[
     Key {
         name: "memory",
         kind: Kind::Size(bounds::MEMORY),
-        default: Default::Words("half of the container's memory limit; 64MiB without one"),
+        default: Default::Words(
+            "a quarter of the container's memory limit; 32MiB without one, 56MiB where a Kinesis stream is read",
+        ),
         example: "512MiB",
         about: "The budget for records in flight, over all pipelines: each has a part of its own, the rest is for who \
                 asks first. 64 MiB of the container's limit must be left beside it.",
@@ -64,7 +66,8 @@ pub static TOP: &[Key] = &[
         example: "sdk",
         about: "How records are read and puts written. `raw`: records are taken from the answers of GetRecords as they \
                 stand there, and the requests of PutLogEvents are written once. `sdk`: both go through the types of the AWS SDK, \
-                at many times the CPU; for the day on which somebody doubts the former.",
+                at many times the CPU; for the day on which somebody doubts the former. Change it when nothing is in flight: a \
+                change's text differs in the order of its attributes, and what a crash repeats is not recognised.",
         more: &[],
     },
     Key {
