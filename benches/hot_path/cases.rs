@@ -158,7 +158,9 @@ fn read(source: impl StreamSource, stream: StreamArn, records: u32) -> Work {
     let runtime = runtime();
     let iterator = ShardIterator::new("iterator");
     Box::new(move || {
-        let batch = runtime.block_on(source.records(&stream, &iterator)).unwrap();
+        let batch = runtime
+            .block_on(source.records(&stream, &iterator, weir::stream::Ask::ALL))
+            .unwrap();
         assert_eq!(batch.records.len(), records as usize);
         black_box(batch);
     })
