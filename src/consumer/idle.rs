@@ -33,12 +33,15 @@ const LARGE: usize = 512 * 1024;
 /// What an answer with records shows of how much is behind it.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Tail {
-    /// How many records it could have had, and how many it had, with their bytes.
-    pub(super) asked: usize,
+    pub(super) has_room: bool,
     pub(super) records: usize,
-    pub(super) bytes: usize,
     /// The time of the last one.
     pub(super) newest: Option<Timestamp>,
+}
+
+/// Whether an answer of so many records and bytes could have had more, so many records being `asked` for.
+pub(super) fn has_room(asked: usize, records: usize, bytes: usize) -> bool {
+    records < asked && bytes < LARGE
 }
 
 impl Tail {
@@ -46,9 +49,8 @@ impl Tail {
     /// and its last record is of this moment. A calendar that is wrong makes every record old, or of the future: then
     /// nothing is waited for.
     pub(super) fn paced(self, poll: Poll, wall: Timestamp) -> Poll {
-        let has_room = self.records < self.asked && self.bytes < LARGE;
         let is_fresh = |time| wall.since(time) <= FRESH && time.since(wall) <= FRESH;
-        if !(has_room && self.newest.is_some_and(is_fresh)) {
+        if !(self.has_room && self.newest.is_some_and(is_fresh)) {
             return poll;
         }
         let wait = if self.records < FEW { TIP_OF_FEW } else { TIP };
@@ -180,9 +182,8 @@ mod tests {
     fn a_moment_is_waited_for_at_the_tip_alone() {
         let wall = Timestamp::from_millis(1_767_225_600_000);
         let tail = Tail {
-            asked: 1_000,
+            has_room: true,
             records: 100,
-            bytes: 100_000,
             newest: Some(wall),
         };
         let back = |n| Some(wall.minus(ms(n)));
@@ -219,21 +220,18 @@ mod tests {
             ),
             ("a record without a time", Tail { newest: None, ..tail }, 0, 0),
             (
-                "as many as there can be",
+                "an answer that was full",
                 Tail {
-                    records: 1_000,
+                    has_room: false,
                     ..tail
                 },
                 0,
                 0,
             ),
-            ("as many as were asked for", Tail { asked: 100, ..tail }, 0, 0),
-            ("perhaps cut by its size", Tail { bytes: LARGE, ..tail }, 0, 0),
             (
                 "nothing",
                 Tail {
                     records: 0,
-                    bytes: 0,
                     newest: None,
                     ..tail
                 },
@@ -257,6 +255,14 @@ mod tests {
             ms(100),
             "never longer than without records"
         );
+        for (asked, records, bytes, expected) in [
+            (1_000, 999, LARGE - 1, true),
+            (1_000, 1_000, 1, false),
+            (10, 10, 1, false),
+            (1_000, 10, LARGE, false),
+        ] {
+            assert_eq!(has_room(asked, records, bytes), expected);
+        }
     }
 
     proptest! {

@@ -47,7 +47,7 @@ impl Consumer {
             && let Some(began) = self.began()
             && let Some(older_by) = first.time.map(|time| began.since(time))
         {
-            self.telling.older_by = self.telling.older_by.max(Some(older_by));
+            self.telling.read_older_by(older_by);
         }
         for (record, outcome) in records {
             let held = outcome.held(&record);
@@ -190,9 +190,8 @@ impl Consumer {
         let records = after.records.max(usize::from(has_more));
         // Kinesis, which tells how far it is behind, has its own pace, and costs nothing to read.
         let tail = after.behind.is_none().then_some(Tail {
-            asked: after.asked,
+            has_room: after.has_room,
             records: after.records,
-            bytes: after.bytes,
             newest,
         });
         let wait = self.wait_after(records, after.bytes, tail, now);

@@ -16,6 +16,7 @@ use tracing::debug;
 use super::Pipeline;
 use super::appetite::{Appetite, Order, Room};
 use super::budget::Reservation;
+use super::idle;
 use super::lookup::{self, Look};
 use crate::clock::{Timestamp, timeout};
 use crate::config::PipelineConfig;
@@ -106,8 +107,8 @@ pub(super) struct After {
     /// How many records the stream gave, aggregates counted once, and their bytes.
     pub(super) records: usize,
     pub(super) bytes: usize,
-    /// How many records it could have had.
-    pub(super) asked: usize,
+    /// It could have had more: see [`idle::has_room`].
+    pub(super) has_room: bool,
     /// The last of them.
     pub(super) last: Option<(SequenceNumber, Option<Timestamp>)>,
     pub(super) behind: Option<Duration>,
@@ -122,7 +123,7 @@ impl Default for After {
             next: Next::PerhapsEnd,
             records: 0,
             bytes: 0,
-            asked: 0,
+            has_room: false,
             last: None,
             behind: None,
             continuation: None,
@@ -335,11 +336,12 @@ impl Reader {
     /// The records one by one, aggregates taken apart, without those that are done.
     /// `true`: that is an aggregate of nothing, which still has a place in the shard.
     fn take_apart(&self, batch: RecordBatch, asked: usize) -> (VecDeque<(Record, bool)>, u64, After) {
+        let bytes = batch.records.iter().map(|r| r.data.len()).sum();
         let after = After {
             next: batch.next,
             records: batch.records.len(),
-            bytes: batch.records.iter().map(|r| r.data.len()).sum(),
-            asked,
+            bytes,
+            has_room: idle::has_room(asked, batch.records.len(), bytes),
             last: batch.records.last().map(|r| (r.sequence_number.clone(), r.time)),
             behind: batch.behind,
             continuation: batch.continuation,

@@ -26,8 +26,6 @@ pub(super) struct Telling {
     pub(super) is_leaving: bool,
     /// Of a worker that ends when it has caught up: a record that is newer than its beginning was read.
     pub(super) is_past_the_beginning: bool,
-    /// The same, of records that are older: by how much the oldest is.
-    pub(super) older_by: Option<Duration>,
 }
 
 impl Telling {
@@ -52,13 +50,18 @@ impl Telling {
             uncovered: None,
             is_leaving: false,
             is_past_the_beginning: false,
-            older_by: None,
         }
     }
 
     /// A record was received: no checkpoint covers it yet.
     pub(super) fn received(&mut self, now: Monotonic) {
         self.uncovered.get_or_insert(now);
+    }
+
+    /// Of a worker that ends when it has caught up: a record was read that is so much older than its beginning.
+    pub(super) fn read_older_by(&self, by: Duration) {
+        self.reporter
+            .tell(|report| report.older_by = report.older_by.max(Some(by)));
     }
 
     /// A checkpoint was written. What is `left` in flight, received then, it doesn't cover.
@@ -109,7 +112,6 @@ impl Consumer {
             report.lag = Some(lag);
             report.until_trim = until_trim;
             report.reached_tip = reads.reached_tip() || self.telling.is_past_the_beginning;
-            report.older_by = self.telling.older_by;
         });
     }
 
