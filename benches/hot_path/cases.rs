@@ -159,11 +159,7 @@ fn read(source: impl StreamSource, stream: StreamArn, records: u32) -> Work {
     let iterator = ShardIterator::new("iterator");
     Box::new(move || {
         let batch = runtime
-<<<<<<< HEAD
             .block_on(source.records(&stream, &iterator, Ask::ALL))
-=======
-            .block_on(source.records(&stream, &iterator, weir::stream::Ask::ALL))
->>>>>>> d13af843e8916645e07d07eb0126091328c485c9
             .unwrap();
         assert_eq!(batch.records.len(), records as usize);
         black_box(batch);
