@@ -33,8 +33,8 @@ const RECORD: f64 = 1_024.0;
 const ROUND_TRIP: f64 = 0.010;
 
 /// CPU milliseconds for 1,000 records of 1 KB, the whole job, by `scripts/bench`. KCL: MultiLang with batched puts.
-const WEIR_CPU: f64 = 10.0;
-const KCL_CPU: f64 = 68.0;
+const WEIR_CPU: f64 = 6.0;
+const KCL_CPU: f64 = 52.0;
 /// A task is filled to this part of its cores.
 const FULL: f64 = 0.7;
 /// What a task needs beside: the whole program's memory, in GB, at rest with some room.
