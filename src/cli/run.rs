@@ -58,7 +58,7 @@ pub(super) struct RunArgs {
     log_format: Option<String>,
     #[command(flatten)]
     drain: DrainArgs,
-    /// How records are read and puts written: raw, or sdk, which goes through the types of the AWS SDK at many times the
+    /// How records are read and puts written: raw, or sdk, which goes through the types of the AWS SDK at about twice the
     /// CPU [env: WEIR_WIRE] [default: raw]
     #[arg(long, value_name = "WIRE")]
     wire: Option<String>,

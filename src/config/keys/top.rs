@@ -66,7 +66,7 @@ pub static TOP: &[Key] = &[
         example: "sdk",
         about: "How records are read and puts written. `raw`: records are taken from the answers of GetRecords as they \
                 stand there, and the requests of PutLogEvents are written once. `sdk`: both go through the types of the AWS SDK, \
-                at many times the CPU; for the day on which somebody doubts the former. Change it when nothing is in flight: a \
+                at about twice the CPU; for the day on which somebody doubts the former. Change it when nothing is in flight: a \
                 change's text differs in the order of its attributes, and what a crash repeats is not recognised.",
         more: &[],
     },
